@@ -1,0 +1,75 @@
+"""Mixed-effects models with lme4's formulas and statsmodels' results.
+
+>>> import mixedext as mx
+>>> sleep = mx.datasets.load("sleepstudy")
+>>> result = mx.lmer("Reaction ~ Days + (1 + Days | Subject)", sleep).fit()
+>>> round(result.objective, 3)
+1743.628
+"""
+
+from typing import Any
+
+from mixedext import datasets
+from mixedext.core.optimize import OptimizerRecord
+from mixedext.design import RandomTerm
+from mixedext.errors import (
+    ConvergenceWarning,
+    DataError,
+    FormulaError,
+    IdentifiabilityWarning,
+    MissingValuesError,
+    MixedextWarning,
+    RankDeficiencyWarning,
+    SingularFitWarning,
+)
+from mixedext.io import describe, read_data
+from mixedext.linear import LinearMixedModel, LinearMixedResults
+
+__version__ = "0.1.0"
+
+
+def lmer(formula: str, data: Any, **options: Any) -> LinearMixedModel:
+    """Create a linear mixed model: `LinearMixedModel.from_formula` by the name that lme4 gives it.
+
+    Parameters
+    ----------
+    formula : str
+        In lme4's language.
+    data : pandas.DataFrame or mapping of columns
+    **options
+        As `LinearMixedModel.from_formula` takes them.
+
+    Returns
+    -------
+    LinearMixedModel
+        Not fitted yet: call `fit`.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> model = mx.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", mx.datasets.load("Penicillin"))
+    >>> round(model.fit().sigma, 4)
+    0.5499
+    """
+    return LinearMixedModel.from_formula(formula, data, **options)
+
+
+__all__ = [
+    "ConvergenceWarning",
+    "DataError",
+    "FormulaError",
+    "IdentifiabilityWarning",
+    "LinearMixedModel",
+    "LinearMixedResults",
+    "MissingValuesError",
+    "MixedextWarning",
+    "OptimizerRecord",
+    "RandomTerm",
+    "RankDeficiencyWarning",
+    "SingularFitWarning",
+    "__version__",
+    "datasets",
+    "describe",
+    "lmer",
+    "read_data",
+]

@@ -1,0 +1,611 @@
+"""Factorise M = Λ'Z'WZΛ + I by eliminating one factor after the other.
+
+With V = I + ZΛΛ'Z' (weights understood), eliminating a factor f turns the cross-products N of what is left into
+Nᵣᵣ − Nᵣf K Nfᵣ, K = F(F'AF + I)⁻¹F' for each level, where A = N_ff is the level's own block and F its relative
+covariance factor. The last cross-products that remain are [X y]'V⁻¹[X y]. K needs no inverse of F, so that zero
+variances and covariances of any rank are ordinary cases. See MATH.md-style derivation in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg as sla
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri
+
+from mixedext.core import smallblocks as sb
+from mixedext.core.crossprod import CrossProducts
+from mixedext.core.storage import PairPattern, Stage, Storage
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What eliminating all factors makes of right-hand sides R (n, r).
+
+    Attributes
+    ----------
+    outer : ndarray (r, r)
+        R'V⁻¹R.
+    forward : tuple
+        The right-hand sides of each stage as that stage met them.
+    """
+
+    outer: Array
+    forward: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class BackSolved:
+    """By factor, (q_k, r, J_k): `projected` = Z'V⁻¹R and `modes` = ΛM⁻¹Λ'Z'WR = ΛΛ'Z'V⁻¹R."""
+
+    projected: tuple[Array, ...]
+    modes: tuple[Array, ...]
+
+
+class _BlockStage:
+    """Elimination of one factor's diagonal blocks; what it does to other factors is left to the coupling."""
+
+    def __init__(self, stage: Stage, gram: Array, factor: Array):
+        self.stage = stage
+        self.gram = gram
+        middle = sb.congruence(factor, gram)
+        diagonal = np.arange(len(middle))
+        middle[diagonal, diagonal] += 1.0
+        lower = sb.cholesky(middle)
+        self.log_determinant = sb.log_determinant(lower)
+        half = sb.solve_lower(lower, factor.T)
+        #: K = half' half for each level
+        self.half = half
+        self.kernel = sb.multiply_left_transposed(half, half)
+        self.coupling: _NestedCoupling | _CrossedCoupling | None = None
+
+    @cached_property
+    def shrink(self) -> Array:
+        """I − AK for each level."""
+        out = -sb.multiply(self.gram, self.kernel)
+        diagonal = np.arange(len(out))
+        out[diagonal, diagonal] += 1.0
+        return out
+
+    def gram_sum(self, inner: Array | None) -> Array:
+        """Return the sum over levels of Z_j'V⁻¹Z_j (q, q); `inner` is N_fᵣ (ΛM⁻¹Λ')ᵣᵣ Nᵣf for each level."""
+        total = sb.sum_of_products(self.shrink, self.gram)
+        if inner is not None:
+            total -= sb.sum_of_products(sb.multiply(self.shrink, inner), self.shrink)
+        return (total + total.T) / 2
+
+    def posterior(self, inner: Array | None) -> Array:
+        """Return the diagonal blocks of ΛM⁻¹Λ'."""
+        if inner is None:
+            return self.kernel
+        return self.kernel + sb.multiply(sb.multiply(self.kernel, inner), self.kernel)
+
+
+class Elimination:
+    """The index work of the elimination, done once for a storage.
+
+    Parameters
+    ----------
+    storage : Storage
+    """
+
+    def __init__(self, storage: Storage):
+        self.storage = storage
+        self.plans: list[_NestedPlan | _CrossedPlan | None] = []
+        for stage in storage.stages:
+            if stage.kind == "nested":
+                self.plans.append(_NestedPlan(stage, storage))
+            elif stage.kind == "crossed":
+                self.plans.append(_CrossedPlan(stage, storage))
+            else:
+                self.plans.append(None)
+
+    def factorize(self, products: CrossProducts, factors: Sequence[Array]) -> Factorization:
+        """Factorise at the relative covariance factors (q_k, q_k), any square matrices F with FF' the covariance."""
+        return Factorization(self, products, tuple(factors))
+
+
+class Factorization:
+    """The eliminated equations at given covariance factors.
+
+    Attributes
+    ----------
+    log_determinant : float
+        log|M|.
+    """
+
+    def __init__(self, elimination: Elimination, products: CrossProducts, factors: tuple[Array, ...]):
+        self.factors = factors
+        gram = list(products.gram)
+        cross = dict(products.cross)
+        self.stages: list[_BlockStage] = []
+        self.tail: _Tail | None = None
+        for stage, plan in zip(elimination.storage.stages, elimination.plans, strict=True):
+            block = _BlockStage(stage, gram[stage.factor], factors[stage.factor])
+            self.stages.append(block)
+            if isinstance(plan, _NestedPlan):
+                block.coupling = _NestedCoupling(plan, cross)
+                block.coupling.downdate(block.kernel, gram, cross)
+            elif isinstance(plan, _CrossedPlan):
+                plan.prepare(products, gram, cross)
+                block.coupling = _CrossedCoupling(plan)
+                self.tail = _Tail(plan, block.coupling.schur(block), factors)
+        self.log_determinant = sum(s.log_determinant for s in self.stages)
+        if self.tail is not None:
+            self.log_determinant += self.tail.log_determinant
+
+    def reduce(self, rhs: Sequence[Array], outer: Array) -> Reduced:
+        """Eliminate from right-hand sides: `rhs` is Z'WR by factor (q_k, r, J_k), `outer` is R'WR."""
+        rhs = list(rhs)
+        outer = outer.copy()
+        forward: list[Array] = []
+        for block in self.stages:
+            own = rhs[block.stage.factor]
+            forward.append(own)
+            half = sb.multiply(block.half, own)
+            r = half.shape[1]
+            columns = half.transpose(1, 0, 2).reshape(r, -1)
+            outer -= columns @ columns.T
+            if block.coupling is not None:
+                block.coupling.downdate_rhs(sb.multiply(block.kernel, own), rhs)
+        if self.tail is not None:
+            joined = self.tail.plan.join(rhs)
+            forward.append(joined)
+            half = self.tail.forward(joined)
+            outer -= half.T @ half
+        return Reduced(outer, tuple(forward))
+
+    def back_solve(self, reduced: Reduced) -> BackSolved:
+        """Return Z'V⁻¹R and the modes for reduced right-hand sides."""
+        count = len(self.factors)
+        projected: list[Array | None] = [None] * count
+        modes: list[Array | None] = [None] * count
+        forward = list(reduced.forward)
+        if self.tail is not None:
+            joined = forward.pop()
+            solved = self.tail.solve(joined)
+            remainder = joined - self.tail.schur @ solved
+            for k, mode, residual in zip(
+                self.tail.plan.stage.rest,
+                self.tail.plan.split(solved),
+                self.tail.plan.split(remainder),
+                strict=True,
+            ):
+                modes[k], projected[k] = mode, residual
+        for block, own in zip(reversed(self.stages), reversed(forward), strict=True):
+            if block.coupling is not None:
+                own = own - block.coupling.times(modes)
+            k = block.stage.factor
+            projected[k] = sb.multiply(block.shrink, own)
+            modes[k] = sb.multiply(block.kernel, own)
+        return BackSolved(tuple(projected), tuple(modes))  # type: ignore[arg-type]
+
+    @cached_property
+    def _inner(self) -> list[Array | None]:
+        """For each stage N_fᵣ (ΛM⁻¹Λ')ᵣᵣ Nᵣf by level, from the last stage back (the selected inverse)."""
+        inner: list[Array | None] = [None] * len(self.stages)
+        posterior: dict[tuple[int, int], Array] = {}
+        for number in range(len(self.stages) - 1, -1, -1):
+            block = self.stages[number]
+            k = block.stage.factor
+            if isinstance(block.coupling, _CrossedCoupling):
+                assert self.tail is not None
+                inner[number] = block.coupling.quadratic(self.tail.posterior)
+                if number:
+                    posterior.update(block.coupling.selected(block, inner[number], self.tail.posterior))
+            elif isinstance(block.coupling, _NestedCoupling):
+                inner[number], added = block.coupling.selected(block, posterior)
+                posterior.update(added)
+            else:
+                posterior[k, k] = block.kernel
+        return inner
+
+    def gram_sums_times_factor(self) -> tuple[Array, ...]:
+        """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k): half the derivative of log|M| in F."""
+        out: list[Array | None] = [None] * len(self.factors)
+        for block, inner in zip(self.stages, self._inner, strict=True):
+            k = block.stage.factor
+            out[k] = block.gram_sum(inner) @ self.factors[k]
+        if self.tail is not None:
+            for k, product in zip(self.tail.plan.stage.rest, self.tail.gram_sums_times_factor(), strict=True):
+                out[k] = product
+        return tuple(out)  # type: ignore[arg-type]
+
+    def posterior_blocks(self) -> tuple[Array, ...]:
+        """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k): conditional covariances over σ²."""
+        out: list[Array | None] = [None] * len(self.factors)
+        for block, inner in zip(self.stages, self._inner, strict=True):
+            out[block.stage.factor] = block.posterior(inner)
+        if self.tail is not None:
+            for k, blocks in zip(self.tail.plan.stage.rest, self.tail.posterior_blocks(), strict=True):
+                out[k] = blocks
+        return tuple(out)  # type: ignore[arg-type]
+
+
+class _NestedPlan:
+    """Where the products of a nested factor's couplings go."""
+
+    def __init__(self, stage: Stage, storage: Storage):
+        self.stage = stage
+        self.storage = storage
+        f = stage.factor
+        self.parents = {k: storage.pairs[f, k].columns for k in stage.rest}
+        codes = storage.pairs[f, stage.rest[0]].codes
+        row_of_level = np.empty(storage.levels[f], dtype=np.intp)
+        row_of_level[codes] = np.arange(len(codes))
+        self.positions: dict[tuple[int, int], Index] = {}
+        for (k, other), pattern in storage.pairs.items():
+            if k in stage.rest and other in stage.rest:
+                self.positions[k, other] = pattern.row_index(slice(None))[row_of_level].astype(np.intp)
+
+
+class _NestedCoupling:
+    def __init__(self, plan: _NestedPlan, cross: dict[tuple[int, int], Array]):
+        self.plan = plan
+        self.blocks = {k: cross[plan.stage.factor, k] for k in plan.stage.rest}
+
+    def downdate(self, kernel: Array, gram: list[Array], cross: dict[tuple[int, int], Array]) -> None:
+        """Take N_rf K N_fr from the blocks of the factors that are left."""
+        weighted = {k: sb.multiply(kernel, b) for k, b in self.blocks.items()}
+        for k, block in self.blocks.items():
+            update = sb.multiply_left_transposed(block, weighted[k])
+            gram[k] = gram[k] - sb.segment_sum(update, self.plan.parents[k], gram[k].shape[2])
+        for (k, other), position in self.plan.positions.items():
+            update = sb.multiply_left_transposed(self.blocks[k], weighted[other])
+            cross[k, other] = cross[k, other] - sb.segment_sum(update, position, cross[k, other].shape[2])
+
+    def downdate_rhs(self, weighted: Array, rhs: list[Array]) -> None:
+        for k, block in self.blocks.items():
+            update = sb.multiply_left_transposed(block, weighted)
+            rhs[k] = rhs[k] - sb.segment_sum(update, self.plan.parents[k], rhs[k].shape[2])
+
+    def times(self, modes: Sequence[Array | None]) -> Array:
+        """Return N_fr v for v given by factor."""
+        parts = [sb.multiply(b, modes[k][:, :, self.plan.parents[k]]) for k, b in self.blocks.items()]  # type: ignore[index]
+        return sum(parts[1:], parts[0])
+
+    def selected(
+        self, block: _BlockStage, posterior: dict[tuple[int, int], Array]
+    ) -> tuple[Array, dict[tuple[int, int], Array]]:
+        """Return the inner products and the posterior blocks of this factor with itself and with those left."""
+        f, rest = self.plan.stage.factor, self.plan.stage.rest
+        # B (ΛM⁻¹Λ')_rr at the one level of each factor that a level of f meets
+        right = {}
+        for k in rest:
+            total = None
+            for other in rest:
+                if (other, k) in posterior:
+                    values = posterior[other, k]
+                else:
+                    values = posterior[k, other].transpose(1, 0, 2)
+                at = self.plan.parents[k] if k == other else self._position(k, other)
+                term = sb.multiply(self.blocks[other], values[:, :, at])
+                total = term if total is None else total + term
+            right[k] = total
+        inner = sum(
+            (sb.multiply_right_transposed(right[k], self.blocks[k]) for k in rest[1:]),
+            sb.multiply_right_transposed(right[rest[0]], self.blocks[rest[0]]),
+        )
+        added = {(f, k): -sb.multiply(block.kernel, right[k]) for k in rest}
+        added[f, f] = block.posterior(inner)
+        return inner, added
+
+    def _position(self, k: int, other: int) -> Index:
+        return self.plan.positions[(k, other) if (k, other) in self.plan.positions else (other, k)]
+
+
+class _CrossedPlan:
+    """The pattern of one factor's couplings with all that are left, and of their products."""
+
+    def __init__(self, stage: Stage, storage: Storage):
+        self.stage = stage
+        self.storage = storage
+        self.width = storage.widths[stage.factor]
+        self.levels = storage.levels[stage.factor]
+        sizes = [storage.widths[k] * storage.levels[k] for k in stage.rest]
+        self.starts = dict(zip(stage.rest, np.concatenate([[0], np.cumsum(sizes)[:-1]]), strict=True))
+        self.order = sum(sizes)
+        level, column = [], []
+        for k in stage.rest:
+            pattern = storage.pairs[stage.factor, k]
+            q = storage.widths[k]
+            level.append(np.tile(pattern.rows, (q, 1)).ravel())
+            column.append((self.starts[k] + pattern.columns * q + np.arange(q)[:, None]).ravel())
+        self._sort = np.lexsort((np.concatenate(column), np.concatenate(level)))
+        self.entry_level = np.concatenate(level)[self._sort]
+        self.entry_column = np.concatenate(column)[self._sort]
+        self.entry_start = np.searchsorted(self.entry_level, np.arange(self.levels + 1))
+        self._prepared_for: CrossProducts | None = None
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        """Stack blocks (q_k, r, J_k) of the factors that are left as rows (order, r)."""
+        return np.concatenate(
+            [parts[k].transpose(2, 0, 1).reshape(-1, parts[k].shape[1]) for k in self.stage.rest]
+        )
+
+    def split(self, joined: Array) -> list[Array]:
+        """Undo `join`."""
+        out = []
+        for k in self.stage.rest:
+            q, levels = self.storage.widths[k], self.storage.levels[k]
+            part = joined[self.starts[k] : self.starts[k] + q * levels]
+            out.append(np.ascontiguousarray(part.reshape(levels, q, -1).transpose(1, 2, 0)))
+        return out
+
+    def prepare(
+        self, products: CrossProducts, gram: Sequence[Array], cross: dict[tuple[int, int], Array]
+    ) -> None:
+        """Arrange the values of the couplings; once for the same products where no earlier stage changes them."""
+        if self._prepared_for is products:
+            return
+        if self.stage is self.storage.stages[0]:
+            self._prepared_for = products
+        f = self.stage.factor
+        self.values = np.concatenate([cross[f, k].reshape(self.width, -1) for k in self.stage.rest], axis=1)
+        self.values = self.values[:, self._sort]
+        self.base = self._dense_base(gram, cross)
+        if self.stage.coupling == "dense":
+            self.dense = np.zeros((self.levels, self.width, self.order))
+            for a in range(self.width):
+                self.dense[self.entry_level, a, self.entry_column] = self.values[a]
+        else:
+            self.row_matrix = self._row_matrix()
+            self.pair_products = self._pair_products()
+
+    def _dense_base(self, gram: Sequence[Array], cross: dict[tuple[int, int], Array]) -> Array:
+        out = np.zeros((self.order, self.order))
+        for k in self.stage.rest:
+            q, start = self.storage.widths[k], self.starts[k]
+            at = start + np.arange(self.storage.levels[k]) * q
+            for a in range(q):
+                for b in range(q):
+                    out[at + a, at + b] = gram[k][a, b]
+        for (k, other), block in cross.items():
+            if k in self.stage.rest and other in self.stage.rest:
+                pattern: PairPattern = self.storage.pairs[k, other]
+                for a in range(block.shape[0]):
+                    rows = self.starts[k] + pattern.rows * block.shape[0] + a
+                    for b in range(block.shape[1]):
+                        columns = self.starts[other] + pattern.columns * block.shape[1] + b
+                        out[rows, columns] = out[columns, rows] = block[a, b]
+        return out
+
+    def _row_matrix(self) -> sp.csr_array:
+        """The couplings as a sparse matrix, rows = (level, effect)."""
+        q = self.width
+        count = np.diff(self.entry_start)
+        columns = (
+            np.concatenate(
+                [
+                    np.tile(self.entry_column[s:e], q)
+                    for s, e in zip(self.entry_start, self.entry_start[1:], strict=False)
+                ]
+            )
+            if q > 1
+            else self.entry_column
+        )
+        start = np.concatenate([[0], np.cumsum(np.repeat(count, q))])
+        if q > 1:
+            values = np.concatenate(
+                [
+                    self.values[:, s:e].ravel()
+                    for s, e in zip(self.entry_start, self.entry_start[1:], strict=False)
+                ]
+            )
+        else:
+            values = self.values[0]
+        return sp.csr_array((values, columns, start), shape=(self.levels * q, self.order))
+
+    @cached_property
+    def _entry_pairs(self) -> tuple[Index, Index, Index]:
+        """All pairs (r, c), r ≥ c, of entries of one level, and where each level's pairs start."""
+        count = np.diff(self.entry_start)
+        # entry number i within its level pairs with 0..i
+        within = np.arange(len(self.entry_level)) - np.repeat(self.entry_start[:-1], count)
+        first = np.repeat(np.arange(len(self.entry_level)), within + 1)
+        ends = np.cumsum(within + 1)
+        second = np.arange(len(first)) - np.repeat(ends - (within + 1), within + 1)
+        second += np.repeat(self.entry_start[:-1], count)[first]
+        start = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
+        return first, second, start
+
+    def _pair_products(self) -> dict[tuple[int, int], sp.csc_array]:
+        """Matrices (order², levels) that map kernel elements (a, b) to the lower triangle of B'KB."""
+        first, second, start = self._entry_pairs
+        target = self.entry_column[first] * self.order + self.entry_column[second]
+        dtype = np.int32 if self.order**2 < 2**31 and len(first) < 2**31 else np.int64
+        target, start = target.astype(dtype), start.astype(dtype)
+        shape = (self.order**2, self.levels)
+        out = {}
+        for a in range(self.width):
+            for b in range(a + 1):
+                data = self.values[a][first] * self.values[b][second]
+                if a != b:
+                    data += self.values[b][first] * self.values[a][second]
+                out[a, b] = sp.csc_array((data, target, start), shape=shape, copy=False)
+        return out
+
+
+class _CrossedCoupling:
+    """Products of the couplings B (levels · q, order) of the eliminated factor with the dense rest."""
+
+    def __init__(self, plan: _CrossedPlan):
+        self.plan = plan
+
+    def schur(self, block: _BlockStage) -> Array:
+        """Return the rest less B'KB, a full symmetric (order, order)."""
+        plan = self.plan
+        out = plan.base.copy()
+        if plan.stage.coupling == "dense":
+            half = np.matmul(block.half.transpose(2, 0, 1), plan.dense).reshape(-1, plan.order)
+            out -= half.T @ half
+            return out
+        flat = out.reshape(-1)
+        for (a, b), matrix in plan.pair_products.items():
+            flat -= matrix @ block.kernel[a, b]
+        _mirror(out)
+        return out
+
+    def downdate_rhs(self, weighted: Array, rhs: list[Array]) -> None:
+        plan = self.plan
+        flat = weighted.transpose(2, 0, 1).reshape(-1, weighted.shape[1])
+        if plan.stage.coupling == "dense":
+            update = plan.dense.reshape(-1, plan.order).T @ flat
+        else:
+            update = plan.row_matrix.T @ flat
+        for k, part in zip(plan.stage.rest, plan.split(update), strict=True):
+            rhs[k] = rhs[k] - part
+
+    def times(self, modes: Sequence[Array | None]) -> Array:
+        """Return B v for v given by factor, (q, r, levels)."""
+        plan = self.plan
+        joined = plan.join(modes)  # type: ignore[arg-type]
+        matrix = plan.dense.reshape(-1, plan.order) if plan.stage.coupling == "dense" else plan.row_matrix
+        return np.ascontiguousarray((matrix @ joined).reshape(plan.levels, plan.width, -1).transpose(1, 2, 0))
+
+    def quadratic(self, posterior: Array) -> Array:
+        """Return B_j P B_j' for each level, (q, q, levels), for symmetric P (order, order)."""
+        plan = self.plan
+        if plan.stage.coupling == "dense":
+            half = (plan.dense.reshape(-1, plan.order) @ posterior).reshape(plan.dense.shape)
+            return np.ascontiguousarray(np.matmul(half, plan.dense.transpose(0, 2, 1)).transpose(1, 2, 0))
+        # the lower triangle carries each element off the diagonal once, the diagonal by half
+        diagonal = np.diag(posterior).copy()
+        np.fill_diagonal(posterior, diagonal / 2)
+        out = np.empty((plan.width, plan.width, plan.levels))
+        for (a, b), matrix in plan.pair_products.items():
+            value = matrix.T @ posterior.reshape(-1)
+            out[a, b] = out[b, a] = 2 * value if a == b else value
+        np.fill_diagonal(posterior, diagonal)
+        return out
+
+    def selected(self, block: _BlockStage, inner: Array, posterior: Array) -> dict[tuple[int, int], Array]:
+        """Return the posterior blocks on the pattern of the data that a stage before this one needs."""
+        plan = self.plan
+        f = plan.stage.factor
+        matrix = plan.dense.reshape(-1, plan.order) if plan.stage.coupling == "dense" else plan.row_matrix
+        out = {(f, f): block.posterior(inner)}
+        right = (matrix @ posterior).reshape(plan.levels, plan.width, plan.order)
+        for k in plan.stage.rest:
+            pattern, q = plan.storage.pairs[f, k], plan.storage.widths[k]
+            columns = plan.starts[k] + pattern.columns[:, None] * q + np.arange(q)
+            picked = right[pattern.rows[:, None, None], np.arange(plan.width)[:, None], columns[:, None, :]]
+            picked = np.ascontiguousarray(picked.transpose(1, 2, 0))
+            out[f, k] = -sb.multiply(block.kernel[:, :, pattern.rows], picked)
+        for (k, other), pattern in plan.storage.pairs.items():
+            if k in plan.stage.rest and other in plan.stage.rest:
+                out[k, other] = self._pick(posterior, k, pattern.rows, other, pattern.columns)
+        for k in plan.stage.rest:
+            levels = np.arange(plan.storage.levels[k])
+            out[k, k] = self._pick(posterior, k, levels, k, levels)
+        return out
+
+    def _pick(self, posterior: Array, k: int, rows: Index, other: int, columns: Index) -> Array:
+        q, r = self.plan.storage.widths[k], self.plan.storage.widths[other]
+        at_row = self.plan.starts[k] + rows * q + np.arange(q)[:, None, None]
+        at_column = self.plan.starts[other] + columns * r + np.arange(r)[None, :, None]
+        return posterior[at_row, at_column]
+
+
+class _Tail:
+    """The dense rest: S = I + Λ'CΛ with C its Schur complement before scaling."""
+
+    def __init__(self, plan: _CrossedPlan, schur: Array, factors: tuple[Array, ...]):
+        self.plan = plan
+        self.schur = schur
+        self.factors = tuple(factors[k] for k in plan.stage.rest)
+        matrix = self._scaled(self._scaled(schur).T)
+        matrix[np.arange(plan.order), np.arange(plan.order)] += 1.0
+        # the lower triangle in C order is the upper one in LAPACK's
+        self._upper, info = dpotrf(matrix.T, lower=0, overwrite_a=1, clean=0)
+        if info:
+            raise np.linalg.LinAlgError(
+                f"the Schur complement is not positive definite (leading minor {info})"
+            )
+        self.log_determinant = 2.0 * float(np.log(np.diag(self._upper)).sum())
+
+    def _scaled(self, matrix: Array) -> Array:
+        """Return Λ' @ matrix."""
+        out = np.empty(matrix.shape)
+        for k, factor in zip(self.plan.stage.rest, self.factors, strict=True):
+            start, q = self.plan.starts[k], self.plan.storage.widths[k]
+            rows = slice(start, start + q * self.plan.storage.levels[k])
+            if q == 1:
+                np.multiply(matrix[rows], factor[0, 0], out=out[rows])
+            else:
+                part = matrix[rows].reshape(-1, q, matrix.shape[1])
+                out[rows] = np.matmul(factor.T, part).reshape(-1, matrix.shape[1])
+        return out
+
+    def _unscaled(self, matrix: Array) -> Array:
+        """Return Λ @ matrix."""
+        out = np.empty(matrix.shape)
+        for k, factor in zip(self.plan.stage.rest, self.factors, strict=True):
+            start, q = self.plan.starts[k], self.plan.storage.widths[k]
+            rows = slice(start, start + q * self.plan.storage.levels[k])
+            part = matrix[rows].reshape(-1, q, matrix.shape[1])
+            out[rows] = np.matmul(factor, part).reshape(-1, matrix.shape[1])
+        return out
+
+    def forward(self, rhs: Array) -> Array:
+        """Return L⁻¹Λ' rhs."""
+        return sla.solve_triangular(self._upper, self._scaled(rhs), trans=1, lower=False, check_finite=False)
+
+    def solve(self, rhs: Array) -> Array:
+        """Return ΛS⁻¹Λ' rhs."""
+        half = self.forward(rhs)
+        return self._unscaled(sla.solve_triangular(self._upper, half, lower=False, check_finite=False))
+
+    @cached_property
+    def _inverse(self) -> Array:
+        inverse, _ = dpotri(self._upper, lower=0)
+        out = inverse.T
+        _mirror(out)
+        return out
+
+    @cached_property
+    def posterior(self) -> Array:
+        """ΛS⁻¹Λ'."""
+        return self._unscaled(self._unscaled(self._inverse).T)
+
+    def posterior_blocks(self) -> list[Array]:
+        out = []
+        for k in self.plan.stage.rest:
+            q = self.plan.storage.widths[k]
+            at = self.plan.starts[k] + np.arange(self.plan.storage.levels[k]) * q
+            effects = np.arange(q)
+            out.append(self.posterior[at + effects[:, None, None], at + effects[None, :, None]])
+        return out
+
+    def gram_sums_times_factor(self) -> list[Array]:
+        """Return Σ_j (CΛS⁻¹)_jj for each factor: the diagonal blocks of Z'V⁻¹ZΛ."""
+        scaled = self._scaled(self.schur)  # Λ'C
+        out = []
+        for k in self.plan.stage.rest:
+            start, q = self.plan.starts[k], self.plan.storage.widths[k]
+            rows = slice(start, start + q * self.plan.storage.levels[k])
+            product = np.empty((q, q))
+            for a in range(q):
+                for b in range(q):
+                    left = self._inverse[rows][b::q]
+                    right = scaled[:, rows][:, a::q]
+                    product[a, b] = np.einsum("ij,ji->", left, right)
+            out.append(product)
+        return out
+
+
+def _mirror(matrix: Array) -> None:
+    """Copy the lower triangle onto the upper one, in blocks that stay in cache."""
+    n, step = len(matrix), 256
+    for i in range(0, n, step):
+        block = matrix[i : i + step, i : i + step]
+        block[:] = np.tril(block) + np.tril(block, -1).T
+        matrix[i : i + step, i + step :] = matrix[i + step :, i : i + step].T

@@ -1,0 +1,182 @@
+"""Minimise a smooth criterion: Newton steps on the model's own information, then quasi-Newton ones.
+
+Far from the optimum the information matrix (average or expected) gives steps of the right length in all
+directions. Near it the BFGS update, started from the last information matrix, learns what the information
+leaves out and needs no further one. The stopping rule is the Newton decrement g'H⁻¹g, which has the units of the
+criterion and does not depend on those of the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class State(Protocol):
+    """The criterion at one point; attributes are computed when asked for. `rounding` is the error of `objective`."""
+
+    @property
+    def theta(self) -> Array: ...
+    @property
+    def objective(self) -> float: ...
+    @property
+    def rounding(self) -> float: ...
+    @property
+    def gradient(self) -> Array: ...
+    def information(self) -> Array: ...
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How the optimiser works.
+
+    Attributes
+    ----------
+    tolerance : float
+        Stop when the Newton decrement g'H⁻¹g, twice the expected further decrease of the criterion, is below.
+    max_iterations : int
+        Give up after so many steps.
+    """
+
+    tolerance: float = 1e-12
+    max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be positive, not {self.tolerance!r}")
+        if not self.max_iterations >= 1:
+            raise ValueError(f"max_iterations must be at least 1, not {self.max_iterations!r}")
+
+
+@dataclass(frozen=True)
+class OptimizerRecord:
+    """What the optimiser did.
+
+    Attributes
+    ----------
+    converged : bool
+    message : str
+    evaluations : int
+        Evaluations of the criterion, those of all restarts together.
+    iterations : int
+    decrement : float
+        Newton decrement g'H⁻¹g at the end.
+    gradient_norm : float
+        Largest element of the gradient, in a parameterisation without units.
+    trace : tuple of float
+        The criterion after each iteration.
+    """
+
+    converged: bool
+    message: str
+    evaluations: int
+    iterations: int
+    decrement: float
+    gradient_norm: float
+    trace: tuple[float, ...]
+
+
+S = TypeVar("S", bound=State)
+
+
+def minimize(
+    evaluate: Callable[[Array], S], start: S, options: OptimizerOptions
+) -> tuple[S, OptimizerRecord]:
+    """Minimise from `start`; returns the last state and the record.
+
+    `evaluate` may raise `numpy.linalg.LinAlgError` where the criterion cannot be computed: such a point counts as
+    infinitely bad.
+    """
+    state = start
+    evaluations, trace = 0, [start.objective]
+    hessian = np.empty((0, 0))
+    informed, last_resort = True, False  # whether each step asks for the information matrix
+    message, converged, decrement = "the limit of iterations was reached", False, np.inf
+    for _ in range(options.max_iterations):
+        if informed:
+            hessian = state.information()
+        hessian, step = _newton_step(hessian, state.gradient)
+        decrement = float(-state.gradient @ step)
+        noise = state.rounding
+        if decrement <= max(options.tolerance, noise):
+            message, converged = "the Newton decrement is below the tolerance", True
+            break
+        limit = 2.0 * max(1.0, float(np.abs(state.theta).max()))
+        longest = float(np.abs(step).max())
+        if longest > limit:
+            step *= limit / longest
+        new, used = _line_search(evaluate, state, step, noise)
+        evaluations += used
+        if new is None:
+            if (
+                not informed
+            ):  # the quasi-Newton matrix may have gone astray: take the information from here on
+                informed = last_resort = True
+                continue
+            if decrement <= max(1e-6, 100 * noise):
+                message, converged = "the criterion cannot be lowered within rounding", True
+            else:
+                message = "no decrease along the search direction"
+            break
+        change = new.gradient - state.gradient
+        informed = last_resort or (informed and decrement > 0.5)
+        if not informed:
+            hessian = _bfgs(hessian, new.theta - state.theta, change)
+        state = new
+        trace.append(state.objective)
+    record = OptimizerRecord(
+        converged,
+        message,
+        evaluations,
+        len(trace) - 1,
+        decrement,
+        float(np.abs(state.gradient).max(initial=0.0)),
+        tuple(trace),
+    )
+    return state, record
+
+
+def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
+    """Return the Hessian made positive definite and the step −H⁻¹g."""
+    values, vectors = np.linalg.eigh(hessian)
+    size = np.abs(values)
+    floor = 1e-8 * max(size.max(initial=0.0), 1e-300)
+    if values.min(initial=1.0) < floor:
+        values = np.maximum(size, floor)
+        hessian = (vectors * values) @ vectors.T
+    return hessian, -vectors @ ((vectors.T @ gradient) / values)
+
+
+def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: float) -> tuple[S | None, int]:
+    """Shorten the step until the criterion falls enough (Armijo), by quadratic interpolation."""
+    slope = float(state.gradient @ step)
+    length = 1.0
+    for used in range(1, 31):
+        try:
+            new = evaluate(state.theta + length * step)
+        except np.linalg.LinAlgError:
+            length *= 0.25
+            continue
+        change = new.objective - state.objective
+        if change <= 1e-4 * length * slope + noise * (length * abs(slope) < 1e3 * noise):
+            return new, used
+        curvature = change - length * slope
+        best = -slope * length**2 / (2 * curvature) if np.isfinite(curvature) and curvature > 0 else 0.0
+        length = min(max(best, 0.1 * length), 0.5 * length)
+    return None, 30
+
+
+def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
+    """Update the Hessian by BFGS; skipped where the curvature along the step is not positive."""
+    product = float(step @ change)
+    image = hessian @ step
+    quadratic = float(step @ image)
+    if product <= 1e-3 * quadratic * 1e-3:
+        return hessian
+    return hessian - np.outer(image, image) / quadratic + np.outer(change, change) / product

@@ -1,0 +1,228 @@
+"""The rows of a model and the well-conditioned basis in which the numerics see them.
+
+The likelihood does not change when the columns of X are replaced by an orthonormal basis of their span, when the
+columns of one random term are (its covariance being unstructured), or when a linear combination of X is taken
+from y. In such a basis cross-products lose no digits to the location and scale of the variables, and the optimiser's
+parameters have no units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg as sla
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int32]
+
+#: Squared relative length below which a column's remainder cannot be told from rounding in the cross-products.
+_SUSPECT = 1e-9
+#: A column whose remainder is shorter than this fraction of it depends on those before it (R's `lm`, lme4: 1e-7).
+_DEPENDENT = 1e-7
+#: Rows in one chunk; two arrays of this many rows stay in cache for a handful of columns.
+_CHUNK = 1 << 17
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One grouping factor with the columns of all terms that share it.
+
+    Attributes
+    ----------
+    codes : ndarray (n,)
+        Level of each row.
+    n_levels : int
+    columns : tuple of ndarray (n,)
+        Columns of the terms, one term after the other.
+    widths : tuple of int
+        Number of columns of each term.
+    numbers : tuple of int
+        Place of each term in the model's θ.
+    """
+
+    codes: Codes
+    n_levels: int
+    columns: tuple[Array, ...]
+    widths: tuple[int, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns of all terms together."""
+        return len(self.columns)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Columns of each term."""
+        ends = np.cumsum(self.widths)
+        return tuple(slice(int(e) - w, int(e)) for e, w in zip(ends, self.widths, strict=True))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The data of a model: y (n,) less the offset, X (n, p), weights (n,) or None, and the grouping factors."""
+
+    y: Array
+    x: Array
+    weights: Array | None
+    factors: tuple[Factor, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+    def chunks(self) -> Iterator[slice]:
+        """Yield slices that cover the rows; long ones where a factor has many levels, as each costs a pass over them."""
+        step = max([_CHUNK, *(8 * f.n_levels for f in self.factors)])
+        for start in range(0, self.n, step):
+            yield slice(start, min(start + step, self.n))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Change of basis: x̃ = x @ x_transform, z̃ = z @ z_transforms[k], ỹ = y − x @ start.
+
+    Attributes
+    ----------
+    x_transform : ndarray (p, p)
+        Upper triangular; β = start + x_transform @ β̃.
+    start : ndarray (p,)
+        Least-squares coefficients (of whatever accuracy; the fit adds the rest).
+    z_transforms : tuple of ndarray (q_k, q_k)
+        One a factor, block diagonal over its terms; b = z_transform @ b̃.
+    z_from_x : tuple of ndarray (p, q_k) or None
+        z̃ = x̃ @ z_from_x where all columns of the factor are among those of X.
+    """
+
+    x_transform: Array
+    start: Array
+    z_transforms: tuple[Array, ...]
+    z_from_x: tuple[Array | None, ...] = field(repr=False)
+
+
+def find_basis(rows: Rows) -> Basis:
+    """Choose the basis from weighted cross-products of the columns.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If X is not of full column rank; `independent_columns` says which columns to keep.
+    """
+    n, p = rows.x.shape
+    gram = np.zeros((p, p))
+    moment = np.zeros(p)
+    for part in rows.chunks():
+        x = rows.x[part]
+        wx = x if rows.weights is None else x * rows.weights[part, None]
+        gram += wx.T @ x
+        moment += wx.T @ rows.y[part]
+    transform = _orthogonaliser(gram / n, lambda t: _gram(rows, lambda part: rows.x[part] @ t))
+    start = transform @ (transform.T @ moment) / n
+    root = np.linalg.inv(transform) if p else transform
+    transforms, from_x = [], []
+    for factor in rows.factors:
+        places = [_column_of(rows.x, column) for column in factor.columns]
+        inside = -1 not in places
+        parts = []
+        for s in factor.slices:
+            if inside:
+                parts.append(_inverse_triangle(root[:, places[s]]))
+            else:
+                parts.append(_term_transform(rows, factor.columns[s]))
+        transforms.append(sla.block_diag(*parts))
+        from_x.append(root[:, places] @ transforms[-1] if inside else None)
+    return Basis(transform, start, tuple(transforms), tuple(from_x))
+
+
+def _gram(rows: Rows, columns: Callable[[slice], Array]) -> Array:
+    """Return the weighted mean cross-products of columns that are formed chunk by chunk."""
+    total: Array | float = 0.0
+    for part in rows.chunks():
+        c = columns(part)
+        total = total + (c if rows.weights is None else c * rows.weights[part, None]).T @ c
+    return np.asarray(total) / rows.n
+
+
+def _orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
+    """Return upper triangular R⁻¹ with R'R = gram, repeated on the result while digits are lost.
+
+    Parameters
+    ----------
+    gram : ndarray (p, p)
+    gram_after : callable
+        Gives the cross-products of the columns times a matrix (CholeskyQR2, Yamamoto et al. 2015).
+    """
+    transform = np.eye(len(gram))
+    for _ in range(3):
+        scale = np.sqrt(np.diag(gram))
+        lower = np.linalg.cholesky(gram / np.outer(scale, scale))
+        transform = transform @ sla.solve_triangular(lower, np.diag(1 / scale), lower=True).T
+        if np.diag(lower).min(initial=1.0) ** 2 > 1e-4:
+            break
+        gram = gram_after(transform)
+    return transform
+
+
+def _inverse_triangle(columns: Array) -> Array:
+    """Return R⁻¹ of the QR factorisation of `columns`, scaling only where they depend on each other."""
+    scale = np.linalg.norm(columns, axis=0)
+    r = np.linalg.qr(columns / scale, mode="r")
+    if len(r) < len(scale) or np.abs(np.diag(r)).min() < _DEPENDENT:
+        return np.diag(1 / scale)
+    return sla.solve_triangular(r, np.eye(len(r))) / scale[:, None]
+
+
+def _term_transform(rows: Rows, columns: tuple[Array, ...]) -> Array:
+    """Return the transform of one term's columns; scaling only where they depend on each other."""
+
+    def after(transform: Array) -> Array:
+        return _gram(rows, lambda part: np.column_stack([c[part] for c in columns]) @ transform)
+
+    gram = after(np.eye(len(columns)))
+    scale = np.sqrt(np.diag(gram))
+    scale[scale == 0] = 1.0
+    try:
+        return _orthogonaliser(gram, after) if np.diag(gram).all() else np.diag(1 / scale)
+    except np.linalg.LinAlgError:
+        return np.diag(1 / scale)
+
+
+def _column_of(x: Array, column: Array) -> int:
+    """Return the index of the column of x that equals `column`, or −1."""
+    head = min(len(column), 64)
+    for j in range(x.shape[1]):
+        if np.array_equal(x[:head, j], column[:head]) and np.array_equal(x[:, j], column):
+            return j
+    return -1
+
+
+def independent_columns(rows: Rows) -> NDArray[np.intp]:
+    """Return the indices of the columns of X that do not depend linearly on those before them.
+
+    A column is dropped when what the columns before it leave of it is shorter than 1e-7 of its length, as in R.
+    """
+    p = rows.x.shape[1]
+    gram = _gram(rows, lambda part: rows.x[part])
+    length = np.sqrt(np.diag(gram))
+    if p and np.all(length > 0):
+        try:
+            lower = np.linalg.cholesky(gram / np.outer(length, length))
+            if np.diag(lower).min() ** 2 > _SUSPECT:
+                return np.arange(p)
+        except np.linalg.LinAlgError:
+            pass
+    root = rows.x if rows.weights is None else rows.x * np.sqrt(rows.weights)[:, None]
+    kept: list[int] = []
+    q = np.empty((rows.n, 0))
+    for j in range(p):
+        column = root[:, j] / (np.linalg.norm(root[:, j]) or 1.0)
+        for _ in range(2):  # twice is enough: orthogonal to working accuracy (Giraud & Langou 2002)
+            column = column - q @ (q.T @ column)
+        remainder = np.linalg.norm(column)
+        if remainder > _DEPENDENT:
+            kept.append(j)
+            q = np.column_stack([q, column / remainder])
+    return np.array(kept, dtype=np.intp)

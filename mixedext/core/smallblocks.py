@@ -1,0 +1,103 @@
+"""Algebra on many small matrices at once.
+
+A batch of J matrices of shape (r, c) is one array of shape (r, c, J), levels last, so that each elementary
+operation is one long vector operation. Batched LAPACK on (J, r, c) pays a call for every matrix; for the small
+orders of random effects the loops over r and c below are several times faster.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: From this order on the vectorised loops lose to one BLAS or LAPACK call a matrix.
+_LOOP_LIMIT = 12
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """Return a @ b for each level; a is (r, k, J) or (r, k), b is (k, c, J)."""
+    if a.ndim == 2:
+        return np.tensordot(a, b, axes=1)
+    if a.shape[1] > _LOOP_LIMIT:
+        return np.ascontiguousarray(np.moveaxis(np.moveaxis(a, 2, 0) @ np.moveaxis(b, 2, 0), 0, 2))
+    out = a[:, 0, None] * b[None, 0]
+    for k in range(1, a.shape[1]):
+        out += a[:, k, None] * b[None, k]
+    return out
+
+
+def multiply_left_transposed(a: Array, b: Array) -> Array:
+    """Return a' @ b for each level; a is (k, r, J), b is (k, c, J)."""
+    return multiply(a.transpose(1, 0, 2), b)
+
+
+def multiply_right_transposed(a: Array, b: Array) -> Array:
+    """Return a @ b' for each level; a is (r, k, J), b is (c, k, J)."""
+    return multiply(a, b.transpose(1, 0, 2))
+
+
+def sum_of_products(a: Array, b: Array) -> Array:
+    """Return the sum over levels of a @ b'; a is (r, k, J), b is (c, k, J)."""
+    return a.reshape(a.shape[0], -1) @ b.reshape(b.shape[0], -1).T
+
+
+def congruence(t: Array, a: Array) -> Array:
+    """Return t' a t for each level; t is (k, r), a is (k, k, J)."""
+    if t.shape == (1, 1):
+        return t[0, 0] ** 2 * a
+    k, r = t.shape
+    levels = a.shape[2]
+    half = (t.T @ a.reshape(k, -1)).reshape(r, k, levels)
+    return np.matmul(t.T, half)
+
+
+def cholesky(a: Array) -> Array:
+    """Return the lower Cholesky factors of symmetric positive definite (q, q, J)."""
+    q = a.shape[0]
+    if q == 1:
+        return np.sqrt(a)
+    if q > _LOOP_LIMIT:
+        return np.ascontiguousarray(np.moveaxis(np.linalg.cholesky(np.moveaxis(a, 2, 0)), 0, 2))
+    lower = np.zeros_like(a)
+    rest = a.copy()
+    for k in range(q):
+        lower[k:, k] = rest[k:, k] / np.sqrt(rest[k, k])
+        if k + 1 < q:
+            column = lower[k + 1 :, k]
+            rest[k + 1 :, k + 1 :] -= column[:, None] * column[None, :]
+    return lower
+
+
+def solve_lower(lower: Array, b: Array) -> Array:
+    """Return L⁻¹ b for each level; `lower` is (q, q, J), b is (q, c, J) or (q, c), the same for all levels."""
+    q, _, levels = lower.shape
+    if b.ndim == 2:
+        b = np.broadcast_to(b[:, :, None], (*b.shape, levels))
+    if q > _LOOP_LIMIT:
+        solved = np.linalg.solve(np.moveaxis(lower, 2, 0), np.moveaxis(b, 2, 0))
+        return np.ascontiguousarray(np.moveaxis(solved, 0, 2))
+    out = np.empty(b.shape)
+    for i in range(q):
+        row = b[i].copy()
+        for k in range(i):
+            row -= lower[i, k] * out[k]
+        np.divide(row, lower[i, i], out=out[i])
+    return out
+
+
+def log_determinant(lower: Array) -> float:
+    """Return the sum over levels of log|LL'|."""
+    diagonal = lower[np.arange(len(lower)), np.arange(len(lower))]
+    return 2.0 * float(np.log(diagonal).sum())
+
+
+def segment_sum(values: Array, index: NDArray[np.intp], size: int) -> Array:
+    """Sum the levels of `values` (r, c, J) that share an entry of `index` (J,) into (r, c, size)."""
+    r, c, _ = values.shape
+    out = np.empty((r, c, size))
+    for i in range(r):
+        for j in range(c):
+            out[i, j] = np.bincount(index, weights=values[i, j], minlength=size)
+    return out

@@ -1,0 +1,199 @@
+"""Which storage the equations take: one decision, made once from the grouping factors.
+
+M = Λ'Z'WZΛ + I is reduced factor by factor. A factor whose every level meets one level of each factor that is left
+("nested") goes without fill. Where no such factor is left, the one with most columns is eliminated and the
+rest is a dense matrix ("crossed"). The last factor standing alone is block diagonal ("single"). Further kinds (a
+sparse factor with an ordering, an iterative solver) would be further values of `Stage.kind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from mixedext.core.rows import Codes, Factor
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+#: Seconds a multiply-add: dense (BLAS) against gathered by index. Only their ratio matters.
+_DENSE_COST = 5e-11
+_GATHER_COST = 3e-9
+
+
+@dataclass(frozen=True)
+class PairPattern:
+    """The pairs of levels of two factors that occur together, sorted by level of the first, then the second.
+
+    Attributes
+    ----------
+    rows, columns : ndarray (pairs,)
+        Levels of the first and of the second factor.
+    shape : tuple of int
+        Numbers of levels.
+    of_row : ndarray (n,) or None
+        Pair of each row of the data; None where the pair is the level of the first factor (`nested`).
+    codes : ndarray (n,)
+        Levels of the first factor by row.
+    """
+
+    rows: Index
+    columns: Index
+    shape: tuple[int, int]
+    codes: Codes
+    of_row: NDArray[np.int32] | None
+
+    @property
+    def nested(self) -> bool:
+        """Whether each level of the first factor meets one level of the second."""
+        return self.of_row is None
+
+    def row_index(self, part: slice) -> NDArray[np.int32]:
+        """Pair of each of some rows of the data."""
+        return (self.codes if self.of_row is None else self.of_row)[part]
+
+    def matrix(self, block: Array) -> sp.csr_array:
+        """Return the values (q, r, pairs) as a sparse matrix (J₁q × J₂r), levels outermost."""
+        q, r, pairs = block.shape
+        if q == r == 1:
+            start = np.searchsorted(self.rows, np.arange(self.shape[0] + 1))
+            return sp.csr_array((block.reshape(pairs), self.columns, start), shape=self.shape)
+        at = (
+            self.rows[:, None, None] * q + np.arange(q)[:, None],
+            self.columns[:, None, None] * r + np.arange(r),
+        )
+        at_row, at_column = (np.broadcast_to(a, (pairs, q, r)).ravel() for a in at)
+        shape = (self.shape[0] * q, self.shape[1] * r)
+        return sp.csr_array((block.transpose(2, 0, 1).ravel(), (at_row, at_column)), shape=shape)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the elimination: `factor` goes, `rest` stays; what kind of step, and the form of a crossed one."""
+
+    factor: int
+    rest: tuple[int, ...]
+    kind: Literal["single", "nested", "crossed"]
+    coupling: Literal["none", "dense", "sparse"] = "none"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The plan of elimination, with the patterns that it needs.
+
+    Attributes
+    ----------
+    widths, levels : tuple of int
+        Columns and levels of each factor.
+    stages : tuple of Stage
+    pairs : dict (k, l) -> PairPattern
+        k is eliminated before l.
+    """
+
+    widths: tuple[int, ...]
+    levels: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    pairs: dict[tuple[int, int], PairPattern]
+
+    @cached_property
+    def dense_columns(self) -> int:
+        """Order of the dense matrix that is left when no factor can go without fill (0: there is none)."""
+        last = self.stages[-1]
+        return sum(self.widths[k] * self.levels[k] for k in last.rest)
+
+    def describe(self, names: Iterable[str]) -> str:
+        """Return the plan in words, a line for each stage."""
+        names = list(names)
+        lines = []
+        for stage in self.stages:
+            columns = self.widths[stage.factor] * self.levels[stage.factor]
+            line = f"{names[stage.factor]}: {columns} columns in {self.levels[stage.factor]} diagonal blocks"
+            if stage.kind == "nested":
+                line += f", nested in {', '.join(names[k] for k in stage.rest)} (no fill)"
+            elif stage.kind == "crossed":
+                rest = " + ".join(names[k] for k in stage.rest)
+                line += f", crossed with {rest}: dense Schur complement of order {self.dense_columns}"
+                line += f", {stage.coupling} coupling"
+            lines.append(line)
+        return "\n".join(lines)
+
+
+def choose_storage(factors: tuple[Factor, ...]) -> Storage:
+    """Plan the elimination of the factors."""
+    widths = tuple(f.width for f in factors)
+    levels = tuple(f.n_levels for f in factors)
+    pairs: dict[tuple[int, int], PairPattern] = {}
+    stages: list[Stage] = []
+    left = sorted(range(len(factors)), key=lambda k: -levels[k])
+    while left:
+        first, rest = left[0], tuple(left[1:])
+        if not rest:
+            stages.append(Stage(first, (), "single"))
+            break
+        found = {k: _parents(factors[first], factors[k]) for k in rest}
+        parents = {k: parent for k, parent in found.items() if parent is not None}
+        if len(parents) == len(rest):
+            for k, parent in parents.items():
+                pairs[first, k] = PairPattern(
+                    np.arange(levels[first]), parent, (levels[first], levels[k]), factors[first].codes, None
+                )
+            stages.append(Stage(first, rest, "nested"))
+            left.remove(first)
+            continue
+        first = max(left, key=lambda k: widths[k] * levels[k])
+        rest = tuple(k for k in left if k != first)
+        tail = (first, *rest)
+        for i, k in enumerate(tail):
+            for other in tail[i + 1 :]:
+                pairs[k, other] = distinct_pairs(factors[k], factors[other])
+        stages.append(Stage(first, rest, "crossed", _coupling(first, rest, widths, levels, pairs)))
+        break
+    return Storage(widths, levels, tuple(stages), pairs)
+
+
+def _parents(inner: Factor, outer: Factor) -> Index | None:
+    """Return the level of `outer` that each level of `inner` meets, or None if one meets several."""
+    if inner.n_levels < outer.n_levels:
+        return None
+    parent = np.empty(inner.n_levels, dtype=np.int32)
+    parent[inner.codes] = outer.codes
+    return parent.astype(np.intp) if np.array_equal(parent[inner.codes], outer.codes) else None
+
+
+def distinct_pairs(first: Factor, second: Factor) -> PairPattern:
+    """Find the pairs of levels that occur together."""
+    shape = (first.n_levels, second.n_levels)
+    key = first.codes.astype(np.int64) * shape[1] + second.codes
+    cells = shape[0] * shape[1]
+    if cells <= 8 * len(key) + 1024:
+        present = np.zeros(cells, dtype=bool)
+        present[key] = True
+        found = np.flatnonzero(present)
+        number = np.zeros(cells, dtype=np.int32)
+        number[found] = np.arange(len(found), dtype=np.int32)
+        of_row = number[key]
+    else:
+        found, inverse = np.unique(key, return_inverse=True)
+        of_row = inverse.astype(np.int32)
+    rows, columns = np.divmod(found, shape[1])
+    return PairPattern(rows.astype(np.intp), columns.astype(np.intp), shape, first.codes, of_row)
+
+
+def _coupling(
+    first: int, rest: tuple[int, ...], widths: tuple[int, ...], levels: tuple[int, ...], pairs: dict
+) -> Literal["dense", "sparse"]:
+    """Compare the operations of a dense product of the coupling with those of one over the pairs that occur."""
+    entries = np.zeros(levels[first])
+    for k in rest:
+        entries += widths[k] * np.bincount(pairs[first, k].rows, minlength=levels[first])
+    q = widths[first]
+    order = sum(widths[k] * levels[k] for k in rest)
+    dense = _DENSE_COST * 2 * levels[first] * q * float(order) ** 2
+    sparse = _GATHER_COST * q * (q + 1) / 2 * float((entries * (entries + 1)).sum()) / 2
+    return "dense" if dense <= sparse else "sparse"

@@ -1,0 +1,99 @@
+"""The exceptions that mixedext raises and the warnings that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from statsmodels.tools.sm_exceptions import ConvergenceWarning as _SMConvergenceWarning
+from statsmodels.tools.sm_exceptions import MissingDataError
+
+
+class FormulaError(ValueError):
+    """A formula that cannot be read.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong and which legal form is nearest.
+    formula : str, optional
+        The whole formula.
+    position : int, optional
+        Zero-based character in `formula` at which reading failed; the message puts a caret under it.
+
+    Attributes
+    ----------
+    reason, formula, position
+        As given.
+    """
+
+    def __init__(self, reason: str, formula: str | None = None, position: int | None = None):
+        self.reason = reason
+        self.formula = formula
+        self.position = position
+        message = reason
+        if formula is not None:
+            message += f"\n\n    {formula}"
+            if position is not None:
+                message += f"\n    {' ' * position}^"
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.reason, self.formula, self.position)
+
+
+class DataError(ValueError):
+    """Data that a model cannot be fitted to; the message names the column, the level or the rows."""
+
+
+class MissingValuesError(DataError, MissingDataError):
+    """Missing values where ``missing=`` does not allow them.
+
+    Parameters
+    ----------
+    counts : mapping
+        Column → number of missing values.
+    missing : str
+        The option as given.
+    """
+
+    def __init__(self, counts: Mapping[str, int], missing: str):
+        self.counts = dict(counts)
+        self.missing = missing
+        listed = ", ".join(f"{name!r}: {count}" for name, count in self.counts.items())
+        super().__init__(
+            f"missing values ({listed}) with missing={missing!r}; missing='drop' leaves such rows out"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.counts, self.missing)
+
+
+class MixedextWarning(UserWarning):
+    """Base class of the warnings of this package."""
+
+
+class SingularFitWarning(MixedextWarning):
+    """An estimated covariance of random effects is not of full rank (a variance of 0, a correlation of ±1)."""
+
+
+class ConvergenceWarning(MixedextWarning, _SMConvergenceWarning):
+    """The optimiser stopped before its criterion was met."""
+
+
+class RankDeficiencyWarning(MixedextWarning):
+    """Columns of the fixed effects were dropped because they depend linearly on others."""
+
+
+class IdentifiabilityWarning(MixedextWarning):
+    """The model can be fitted but some of its parameters are hardly determined by the data."""
+
+
+def nearest(name: str, candidates: Iterable[object]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the candidate nearest to `name`, or an empty string."""
+    names = [str(c) for c in candidates]
+    match = get_close_matches(name, names, n=1, cutoff=0.6)
+    if not match:
+        lowered = {n.lower(): n for n in names}
+        match = [lowered[m] for m in get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)]
+    return f"; did you mean {match[0]!r}?" if match else ""

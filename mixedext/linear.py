@@ -1,0 +1,222 @@
+"""The linear mixed model and its results."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.base.wrapper as wrap
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.base.model import LikelihoodResultsWrapper
+
+from mixedext.core.fit import LinearFit, fit_linear
+from mixedext.core.lmm import LinearProblem
+from mixedext.core.optimize import OptimizerOptions
+from mixedext.diagnostics import warn_of_fit
+from mixedext.errors import DataError
+from mixedext.model import MixedModel, refuse_unknown
+from mixedext.results import MixedResults
+
+Array = NDArray[np.float64]
+
+
+class LinearMixedModel(MixedModel):
+    __doc__ = f"""Linear mixed model y = Xβ + Zb + ε with any number of crossed, nested and correlated random effects.
+    {(MixedModel.__doc__ or "").split("share.", 1)[-1]}
+    See Also
+    --------
+    LinearMixedModel.from_formula : the same from a formula in lme4's language.
+
+    Notes
+    -----
+    The criterion is the profiled deviance or REML criterion of Bates, Maechler, Bolker & Walker (2015).
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> model = mx.LinearMixedModel.from_formula("Reaction ~ Days + (1 + Days | Subject)", sleep)
+    >>> result = model.fit()
+    >>> result.params.round(3).to_dict()
+    {{'Intercept': 251.405, 'Days': 10.467}}
+    """
+
+    _problem: LinearProblem | None = None
+
+    def fit(
+        self,
+        reml: bool = True,
+        *,
+        start_theta: ArrayLike | None = None,
+        tol: float = 1e-12,
+        maxiter: int = 200,
+        **unknown: Any,
+    ) -> LinearMixedResultsWrapper:
+        """Fit the model.
+
+        Parameters
+        ----------
+        reml : bool
+            Whether to use restricted maximum likelihood (the default) or maximum likelihood.
+        start_theta : array_like, optional
+            Starting relative covariance parameters, in the order of `LinearMixedResults.theta`; by default
+            moment estimates.
+        tol : float
+            Convergence: twice the expected further decrease of the criterion (the Newton decrement g'H⁻¹g).
+        maxiter : int
+            Largest number of iterations.
+
+        Returns
+        -------
+        LinearMixedResults
+
+        Warns
+        -----
+        SingularFitWarning
+            If a covariance of random effects is not of full rank.
+        ConvergenceWarning
+            If the optimiser stopped early.
+        """
+        refuse_unknown("fit", unknown, ("reml", "start_theta", "tol", "maxiter"))
+        if not isinstance(reml, (bool, np.bool_)):
+            raise DataError(f"reml must be True or False, not {reml!r}")
+        problem = self.problem
+        start = None if start_theta is None else np.asarray(start_theta, dtype=float)
+        if start is not None and start.shape != (problem.size,):
+            raise DataError(f"start_theta must have {problem.size} elements, not shape {start.shape}")
+        try:
+            options = OptimizerOptions(tol, maxiter)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"fit: {error}") from error
+        record = fit_linear(problem, bool(reml), options, start)
+        results = LinearMixedResults(self, record)
+        warn_of_fit(results.labels, record.ranks, record.optimizer)
+        return LinearMixedResultsWrapper(results)
+
+    @property
+    def problem(self) -> LinearProblem:
+        """The numbers of the model as the core wants them, made once."""
+        if self.design is None:
+            raise DataError("the data of this model were removed: it cannot be fitted again")
+        if self._problem is None:
+            self._problem = LinearProblem(self.design.rows())
+        return self._problem
+
+    def objective(self, theta: ArrayLike, reml: bool = True) -> float:
+        """Return the profiled REML criterion or deviance at relative covariance parameters.
+
+        Parameters
+        ----------
+        theta : array_like
+            In the order of `LinearMixedResults.theta`.
+        reml : bool
+            Which of the two.
+        """
+        problem = self.problem
+        return problem.evaluate(problem.from_data_scale(np.asarray(theta, dtype=float)), reml).objective
+
+    def describe(self) -> str:
+        """Return what the model holds and how its equations are stored, in words."""
+        problem = self.problem
+        lines = [
+            f"{self.nobs} rows, {problem.p} fixed effects, {problem.size} covariance parameters",
+            problem.storage.describe(self.design.groups),
+        ]
+        return "\n".join(lines)
+
+
+class LinearMixedResults(MixedResults):
+    """Results of a linear mixed model.
+
+    Attributes
+    ----------
+    params, bse, tvalues, pvalues
+        Fixed effects, as in statsmodels.
+    theta : ndarray
+        Relative covariance parameters in lme4's order (`theta_names`).
+    scale, sigma : float
+        Residual variance and standard deviation.
+    objective : float
+        REML criterion or deviance, as minimised.
+    llf : float
+        Log-likelihood, of the REML kind for a REML fit, as lme4's ``logLik``.
+    deviance : float
+        −2 log-likelihood, σ² profiled out; for a REML fit the value at its θ.
+    aic, bic : float
+        From `llf`, with `n_params` parameters and `nobs` rows.
+    n_params : int
+        Fixed effects, covariance parameters and σ.
+    df_model, df_resid : float
+        Fixed effects besides the constant; `nobs` less `n_params`.
+    reml : bool
+    nobs : int
+    ngroups : dict
+        Grouping factor → number of levels.
+    converged, is_singular : bool
+    optimizer : OptimizerRecord
+        Evaluations, iterations, gradient norm, message and trace.
+    labels : Labels
+        Names and counts of the design.
+    """
+
+    _record: LinearFit
+
+    def __init__(self, model: LinearMixedModel, record: LinearFit):
+        super().__init__(model, record, record.scale)
+        self.reml = record.reml
+        self.sigma = float(np.sqrt(record.scale))
+        self.method = "REML" if record.reml else "ML"
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood; of the REML kind for a REML fit."""
+        return -self.objective / 2
+
+    @cached_property
+    def deviance(self) -> float:
+        """−2 log-likelihood, σ² profiled out."""
+        if not self.reml:
+            return self.objective
+        record, n = self._record, self.nobs
+        constant = record.log_determinant - self._log_weights
+        return constant + n * (1 + np.log(2 * np.pi * record.penalized_rss / n))
+
+    @property
+    def _criterion_name(self) -> str:
+        return "REML criterion" if self.reml else "Deviance"
+
+    @property
+    def _title(self) -> str:
+        return f"Linear Mixed Model fit by {'REML' if self.reml else 'maximum likelihood'}"
+
+    def predict(self, data: Any = None, random_effects: Any = "none", new_levels: str = "error") -> pd.Series:
+        """Return predicted means.
+
+        Parameters
+        ----------
+        data : DataFrame or mapping, optional
+            Rows to predict for; by default those of the fit. A model made of arrays takes columns like its `exog`.
+        random_effects : {"none", "all"} or list of str
+            "none" gives the population level (Xβ, the default, as MixedLM), "all" adds the conditional modes of all
+            grouping factors, a list those of the factors named.
+        new_levels : {"error", "population"}
+            What to do with a level that the fit has not seen: raise `DataError`, or take 0 for its random effects.
+
+        Returns
+        -------
+        Series (n,)
+            Indexed as the rows; missing where a value needed is missing.
+        """
+        return self._linear_predictor(data, random_effects, new_levels)
+
+
+class LinearMixedResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+    """Labels the arrays of `LinearMixedResults` with the names of rows and columns."""
+
+    _attrs: dict[str, str] = {"resid_pearson": "rows"}  # noqa: RUF012
+    _wrap_attrs = wrap.union_dicts(LikelihoodResultsWrapper._wrap_attrs, _attrs)
+
+
+wrap.populate_wrapper(LinearMixedResultsWrapper, LinearMixedResults)

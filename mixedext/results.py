@@ -1,0 +1,226 @@
+"""What the results of linear and generalized linear mixed models share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from statsmodels.base.model import LikelihoodModelResults
+from statsmodels.stats.contrast import WaldTestResults
+from statsmodels.tools._decorators import cached_data
+
+from mixedext.core.fit import LinearFit
+from mixedext.design import Labels
+from mixedext.errors import DataError
+from mixedext.prediction import linear_predictor
+from mixedext.summary import make_summary
+
+Array = NDArray[np.float64]
+
+
+class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
+    """Results made from the record of one fit; a later fit of the same model does not change them."""
+
+    def __init__(self, model: Any, record: LinearFit, scale: float):
+        super().__init__(model, record.params, record.normalized_cov_params, scale)
+        self._record = record
+        self.labels: Labels = model.design.labels()
+        self.nobs = self.labels.nobs
+        self.objective = record.objective
+        self.theta = record.theta
+        self.optimizer = record.optimizer
+        self.converged = record.optimizer.converged
+        self.is_singular = any(
+            rank < len(t.names) for rank, t in zip(record.ranks, self.labels.terms, strict=True)
+        )
+        self.n_params = len(record.params) + len(record.theta) + 1
+        self.df_model = float(model.df_model)
+        self.df_resid = float(self.nobs - self.n_params)
+        self.ngroups = {g: len(levels) for g, levels in self.labels.groups.items()}
+        weights = model.weights
+        self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
+        self._residual_quantiles: Array | None = None
+
+    # ------------------------------------------------------------------------------ scalars of the fit
+
+    @property
+    def aic(self) -> float:
+        """−2 llf + 2 n_params."""
+        return -2 * self.llf + 2 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """−2 llf + log(nobs) n_params."""
+        return -2 * self.llf + np.log(self.nobs) * self.n_params
+
+    # ---------------------------------------------------------------------------------- random effects
+
+    @cached_property
+    def theta_names(self) -> list[str]:
+        """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``)."""
+        out = []
+        for t in self.labels.terms:
+            for b, column in enumerate(t.names):
+                out += [
+                    f"{t.label}.{column}" if a == b else f"{t.label}.{t.names[a]}.{column}"
+                    for a in range(b, len(t.names))
+                ]
+        return out
+
+    @cached_property
+    def cov_re(self) -> dict[str, pd.DataFrame]:
+        """Term → labelled covariance matrix of its random effects, on the scale of the data."""
+        return {
+            t.label: pd.DataFrame(self.scale * c, index=list(t.names), columns=list(t.names))
+            for t, c in zip(self.labels.terms, self._record.covariances, strict=True)
+        }
+
+    @cached_property
+    def varcorr(self) -> pd.DataFrame:
+        """Variances, standard deviations and correlations of the random effects and the residual.
+
+        One row an effect: `group` (the term), `name`, `variance`, `std_dev`, and columns `corr_<name>` with the
+        correlations with the effects before it in its term (missing where a variance is 0).
+        """
+        rows: list[dict[str, Any]] = []
+        for label, covariance in self.cov_re.items():
+            values = covariance.to_numpy()
+            std_dev = np.sqrt(np.diag(values))
+            for i, name in enumerate(covariance.index):
+                row = {"group": label, "name": name, "variance": values[i, i], "std_dev": std_dev[i]}
+                for j in range(i):
+                    size = std_dev[i] * std_dev[j]
+                    row[f"corr_{covariance.index[j]}"] = values[i, j] / size if size > 0 else np.nan
+                rows.append(row)
+        rows.append({"group": "Residual", "name": "", "variance": self.scale, "std_dev": np.sqrt(self.scale)})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def random_effects(self) -> dict[str, pd.DataFrame]:
+        """Grouping factor → conditional modes of its random effects, levels × effects."""
+        out = {}
+        for (group, levels), modes in zip(self.labels.groups.items(), self._record.modes, strict=True):
+            names = [n for t in self.labels.terms if t.group == group for n in t.names]
+            out[group] = pd.DataFrame(modes.T, index=levels, columns=names)
+        return out
+
+    @cached_property
+    def random_effects_cov(self) -> dict[str, Array]:
+        """Grouping factor → conditional covariances of its random effects given the data, (levels, q, q)."""
+        return {
+            group: self.scale * np.ascontiguousarray(blocks.transpose(2, 0, 1))
+            for group, blocks in zip(self.labels.groups, self._record.mode_covariances, strict=True)
+        }
+
+    # ------------------------------------------------------------------------------------------- rows
+
+    @cached_data
+    def fittedvalues(self) -> Array:
+        """Conditional means: fixed effects, conditional modes and offset, (nobs,)."""
+        model = self._model_with_data()
+        out = model.exog @ self._record.params
+        if model.offset is not None:
+            out = out + model.offset
+        starts = dict.fromkeys(self.labels.groups, 0)
+        modes = dict(zip(self.labels.groups, self._record.modes, strict=True))
+        for term in model.design.terms:
+            for column in term.columns:
+                out += column * modes[term.group][starts[term.group]][term.codes]
+                starts[term.group] += 1
+        return out
+
+    @cached_data
+    def resid(self) -> Array:
+        """Response less `fittedvalues`, (nobs,)."""
+        return self._model_with_data().endog - self.fittedvalues
+
+    @cached_data
+    def resid_pearson(self) -> Array:
+        """Residuals over their standard deviation σ/√w, the scaled residuals of lme4's summary, (nobs,)."""
+        weights = self._model_with_data().weights
+        return self.resid * (1 if weights is None else np.sqrt(weights)) / np.sqrt(self.scale)
+
+    def _model_with_data(self) -> Any:
+        if self.model.design is None:
+            raise DataError("the data of this model were removed: there are no rows to compute with")
+        return self.model
+
+    def residual_quantiles(self) -> Array:
+        """Return minimum, quartiles and maximum of the scaled residuals, (5,)."""
+        if self._residual_quantiles is None:
+            self._residual_quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
+        return self._residual_quantiles
+
+    def remove_data(self) -> None:
+        """Remove all arrays as long as the data from the results and the model; the summary still works."""
+        if self.model.design is not None:
+            self.residual_quantiles()
+            _ = self.deviance
+        super().remove_data()
+        # statsmodels leaves the row labels that it has looked up
+        self.model.data._cache = {}
+        for name in ("fittedvalues", "resid", "resid_pearson"):
+            self._cache.pop(name, None)
+
+    # --------------------------------------------------------------------------------------- inference
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Sequence[tuple[str, Any]] | None = None,
+        combine_terms: Sequence[str] | None = None,
+        scalar: bool = True,
+    ) -> WaldTestResults:
+        """Return Wald tests that all coefficients of a term are zero, for each term of the fixed effects.
+
+        Parameters
+        ----------
+        skip_single : bool
+            Whether to leave out terms of one column.
+        extra_constraints : list of (name, matrix), optional
+            Further tests.
+        combine_terms : list of str, optional
+            For each string one more test, of all terms whose name contains it.
+        scalar : bool
+            Whether the statistic is a scalar or an array.
+
+        Returns
+        -------
+        WaldTestResults
+        """
+        identity = np.eye(len(self.params))
+        terms = self.labels.fixed_terms or {n: (j,) for j, n in enumerate(self.labels.exog_names)}
+        constraints = [
+            (name, identity[list(columns)])
+            for name, columns in terms.items()
+            if len(columns) > 1 or not skip_single
+        ]
+        for text in combine_terms or ():
+            columns = [j for name, part in terms.items() if text in name for j in part]
+            if not columns:
+                raise DataError(f"no term contains {text!r} (terms: {', '.join(terms)})")
+            constraints.append((text, identity[columns]))
+        constraints += list(extra_constraints or ())
+        rows = {}
+        for name, matrix in constraints:
+            test = self.wald_test(matrix, use_f=False, scalar=scalar)
+            rows[name] = (test.statistic, test.pvalue, int(test.df_denom))
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["statistic", "pvalue", "df_constraint"])
+        return WaldTestResults(None, "chi2", None, table=table)
+
+    def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
+        return linear_predictor(self, data, random_effects, new_levels)
+
+    def summary(self, alpha: float = 0.05) -> Any:
+        """Return a summary as lme4 prints it, a statsmodels `Summary` (``as_text``, ``as_html``, ``as_latex``).
+
+        Parameters
+        ----------
+        alpha : float
+            1 less the level of the confidence intervals.
+        """
+        return make_summary(self, alpha)

@@ -1,0 +1,72 @@
+"""Data, references and fits shared by the tests; each model is fitted once a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import mixedext as mx
+
+HERE = Path(__file__).parent
+DATA = HERE / "data"
+
+
+def find_shared(name: str) -> Path | None:
+    """Return a file that is not in the repository: from ../shared/data or $MIXEDEXT_DATA."""
+    for folder in (HERE.parent.parent / "shared" / "data", Path(os.environ.get("MIXEDEXT_DATA", "")) or None):
+        if folder is not None and (folder / name).is_file():
+            return folder / name
+    return None
+
+
+@lru_cache(maxsize=None)
+def _schema() -> dict[str, Any]:
+    return json.loads((DATA / "schema.json").read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=None)
+def load_data(name: str) -> pd.DataFrame:
+    """Return a data set with factors as categoricals in R's order of levels; do not change it."""
+    if name == "imm10":
+        path = find_shared("imm10.csv")
+        if path is None:
+            pytest.skip(
+                "imm10 is neither in ../shared/data nor in $MIXEDEXT_DATA; it may not be in the repository"
+            )
+        return pd.read_csv(path)
+    path = next(p for p in (DATA / f"{name}.csv", DATA / f"{name}.csv.gz") if p.is_file())
+    frame = pd.read_csv(path)
+    for column, about in _schema().get(name, {}).get("columns", {}).items():
+        if about["type"] in ("factor", "ordered"):
+            levels = [str(v) for v in about["levels"]]
+            text = frame[column].map(
+                lambda v: v if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v)
+            )
+            frame[column] = pd.Categorical(text.astype(object), categories=levels)
+    return frame
+
+
+@lru_cache(maxsize=None)
+def references(file: str) -> dict[str, dict[str, Any]]:
+    """Return the reference fits of one file by id."""
+    text = (HERE / "reference" / file).read_text(encoding="utf-8")
+    return {entry["id"]: entry for entry in json.loads(text)}
+
+
+@lru_cache(maxsize=None)
+def fit_linear(
+    formula: str, data: str, reml: bool = True, weights: str | None = None, offset: str | None = None
+) -> Any:
+    """Return the results of a linear mixed model; warnings of singular fits and dropped columns are left to other tests."""
+    frame = load_data(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.SingularFitWarning)
+        warnings.simplefilter("ignore", mx.RankDeficiencyWarning)
+        return mx.lmer(formula, frame, weights=weights, offset=offset).fit(reml=reml)
