@@ -22,6 +22,7 @@ from mixedext.errors import (
     RankDeficiencyWarning,
     SingularFitWarning,
 )
+from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedResults
 from mixedext.io import describe, read_data
 from mixedext.linear import LinearMixedModel, LinearMixedResults
 
@@ -54,10 +55,39 @@ def lmer(formula: str, data: Any, **options: Any) -> LinearMixedModel:
     return LinearMixedModel.from_formula(formula, data, **options)
 
 
+def glmer(formula: str, data: Any, **options: Any) -> GeneralizedLinearMixedModel:
+    """Create a generalized linear mixed model: `GeneralizedLinearMixedModel.from_formula` by lme4's name.
+
+    Parameters
+    ----------
+    formula : str
+        In lme4's language.
+    data : pandas.DataFrame or mapping of columns
+    **options
+        As `GeneralizedLinearMixedModel.from_formula` takes them: `family`, `weights`, …
+
+    Returns
+    -------
+    GeneralizedLinearMixedModel
+        Not fitted yet: call `fit`.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> ticks = mx.datasets.load("grouseticks")
+    >>> result = mx.glmer("TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", ticks, family="poisson").fit()
+    >>> round(result.llf, 2)
+    -989.04
+    """
+    return GeneralizedLinearMixedModel.from_formula(formula, data, **options)
+
+
 __all__ = [
     "ConvergenceWarning",
     "DataError",
     "FormulaError",
+    "GeneralizedLinearMixedModel",
+    "GeneralizedMixedResults",
     "IdentifiabilityWarning",
     "LinearMixedModel",
     "LinearMixedResults",
@@ -70,6 +100,7 @@ __all__ = [
     "__version__",
     "datasets",
     "describe",
+    "glmer",
     "lmer",
     "read_data",
 ]

@@ -101,6 +101,7 @@ R_FUNCTIONS: dict[str, Any] = {
     "sqrt": np.sqrt,
     "abs": np.abs,
     "factor": patsy.builtins.C,
+    "cbind": lambda *columns: np.column_stack(columns),
     "scale": patsy.stateful_transform(_RScale),
     "poly": patsy.stateful_transform(_RPoly),
 }

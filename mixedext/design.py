@@ -6,7 +6,7 @@ that ``center(x)`` and unused categories see the rows of the fit and no others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,9 @@ from mixedext.formula import MixedFormula
 Array = NDArray[np.float64]
 
 _EXACT = 2**53
+
+#: (values, name, number of rows) → response and trials
+ResponseReader = Callable[[Any, str, int], tuple[Array, "Array | None"]]
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,13 @@ def design_from_formula(
     offset: Any = None,
     missing: str = "drop",
     allow_saturated: bool = False,
+    exposure: Any = None,
+    read_response: ResponseReader | None = None,
 ) -> tuple[Design, pd.DataFrame]:
-    """Build the design; returns it with the data frame of the rows that `subset` leaves."""
+    """Build the design; returns it with the data frame of the rows that `subset` leaves.
+
+    `read_response` turns what the left side evaluates to into numbers and, for proportions, their trials.
+    """
     frame = _checked_frame(data)
     check_missing_option(missing)
     if subset is not None:
@@ -186,7 +194,7 @@ def design_from_formula(
     for term in formula.random:
         expressions += [term.expr, *term.group]
     columns = _columns_used(expressions, formula, frame, scope)
-    given = {"weights": weights, "offset": offset}
+    given = {"weights": weights, "offset": offset, "exposure": exposure}
     extra = {k: _row_values(v, k, frame) for k, v in given.items() if v is not None}
     absent = np.zeros(len(frame), dtype=bool)
     missing_in = {}
@@ -213,7 +221,8 @@ def design_from_formula(
     plain = {alias: _clean(rows[name], name) for alias, name in columns.items() if alias in numeric}
     extra = {k: v if used is None else v[used] for k, v in extra.items()}
 
-    endog = _response(formula, plain, scope, n)
+    read = read_response or read_numbers
+    endog, trials = read(evaluate(formula.response, plain, scope), formula.response_label, n)
     fixed = build_columns(formula.fixed, plain, n, scope)
     terms = []
     for term in formula.random:
@@ -243,6 +252,8 @@ def design_from_formula(
     ]
     if "offset" in extra:
         offsets.append(extra["offset"])
+    if "exposure" in extra:
+        offsets.append(log_exposure(extra["exposure"]))
     design = Design(
         endog=endog,
         exog=np.column_stack(fixed.values) if fixed.values else np.empty((n, 0)),
@@ -250,7 +261,7 @@ def design_from_formula(
         exog_names=tuple(_restore(c, formula) for c in fixed.names),
         fixed_terms={_restore(k, formula): v for k, v in fixed.terms.items()},
         terms=tuple(terms),
-        weights=extra.get("weights"),
+        weights=with_trials(extra.get("weights"), trials),
         offset=sum(offsets[1:], offsets[0]) if offsets else None,
         row_labels=rows.index,
         used=used,
@@ -443,9 +454,8 @@ def _clean(series: pd.Series, name: Any) -> Any:
     raise DataError(f"column {name!r} mixes kinds of values ({inferred}): turn it into numbers or strings")
 
 
-def _response(formula: MixedFormula, frame: Mapping[str, Any], scope: Mapping[str, Any], n: int) -> Array:
-    values = evaluate(formula.response, frame, scope)
-    name = formula.response_label
+def read_numbers(values: Any, name: str, n: int) -> tuple[Array, None]:
+    """Return the response of a linear model, which must be numbers."""
     if isinstance(values, (pd.Categorical, pd.Series)) or np.asarray(values).dtype.kind == "b":
         kind = "boolean" if not isinstance(values, pd.Categorical) else "categorical or a string"
         raise DataError(f"the response {name!r} is {kind}: a linear mixed model needs numbers")
@@ -454,7 +464,21 @@ def _response(formula: MixedFormula, frame: Mapping[str, Any], scope: Mapping[st
         raise DataError(f"the response {name!r} must be numbers, not {array.dtype}")
     if array.shape != (n,):
         raise DataError(f"the response {name!r} has shape {array.shape}, not one value for each of {n} rows")
-    return array.astype(float)
+    return array.astype(float), None
+
+
+def with_trials(weights: Array | None, trials: Array | None) -> Array | None:
+    """Return prior weights times trials, of which either may be absent."""
+    if weights is None or trials is None:
+        return trials if weights is None else weights
+    return weights * trials
+
+
+def log_exposure(exposure: Array) -> Array:
+    """Return the offset that an exposure means."""
+    if not (np.isfinite(exposure) & (exposure > 0)).all():
+        raise DataError("exposure must be positive and finite in every row")
+    return np.log(exposure)
 
 
 def _grouping(
@@ -614,30 +638,31 @@ def design_from_arrays(
     offset: Any = None,
     missing: str = "none",
     allow_saturated: bool = False,
+    exposure: Any = None,
+    read_response: ResponseReader | None = None,
 ) -> Design:
     """Build the design of a model made of arrays; pandas objects must have the same rows in the same order."""
     check_missing_option(missing)
-    y = np.asarray(endog)
+    categorical = isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype)
+    y = pd.Categorical(endog) if categorical else np.asarray(endog)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if y.ndim != 1 or y.dtype.kind not in "iuf":
-        raise DataError(f"endog must be one column of numbers, not shape {y.shape} of {y.dtype}")
-    n = len(y)
+    n = len(y) if y.ndim else 0
     if not n:
         raise DataError("endog is empty")
     x = np.ones((n, 1)) if exog is None else np.asarray(exog)
     x = x[:, None] if x.ndim == 1 else x
     if x.dtype.kind not in "iufb" or x.ndim != 2 or len(x) != n:
         raise DataError(f"exog must be numbers with {n} rows, not shape {x.shape} of {x.dtype}")
-    y, x = y.astype(float), np.ascontiguousarray(x, dtype=float)
+    x = np.ascontiguousarray(x, dtype=float)
     index = endog.index if isinstance(endog, (pd.Series, pd.DataFrame)) else pd.RangeIndex(n)
     frame = pd.DataFrame(index=index)
     extra = {
         k: _row_values(v, k, frame)
-        for k, v in {"weights": weights, "offset": offset}.items()
+        for k, v in {"weights": weights, "offset": offset, "exposure": exposure}.items()
         if v is not None
     }
     pieces = [_array_term(t, number, n) for number, t in enumerate(_as_terms(terms))]
-    absent = np.isnan(y) | np.isnan(x).any(axis=1)
+    absent = pd.isna(y).reshape(n, -1).any(axis=1) | np.isnan(x).any(axis=1)
     for _, groups, z, _, _ in pieces:
         absent |= groups.isna().to_numpy() | np.isnan(z).any(axis=1)
     n_missing = int(absent.sum())
@@ -649,6 +674,11 @@ def design_from_arrays(
         extra = {k: v[used] for k, v in extra.items()}
     if not len(y):
         raise DataError("no complete row is left")
+    endog_name = str(getattr(endog, "name", None) or "y")
+    numbers, trials = (read_response or read_numbers)(y, endog_name, len(y))
+    offsets = [extra[k] for k in ("offset",) if k in extra]
+    if "exposure" in extra:
+        offsets.append(log_exposure(extra["exposure"]))
     built = []
     for name, groups, z, effects, correlated in pieces:
         codes, levels = group_codes(groups if used is None else groups.iloc[used])
@@ -659,14 +689,14 @@ def design_from_arrays(
             columns = tuple(np.ascontiguousarray(z[:, j]) for j in part)
             built.append(DesignTerm(name, name, levels, codes, tuple(effects[j] for j in part), columns))
     design = Design(
-        endog=y,
+        endog=numbers,
         exog=x,
-        endog_name=getattr(endog, "name", None) or "y",
+        endog_name=endog_name,
         exog_names=_names_of(exog, x),
         fixed_terms={},
         terms=tuple(built),
-        weights=extra.get("weights"),
-        offset=extra.get("offset"),
+        weights=with_trials(extra.get("weights"), trials),
+        offset=sum(offsets[1:], offsets[0]) if offsets else None,
         row_labels=index,
         used=used,
         n_missing=n_missing,

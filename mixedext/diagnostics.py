@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import warnings
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
 from mixedext._caller import user_frame
+from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.optimize import OptimizerRecord
 from mixedext.design import Design, Labels
 from mixedext.errors import (
@@ -14,6 +20,7 @@ from mixedext.errors import (
     RankDeficiencyWarning,
     SingularFitWarning,
 )
+from mixedext.response import Response
 
 
 def _warn(message: str, category: type[MixedextWarning]) -> None:
@@ -28,13 +35,13 @@ def dropped_columns_text(names: tuple[str, ...]) -> str:
     return f"fixed-effect {columns} dropped (linearly dependent on others): {', '.join(names)}"
 
 
-def warn_of_design(design: Design) -> None:
+def warn_of_design(design: Design, saturated_is_fine: bool) -> None:
     """Warn of columns that were dropped and of random terms that cannot be told from the residuals."""
     if design.dropped_columns:
         _warn(dropped_columns_text(design.dropped_columns), RankDeficiencyWarning)
     n = len(design.endog)
     saturated = [t.label for t in design.terms if len(t.levels) * len(t.names) >= n]
-    if saturated:
+    if saturated and not saturated_is_fine:
         _warn(
             f"as many random effects as rows in {', '.join(map(repr, saturated))}: only the sum of their variance "
             "and the residual one is determined",
@@ -85,3 +92,94 @@ def findings(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerRecord)
     if not optimizer.converged:
         out.append(f"Not converged: {optimizer.message} (Newton decrement {optimizer.decrement:.2g}).")
     return out
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One finding on a generalized model; those that question the estimates also warn."""
+
+    text: str
+    warns: bool
+
+
+def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Response) -> list[Remark]:
+    """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
+    out = [Remark(text, True) for text in _separation(design, response)]
+    for term, covariance in zip(design.labels().terms, record.covariances, strict=True):
+        std_dev = float(np.sqrt(covariance[0, 0]))
+        if response.kind == "binomial" and term.names[0] == "Intercept" and std_dev > 20:
+            text = (
+                f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale of the "
+                "link: it runs to infinity where most groups have one and the same response"
+            )
+            out.append(Remark(text, True))
+    out += [Remark(text, False) for text in _uniform_groups(design, response)]
+    ratio = _pearson_ratio(design, record, response)
+    if ratio is not None and ratio > 1.5:
+        text = (
+            f"Over-dispersion: the Pearson statistic is {ratio:.2f} times its degrees of freedom; a random "
+            "intercept for each row, or the negative binomial family, would take it up."
+        )
+        out.append(Remark(text, False))
+    return out
+
+
+def warn_of_remarks(remarks: Sequence[Remark]) -> None:
+    """Warn once of the remarks that question the estimates."""
+    texts = [r.text for r in remarks if r.warns]
+    if texts:
+        _warn("; ".join(texts), IdentifiabilityWarning)
+
+
+def _separation(design: Design, response: Response) -> list[str]:
+    """Name the columns of the fixed effects that predict a binomial response without error on one side."""
+    if response.kind != "binomial":
+        return []
+    failure, success = response.y < 1, response.y > 0
+    out = []
+    for name, column in zip(design.exog_names, design.exog.T, strict=True):
+        low, high = column.min(), column.max()
+        if low == high:
+            continue
+        found = None
+        if ((column == low) | (column == high)).all():
+            for value in (low, high):
+                rows = column == value
+                if not (failure[rows].any() and success[rows].any()):
+                    kind = "successes" if success[rows].any() else "failures"
+                    found = f"all rows with {name!r} = {value:g} are {kind}"
+        elif column[success].min() >= column[failure].max() or column[success].max() <= column[failure].min():
+            found = f"{name!r} separates successes from failures completely"
+        if found is not None:
+            out.append(f"separation: {found}, its coefficient has no finite estimate")
+    return out
+
+
+def _uniform_groups(design: Design, response: Response) -> list[str]:
+    """Say how many groups have one and the same response, where these are the most."""
+    if response.kind not in ("binomial", "poisson"):
+        return []
+    out = []
+    for term in {t.group: t for t in design.terms}.values():
+        levels = len(term.levels)
+        zeros = np.bincount(term.codes, response.y > 0, minlength=levels) == 0
+        ones = np.zeros(levels, dtype=bool)
+        if response.kind == "binomial":
+            ones = np.bincount(term.codes, response.y < 1, minlength=levels) == 0
+        if levels < len(response.y) / 2 and (zeros | ones).sum() > levels / 2:
+            out.append(
+                f"{int(zeros.sum())} of {levels} groups of {term.group!r} have only zeros, "
+                f"{int(ones.sum())} only ones."
+            )
+    return out
+
+
+def _pearson_ratio(design: Design, record: GeneralizedFit, response: Response) -> float | None:
+    """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
+    if response.kind not in ("binomial", "poisson") or (response.kind == "binomial" and np.max(response.m) <= 1):
+        return None
+    if any(len(t.levels) == len(response.y) for t in design.terms):
+        return None  # an effect of each row takes up what there is
+    mean = response.mean(record.eta)
+    squares = (response.y - mean) ** 2 / response.conditional_variance(mean, 0.0)
+    return float(squares.sum() / max(len(mean) - len(record.params) - len(record.theta), 1))

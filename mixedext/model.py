@@ -16,7 +16,7 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext._caller import user_frame
 from mixedext.columns import needed_names
-from mixedext.design import Design, Labels, design_from_arrays, design_from_formula
+from mixedext.design import Design, Labels, design_from_arrays, design_from_formula, read_numbers
 from mixedext.diagnostics import warn_of_design
 from mixedext.errors import DataError, nearest
 from mixedext.formula import MixedFormula, parse
@@ -68,14 +68,18 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
     """
 
     _options: ClassVar[tuple[str, ...]] = ("weights", "offset", "missing", "allow_saturated")
+    #: options of the kind of model rather than of its data
+    _own_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
         design = options.pop("_design", None)
-        refuse_unknown(type(self).__name__, options, self._options)
+        refuse_unknown(type(self).__name__, options, (*self._options, *self._own_options))
+        self._take_own_options({k: options.pop(k) for k in self._own_options if k in options})
         if design is None:
             if terms is None:
                 raise DataError("terms must be given: the grouping variables of the random effects")
-            design = design_from_arrays(endog, exog, terms, **options)
+            options.setdefault("allow_saturated", self._saturated_is_fine)
+            design = design_from_arrays(endog, exog, terms, read_response=self._read_response, **options)
         self.design: Design = design
         self._parsed: MixedFormula | None = None
         self._scope: dict[str, Any] = {}
@@ -86,12 +90,24 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
         self.weights, self.offset = design.weights, design.offset
         # long arrays that `remove_data` clears besides statsmodels' own
         self._data_attr += ["weights", "offset", "design", "_problem", "data.frame"]
-        warn_of_design(design)
+        warn_of_design(design, self._saturated_is_fine)
 
     def _handle_data(
         self, endog: Any, exog: Any, missing: str, hasconst: bool | None, **kwargs: Any
     ) -> _MixedData:
         return _MixedData(endog, exog, missing, hasconst, **kwargs)
+
+    @property
+    def _saturated_is_fine(self) -> bool:
+        """Whether a random effect for each row is told from the residuals by the family itself."""
+        return False
+
+    def _take_own_options(self, options: dict[str, Any]) -> None:
+        """Check and keep the options of the kind of model."""
+
+    def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
+        """Turn what the left side evaluates to into numbers and their trials."""
+        return read_numbers(values, name, n)
 
     def initialize(self) -> None:
         """Set the degrees of freedom (called by statsmodels)."""
@@ -132,11 +148,17 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
         TypeError
             For an unknown keyword.
         """
-        refuse_unknown(f"{cls.__name__}.from_formula", options, ("subset", *cls._options))
+        refuse_unknown(f"{cls.__name__}.from_formula", options, ("subset", *cls._options, *cls._own_options))
+        own = {k: options.pop(k) for k in cls._own_options if k in options}
         parsed = parse(formula)
         scope = _caller_scope(parsed)
-        design, frame = design_from_formula(parsed, data, scope, **options)
-        model = cls(None, _design=design)
+        model = cls.__new__(cls)
+        model._take_own_options(own)
+        options.setdefault("allow_saturated", model._saturated_is_fine)
+        design, frame = design_from_formula(
+            parsed, data, scope, read_response=model._read_response, **options
+        )
+        model.__init__(None, _design=design, **own)
         model.formula = f"{parsed.response_label} ~ {parsed.fixed}"
         model.mixed_formula = parsed.text
         model.data.frame = frame
@@ -156,7 +178,13 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
                 "the data of this model were removed, and with them what its formula learned of them; "
                 "predict before saving, or save without remove_data"
             )
-        return design_from_formula(self._parsed, frame, self.formula_scope(), **self._formula_options)[0]
+        return design_from_formula(
+            self._parsed,
+            frame,
+            self.formula_scope(),
+            read_response=self._read_response,
+            **self._formula_options,
+        )[0]
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""

@@ -13,11 +13,11 @@ from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.stats.contrast import WaldTestResults
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.fit import LinearFit
+from mixedext.core.fit import Fit
 from mixedext.design import Labels
 from mixedext.errors import DataError
 from mixedext.prediction import linear_predictor
-from mixedext.summary import make_summary
+from mixedext.summary import format_digits, make_summary
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,10 @@ Array = NDArray[np.float64]
 class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
-    def __init__(self, model: Any, record: LinearFit, scale: float):
+    #: whether the model has a residual variance beside those of the random effects
+    _has_residual = True
+
+    def __init__(self, model: Any, record: Fit, scale: float):
         super().__init__(model, record.params, record.normalized_cov_params, scale)
         self._record = record
         self.labels: Labels = model.design.labels()
@@ -44,6 +47,13 @@ class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
         weights = model.weights
         self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
         self._residual_quantiles: Array | None = None
+        #: further findings for the summary, a line each
+        self.remarks: list[str] = []
+
+    @property
+    def _family_rows(self) -> list[tuple[str, str]]:
+        """What the summary says of the response besides its name."""
+        return [("Scale:", format_digits([self.scale])[0])]
 
     # ------------------------------------------------------------------------------ scalars of the fit
 
@@ -66,7 +76,7 @@ class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
         for t in self.labels.terms:
             for b, column in enumerate(t.names):
                 out += [
-                    f"{t.label}.{column}" if a == b else f"{t.label}.{t.names[a]}.{column}"
+                    f"{t.group}.{column}" if a == b else f"{t.group}.{t.names[a]}.{column}"
                     for a in range(b, len(t.names))
                 ]
         return out
@@ -96,7 +106,10 @@ class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
                     size = std_dev[i] * std_dev[j]
                     row[f"corr_{covariance.index[j]}"] = values[i, j] / size if size > 0 else np.nan
                 rows.append(row)
-        rows.append({"group": "Residual", "name": "", "variance": self.scale, "std_dev": np.sqrt(self.scale)})
+        if self._has_residual:
+            rows.append(
+                {"group": "Residual", "name": "", "variance": self.scale, "std_dev": np.sqrt(self.scale)}
+            )
         return pd.DataFrame(rows)
 
     @cached_property

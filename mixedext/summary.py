@@ -74,7 +74,7 @@ def make_summary(results: MixedResults, alpha: float = 0.05) -> Summary:
     names = results.labels.exog_names
     if 1 < len(names) <= _MOST_CORRELATIONS:
         out.tables.append(_correlations(results))
-    notes = findings(results.labels, results._record.ranks, results.optimizer)
+    notes = findings(results.labels, results._record.ranks, results.optimizer) + results.remarks
     if len(names) > _MOST_CORRELATIONS:
         notes.append(f"Correlations of the {len(names)} fixed effects: see cov_params().")
     if notes:
@@ -98,7 +98,7 @@ def _top(results: MixedResults) -> SimpleTable:
         ("Method:", results.method),
         ("Number of obs:", f"{results.nobs}"),
         ("Converged:", "yes" if results.converged else "no"),
-        ("Scale:", format_digits([results.scale])[0]),
+        *results._family_rows,
     ]
     right = [
         (f"{results._criterion_name}:", f"{results.objective:.1f}"),
@@ -107,6 +107,8 @@ def _top(results: MixedResults) -> SimpleTable:
         ("BIC:", f"{results.bic:.1f}"),
         ("Df residuals:", f"{results.df_resid:.0f}"),
     ]
+    right += [("", "")] * (len(left) - len(right))
+    left += [("", "")] * (len(right) - len(left))
     rows = [[*a, *b] for a, b in zip(left, right, strict=True)]
     rows.append(["Groups:", groups, "", ""])
     title = results._title if formula is None else f"{results._title}\n{formula}"
@@ -138,7 +140,8 @@ def _random_effects(results: MixedResults) -> SimpleTable:
                 [term.label if i == 0 else "", name, variances[row], std_devs[row], *correlations, *padding]
             )
             row += 1
-    rows.append(["Residual", "", variances[row], std_devs[row], *[""] * width])
+    if results._has_residual:
+        rows.append(["Residual", "", variances[row], std_devs[row], *[""] * width])
     headers = ["Groups", "Name", "Variance", "Std.Dev.", *(["Corr"] if width else []), *[""] * (width - 1)]
     return _table(rows, headers, "Random effects:", data_aligns="llrr" + "r" * width)
 
@@ -173,7 +176,7 @@ def _fixed_effects(results: MixedResults, alpha: float) -> SimpleTable:
 
 def _correlations(results: MixedResults) -> SimpleTable:
     names = results.labels.exog_names
-    covariance = results._record.normalized_cov_params
+    covariance = np.asarray(results.cov_params())
     std = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(std, std)
     rows = [

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.linalg as sla
@@ -59,9 +60,14 @@ class _BlockStage:
         middle = sb.congruence(factor, gram)
         diagonal = np.arange(len(middle))
         middle[diagonal, diagonal] += 1.0
-        lower = sb.cholesky(middle)
-        self.log_determinant = sb.log_determinant(lower)
+        # with observed weights, which may be negative, M need not be positive definite
+        with np.errstate(invalid="ignore", divide="ignore"):
+            lower = sb.cholesky(middle)
+            self.log_determinant = sb.log_determinant(lower)
+        if not np.isfinite(self.log_determinant):
+            raise np.linalg.LinAlgError(f"the equations of factor {stage.factor} are not positive definite")
         half = sb.solve_lower(lower, factor.T)
+        self.lower = lower
         #: K = half' half for each level
         self.half = half
         self.kernel = sb.multiply_left_transposed(half, half)
@@ -135,8 +141,7 @@ class Factorization:
                 block.coupling = _NestedCoupling(plan, cross)
                 block.coupling.downdate(block.kernel, gram, cross)
             elif isinstance(plan, _CrossedPlan):
-                plan.prepare(products, gram, cross)
-                block.coupling = _CrossedCoupling(plan)
+                block.coupling = plan.coupling(products, gram, cross)
                 self.tail = _Tail(plan, block.coupling.schur(block), factors)
         self.log_determinant = sum(s.log_determinant for s in self.stages)
         if self.tail is not None:
@@ -190,7 +195,17 @@ class Factorization:
 
     @cached_property
     def _inner(self) -> list[Array | None]:
-        """For each stage N_fᵣ (ΛM⁻¹Λ')ᵣᵣ Nᵣf by level, from the last stage back (the selected inverse)."""
+        """For each stage N_fᵣ (ΛM⁻¹Λ')ᵣᵣ Nᵣf by level, from the last stage back."""
+        return self._select(whole=False)[0]
+
+    def posterior_pattern(self) -> dict[tuple[int, int], Array]:
+        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together (the selected inverse).
+
+        Keys are (k, k) for the diagonal blocks of factor k, (q_k, q_k, J_k), and the pairs of `Storage.pairs`.
+        """
+        return self._select(whole=True)[1]
+
+    def _select(self, whole: bool) -> tuple[list[Array | None], dict[tuple[int, int], Array]]:
         inner: list[Array | None] = [None] * len(self.stages)
         posterior: dict[tuple[int, int], Array] = {}
         for number in range(len(self.stages) - 1, -1, -1):
@@ -198,15 +213,16 @@ class Factorization:
             k = block.stage.factor
             if isinstance(block.coupling, _CrossedCoupling):
                 assert self.tail is not None
-                inner[number] = block.coupling.quadratic(self.tail.posterior)
-                if number:
-                    posterior.update(block.coupling.selected(block, inner[number], self.tail.posterior))
+                quadratic = block.coupling.quadratic(self.tail.posterior)
+                inner[number] = quadratic
+                if number or whole:
+                    posterior.update(block.coupling.selected(block, quadratic, self.tail.posterior))
             elif isinstance(block.coupling, _NestedCoupling):
                 inner[number], added = block.coupling.selected(block, posterior)
                 posterior.update(added)
             else:
                 posterior[k, k] = block.kernel
-        return inner
+        return inner, posterior
 
     def gram_sums_times_factor(self) -> tuple[Array, ...]:
         """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k): half the derivative of log|M| in F."""
@@ -280,20 +296,17 @@ class _NestedCoupling:
         # B (ΛM⁻¹Λ')_rr at the one level of each factor that a level of f meets
         right = {}
         for k in rest:
-            total = None
+            parts = []
             for other in rest:
                 if (other, k) in posterior:
                     values = posterior[other, k]
                 else:
                     values = posterior[k, other].transpose(1, 0, 2)
                 at = self.plan.parents[k] if k == other else self._position(k, other)
-                term = sb.multiply(self.blocks[other], values[:, :, at])
-                total = term if total is None else total + term
-            right[k] = total
-        inner = sum(
-            (sb.multiply_right_transposed(right[k], self.blocks[k]) for k in rest[1:]),
-            sb.multiply_right_transposed(right[rest[0]], self.blocks[rest[0]]),
-        )
+                parts.append(sb.multiply(self.blocks[other], values[:, :, at]))
+            right[k] = sum(parts[1:], parts[0])
+        products = [sb.multiply_right_transposed(right[k], self.blocks[k]) for k in rest]
+        inner = sum(products[1:], products[0])
         added = {(f, k): -sb.multiply(block.kernel, right[k]) for k in rest}
         added[f, f] = block.posterior(inner)
         return inner, added
@@ -319,11 +332,11 @@ class _CrossedPlan:
             q = storage.widths[k]
             level.append(np.tile(pattern.rows, (q, 1)).ravel())
             column.append((self.starts[k] + pattern.columns * q + np.arange(q)[:, None]).ravel())
-        self._sort = np.lexsort((np.concatenate(column), np.concatenate(level)))
-        self.entry_level = np.concatenate(level)[self._sort]
-        self.entry_column = np.concatenate(column)[self._sort]
+        self.sort = np.lexsort((np.concatenate(column), np.concatenate(level)))
+        self.entry_level = np.concatenate(level)[self.sort]
+        self.entry_column = np.concatenate(column)[self.sort]
         self.entry_start = np.searchsorted(self.entry_level, np.arange(self.levels + 1))
-        self._prepared_for: CrossProducts | None = None
+        self._latest: tuple[CrossProducts, _CrossedCoupling] | None = None
 
     def join(self, parts: Sequence[Array]) -> Array:
         """Stack blocks (q_k, r, J_k) of the factors that are left as rows (order, r)."""
@@ -340,27 +353,18 @@ class _CrossedPlan:
             out.append(np.ascontiguousarray(part.reshape(levels, q, -1).transpose(1, 2, 0)))
         return out
 
-    def prepare(
+    def coupling(
         self, products: CrossProducts, gram: Sequence[Array], cross: dict[tuple[int, int], Array]
-    ) -> None:
-        """Arrange the values of the couplings; once for the same products where no earlier stage changes them."""
-        if self._prepared_for is products:
-            return
+    ) -> _CrossedCoupling:
+        """Return the couplings' values; those of the last products again where no earlier stage changes them."""
+        if self._latest is not None and self._latest[0] is products:
+            return self._latest[1]
+        coupling = _CrossedCoupling(self, gram, cross)
         if self.stage is self.storage.stages[0]:
-            self._prepared_for = products
-        f = self.stage.factor
-        self.values = np.concatenate([cross[f, k].reshape(self.width, -1) for k in self.stage.rest], axis=1)
-        self.values = self.values[:, self._sort]
-        self.base = self._dense_base(gram, cross)
-        if self.stage.coupling == "dense":
-            self.dense = np.zeros((self.levels, self.width, self.order))
-            for a in range(self.width):
-                self.dense[self.entry_level, a, self.entry_column] = self.values[a]
-        else:
-            self.row_matrix = self._row_matrix()
-            self.pair_products = self._pair_products()
+            self._latest = (products, coupling)
+        return coupling
 
-    def _dense_base(self, gram: Sequence[Array], cross: dict[tuple[int, int], Array]) -> Array:
+    def dense_base(self, gram: Sequence[Array], cross: dict[tuple[int, int], Array]) -> Array:
         out = np.zeros((self.order, self.order))
         for k in self.stage.rest:
             q, start = self.storage.widths[k], self.starts[k]
@@ -378,35 +382,26 @@ class _CrossedPlan:
                         out[rows, columns] = out[columns, rows] = block[a, b]
         return out
 
-    def _row_matrix(self) -> sp.csr_array:
-        """The couplings as a sparse matrix, rows = (level, effect)."""
+    def row_matrix(self, values: Array) -> sp.csr_array:
+        """Return the couplings (q, entries) as a sparse matrix, rows = (level, effect)."""
         q = self.width
+        if q == 1:
+            return sp.csr_array(
+                (values[0], self.entry_column, self.entry_start), shape=(self.levels, self.order)
+            )
         count = np.diff(self.entry_start)
-        columns = (
-            np.concatenate(
-                [
-                    np.tile(self.entry_column[s:e], q)
-                    for s, e in zip(self.entry_start, self.entry_start[1:], strict=False)
-                ]
-            )
-            if q > 1
-            else self.entry_column
-        )
+        within = np.arange(len(self.entry_level)) - self.entry_start[self.entry_level]
+        data, columns = np.empty(values.size), np.empty(values.size, dtype=np.intp)
+        for a in range(q):
+            at = q * self.entry_start[self.entry_level] + a * count[self.entry_level] + within
+            data[at], columns[at] = values[a], self.entry_column
         start = np.concatenate([[0], np.cumsum(np.repeat(count, q))])
-        if q > 1:
-            values = np.concatenate(
-                [
-                    self.values[:, s:e].ravel()
-                    for s, e in zip(self.entry_start, self.entry_start[1:], strict=False)
-                ]
-            )
-        else:
-            values = self.values[0]
-        return sp.csr_array((values, columns, start), shape=(self.levels * q, self.order))
+        return sp.csr_array((data, columns, start), shape=(self.levels * q, self.order))
 
     @cached_property
-    def _entry_pairs(self) -> tuple[Index, Index, Index]:
-        """All pairs (r, c), r ≥ c, of entries of one level, and where each level's pairs start."""
+    def entry_pairs(self) -> tuple[Index, Index, NDArray[np.integer], NDArray[np.integer]]:
+        """All pairs (r, c), r ≥ c, of entries of one level, the element of the lower triangle that each adds to, and
+        where each level's pairs start."""
         count = np.diff(self.entry_start)
         # entry number i within its level pairs with 0..i
         within = np.arange(len(self.entry_level)) - np.repeat(self.entry_start[:-1], count)
@@ -415,21 +410,20 @@ class _CrossedPlan:
         second = np.arange(len(first)) - np.repeat(ends - (within + 1), within + 1)
         second += np.repeat(self.entry_start[:-1], count)[first]
         start = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
-        return first, second, start
-
-    def _pair_products(self) -> dict[tuple[int, int], sp.csc_array]:
-        """Matrices (order², levels) that map kernel elements (a, b) to the lower triangle of B'KB."""
-        first, second, start = self._entry_pairs
         target = self.entry_column[first] * self.order + self.entry_column[second]
         dtype = np.int32 if self.order**2 < 2**31 and len(first) < 2**31 else np.int64
-        target, start = target.astype(dtype), start.astype(dtype)
+        return first, second, target.astype(dtype), start.astype(dtype)
+
+    def pair_products(self, values: Array) -> dict[tuple[int, int], sp.csc_array]:
+        """Return matrices (order², levels) that map kernel elements (a, b) to the lower triangle of B'KB."""
+        first, second, target, start = self.entry_pairs
         shape = (self.order**2, self.levels)
         out = {}
         for a in range(self.width):
             for b in range(a + 1):
-                data = self.values[a][first] * self.values[b][second]
+                data = values[a][first] * values[b][second]
                 if a != b:
-                    data += self.values[b][first] * self.values[a][second]
+                    data += values[b][first] * values[a][second]
                 out[a, b] = sp.csc_array((data, target, start), shape=shape, copy=False)
         return out
 
@@ -437,51 +431,57 @@ class _CrossedPlan:
 class _CrossedCoupling:
     """Products of the couplings B (levels · q, order) of the eliminated factor with the dense rest."""
 
-    def __init__(self, plan: _CrossedPlan):
+    def __init__(self, plan: _CrossedPlan, gram: Sequence[Array], cross: dict[tuple[int, int], Array]):
         self.plan = plan
+        f, rest = plan.stage.factor, plan.stage.rest
+        values = np.concatenate([cross[f, k].reshape(plan.width, -1) for k in rest], axis=1)[:, plan.sort]
+        self.base = plan.dense_base(gram, cross)
+        self.is_dense = plan.stage.coupling == "dense"
+        if self.is_dense:
+            self.dense = np.zeros((plan.levels, plan.width, plan.order))
+            for a in range(plan.width):
+                self.dense[plan.entry_level, a, plan.entry_column] = values[a]
+            self.matrix: Any = self.dense.reshape(-1, plan.order)
+        else:
+            self.matrix = plan.row_matrix(values)
+            self.pair_products = plan.pair_products(values)
 
     def schur(self, block: _BlockStage) -> Array:
         """Return the rest less B'KB, a full symmetric (order, order)."""
-        plan = self.plan
-        out = plan.base.copy()
-        if plan.stage.coupling == "dense":
-            half = np.matmul(block.half.transpose(2, 0, 1), plan.dense).reshape(-1, plan.order)
+        out = self.base.copy()
+        if self.is_dense:
+            half = np.matmul(block.half.transpose(2, 0, 1), self.dense).reshape(-1, self.plan.order)
             out -= half.T @ half
             return out
         flat = out.reshape(-1)
-        for (a, b), matrix in plan.pair_products.items():
+        for (a, b), matrix in self.pair_products.items():
             flat -= matrix @ block.kernel[a, b]
         _mirror(out)
         return out
 
     def downdate_rhs(self, weighted: Array, rhs: list[Array]) -> None:
         plan = self.plan
-        flat = weighted.transpose(2, 0, 1).reshape(-1, weighted.shape[1])
-        if plan.stage.coupling == "dense":
-            update = plan.dense.reshape(-1, plan.order).T @ flat
-        else:
-            update = plan.row_matrix.T @ flat
+        update = self.matrix.T @ weighted.transpose(2, 0, 1).reshape(-1, weighted.shape[1])
         for k, part in zip(plan.stage.rest, plan.split(update), strict=True):
             rhs[k] = rhs[k] - part
 
     def times(self, modes: Sequence[Array | None]) -> Array:
         """Return B v for v given by factor, (q, r, levels)."""
         plan = self.plan
-        joined = plan.join(modes)  # type: ignore[arg-type]
-        matrix = plan.dense.reshape(-1, plan.order) if plan.stage.coupling == "dense" else plan.row_matrix
-        return np.ascontiguousarray((matrix @ joined).reshape(plan.levels, plan.width, -1).transpose(1, 2, 0))
+        joined = self.matrix @ plan.join(modes)  # type: ignore[arg-type]
+        return np.ascontiguousarray(joined.reshape(plan.levels, plan.width, -1).transpose(1, 2, 0))
 
     def quadratic(self, posterior: Array) -> Array:
         """Return B_j P B_j' for each level, (q, q, levels), for symmetric P (order, order)."""
         plan = self.plan
-        if plan.stage.coupling == "dense":
-            half = (plan.dense.reshape(-1, plan.order) @ posterior).reshape(plan.dense.shape)
-            return np.ascontiguousarray(np.matmul(half, plan.dense.transpose(0, 2, 1)).transpose(1, 2, 0))
+        if self.is_dense:
+            half = (self.matrix @ posterior).reshape(self.dense.shape)
+            return np.ascontiguousarray(np.matmul(half, self.dense.transpose(0, 2, 1)).transpose(1, 2, 0))
         # the lower triangle carries each element off the diagonal once, the diagonal by half
         diagonal = np.diag(posterior).copy()
         np.fill_diagonal(posterior, diagonal / 2)
         out = np.empty((plan.width, plan.width, plan.levels))
-        for (a, b), matrix in plan.pair_products.items():
+        for (a, b), matrix in self.pair_products.items():
             value = matrix.T @ posterior.reshape(-1)
             out[a, b] = out[b, a] = 2 * value if a == b else value
         np.fill_diagonal(posterior, diagonal)
@@ -491,9 +491,8 @@ class _CrossedCoupling:
         """Return the posterior blocks on the pattern of the data that a stage before this one needs."""
         plan = self.plan
         f = plan.stage.factor
-        matrix = plan.dense.reshape(-1, plan.order) if plan.stage.coupling == "dense" else plan.row_matrix
         out = {(f, f): block.posterior(inner)}
-        right = (matrix @ posterior).reshape(plan.levels, plan.width, plan.order)
+        right = (self.matrix @ posterior).reshape(plan.levels, plan.width, plan.order)
         for k in plan.stage.rest:
             pattern, q = plan.storage.pairs[f, k], plan.storage.widths[k]
             columns = plan.starts[k] + pattern.columns[:, None] * q + np.arange(q)

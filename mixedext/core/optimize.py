@@ -22,7 +22,7 @@ class State(Protocol):
     """The criterion at one point; attributes are computed when asked for. `rounding` is the error of `objective`."""
 
     @property
-    def theta(self) -> Array: ...
+    def point(self) -> Array: ...
     @property
     def objective(self) -> float: ...
     @property
@@ -107,7 +107,7 @@ def minimize(
         if decrement <= max(options.tolerance, noise):
             message, converged = "the Newton decrement is below the tolerance", True
             break
-        limit = 2.0 * max(1.0, float(np.abs(state.theta).max()))
+        limit = 2.0 * max(1.0, float(np.abs(state.point).max()))
         longest = float(np.abs(step).max())
         if longest > limit:
             step *= limit / longest
@@ -127,7 +127,7 @@ def minimize(
         change = new.gradient - state.gradient
         informed = last_resort or (informed and decrement > 0.5)
         if not informed:
-            hessian = _bfgs(hessian, new.theta - state.theta, change)
+            hessian = _bfgs(hessian, new.point - state.point, change)
         state = new
         trace.append(state.objective)
     record = OptimizerRecord(
@@ -159,7 +159,7 @@ def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: f
     length = 1.0
     for used in range(1, 31):
         try:
-            new = evaluate(state.theta + length * step)
+            new = evaluate(state.point + length * step)
         except np.linalg.LinAlgError:
             length *= 0.25
             continue

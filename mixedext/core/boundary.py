@@ -1,0 +1,155 @@
+"""Minimise over covariances whose boundary is singular: exact zeros, lower ranks, and the way off them.
+
+A criterion of Σ = FF' does not change when a column of F changes its sign, so its gradient in F vanishes at a zero
+column whatever the data say. The optimiser therefore moves over unbounded θ; afterwards exact zeros (and lower
+ranks) are tried and kept where the criterion does not rise, and each is then checked by the derivative in Σ itself:
+where adding variance in a direction that has none would lower the criterion, the search goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.optimize import OptimizerOptions, OptimizerRecord, State, minimize
+from mixedext.core.terms import CovarianceParameters, right_divide
+
+Array = NDArray[np.float64]
+
+#: A singular value of T̃ (standard deviation relative to the residual one, in the basis without units) below this
+#: is reported as singular, lme4's default tolerance.
+SINGULAR = 1e-4
+#: Singular values below this are tried at exactly zero.
+_TRY_ZERO = 0.02
+#: Rise of the criterion below which an exact zero is kept.
+KEEP_ZERO = 1e-8
+#: Standard deviation put in the empty directions to see the derivative there.
+_PROBE = 1e-3
+
+
+class CovarianceState(State, Protocol):
+    """A state whose point begins with θ̃ and that knows the derivative in the covariance factors."""
+
+    @property
+    def slopes(self) -> Sequence[Array]: ...
+    @property
+    def factors(self) -> Sequence[Array]: ...
+
+
+S = TypeVar("S", bound=CovarianceState)
+
+
+class BoundarySearch(Generic[S]):
+    """One fit's optimisation; counts evaluations over all restarts.
+
+    Parameters
+    ----------
+    parameters : CovarianceParameters
+    evaluate : callable
+        Point (θ̃, then any other parameters) → state.
+    options : OptimizerOptions
+    """
+
+    def __init__(
+        self, parameters: CovarianceParameters, evaluate: Callable[[Array], S], options: OptimizerOptions
+    ):
+        self.parameters = parameters
+        self.options = options
+        self.evaluations = 0
+        self.record: OptimizerRecord
+        self._evaluate = evaluate
+
+    def evaluate(self, point: Array) -> S:
+        """Evaluate and count."""
+        self.evaluations += 1
+        return self._evaluate(point)
+
+    def run(self, start: Array) -> S:
+        """Minimise from a point."""
+        state, record = minimize(self.evaluate, self.evaluate(start), self.options)
+        self.record = replace(record, evaluations=self.evaluations)
+        return state
+
+    def settle(self, state: S) -> S:
+        """Put small variances at exactly zero where the criterion allows it; leave a zero that is no optimum."""
+        for _ in range(5):
+            state, lowered = self._lower_rank(state)
+            if not lowered and not self.deficient(state):
+                break
+            escape = self._escape(state)
+            if escape is None:
+                break
+            better = self.run(escape)
+            if better.objective >= state.objective - KEEP_ZERO:
+                break
+            state = better
+        return state
+
+    def deficient(self, state: S, wider_than: int = 0) -> bool:
+        """Whether the covariance of a term with more than so many effects is not of full rank."""
+        return any(
+            t.covariance.width > wider_than and values[-1] == 0
+            for t, (_, values) in zip(self.parameters.terms, self._decompose(state.point), strict=True)
+        )
+
+    def ranks(self, state: S) -> tuple[int, ...]:
+        """Return the rank of each term's covariance, singular values below `SINGULAR` left out."""
+        return tuple(int((values >= SINGULAR).sum()) for _, values in self._decompose(state.point))
+
+    def _decompose(self, point: Array) -> list[tuple[Array, Array]]:
+        """Return left singular vectors and singular values of each term's T̃, zero where only rounding is left."""
+        out = []
+        for term in self.parameters.terms:
+            u, s, _ = np.linalg.svd(term.covariance.factor(point[term.theta]))
+            out.append((u, np.where(s <= 8 * np.finfo(float).eps * len(s) * s[0], 0.0, s)))
+        return out
+
+    def _compose(self, parts: list[tuple[Array, Array]], point: Array) -> Array:
+        out = point.copy()
+        for term, (u, s) in zip(self.parameters.terms, parts, strict=True):
+            out[term.theta] = term.covariance.theta(u * s)
+        return out
+
+    def _lower_rank(self, state: S) -> tuple[S, bool]:
+        parts = self._decompose(state.point)
+        candidates = sorted(
+            (s[i], number, i)
+            for number, (_, s) in enumerate(parts)
+            for i in range(len(s))
+            if 0 < s[i] < _TRY_ZERO
+        )
+        lowered = False
+        for _, number, i in candidates:
+            trial = [(u, s.copy()) for u, s in parts]
+            trial[number][1][i] = 0.0
+            new = self.evaluate(self._compose(trial, state.point))
+            if new.objective > state.objective + KEEP_ZERO:
+                break
+            parts, state, lowered = trial, new, True
+        if lowered:
+            state = self.run(state.point)
+        return state, lowered
+
+    def _escape(self, state: S) -> Array | None:
+        """Return a point with variance added where the derivative in Σ says that the criterion falls."""
+        parts = self._decompose(state.point)
+        filled = [(u, np.where(s == 0, _PROBE, s)) for u, s in parts]
+        probe = self.evaluate(self._compose(filled, state.point))
+        found = False
+        for number, (term, (u, s)) in enumerate(zip(self.parameters.terms, parts, strict=True)):
+            empty = u[:, s == 0]
+            if not empty.shape[1]:
+                continue
+            part = (term.columns, term.columns)
+            gamma = right_divide(probe.slopes[term.factor][part], probe.factors[term.factor][part])
+            values, vectors = np.linalg.eigh(empty.T @ gamma @ empty)
+            if values[0] < -1e-6 * max(1.0, abs(values[-1])):
+                found = True
+                u = np.column_stack([u[:, s > 0], empty @ vectors])
+                s = np.concatenate([s[s > 0], np.where(values < 0, 0.1, 0.0)])
+                parts[number] = (u, s)
+        return self._compose(parts, state.point) if found else None

@@ -1,0 +1,170 @@
+"""Fit the generalized linear mixed model: pooled start, fast profile, Laplace, quadrature, and the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.boundary import KEEP_ZERO, BoundarySearch
+from mixedext.core.fit import Fit, modes_on_data_scale, relative_covariances
+from mixedext.core.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
+from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.quadrature import QuadratureState
+from mixedext.core.start import moment_start
+
+Array = NDArray[np.float64]
+
+#: Decrement at which the fast profile is good enough to start the Laplace criterion from.
+_ROUGH = 1e-3
+
+
+@dataclass(frozen=True)
+class GeneralizedFit(Fit):
+    """What a fit of the generalized linear mixed model found besides.
+
+    Attributes
+    ----------
+    nagq : int
+    nuisance : float or None
+        log φ, or log α of the negative binomial, where it is estimated.
+    eta : ndarray (n,)
+        Linear predictor at the modes.
+    loglik_given_modes : float
+        ℓ(y | η̂).
+    penalty : float
+        ‖û‖².
+    point : ndarray
+        (θ̃, β̃, nuisance) in the well-conditioned basis.
+    """
+
+    nagq: int
+    nuisance: float | None
+    eta: Array
+    loglik_given_modes: float
+    penalty: float
+    point: Array
+
+
+def fit_generalized(
+    problem: GeneralizedProblem, nagq: int, options: OptimizerOptions, start: Array | None = None
+) -> GeneralizedFit:
+    """Minimise −2 log-likelihood by the fast profile (`nagq` 0), Laplace (1) or adaptive quadrature (more).
+
+    Parameters
+    ----------
+    problem : GeneralizedProblem
+    nagq : int
+    options : OptimizerOptions
+    start : ndarray, optional
+        θ on the scale of the data.
+    """
+    nuisance = _nuisance_start(problem)
+    beta = pooled_start(problem, nuisance)
+    zero = tuple(np.zeros_like(g) for g in problem.latest[0])
+    problem.latest = (zero, beta)
+    if start is None:
+        theta = moment_start(working_moments(problem, beta, nuisance), problem.terms, problem.n)
+    else:
+        theta = problem.from_data_scale(start)
+    fast = BoundarySearch(
+        problem,
+        lambda point: problem.evaluate(point, profile=True),
+        options if nagq == 0 else replace(options, tolerance=_ROUGH),
+    )
+    extra = [nuisance] * problem.extra
+    state: LaplaceState | QuadratureState = fast.run(np.concatenate([theta, extra]))
+    if nagq == 0:
+        state = fast.settle(state)
+        return _record(problem, state, fast, 0)
+    first = np.concatenate([state.point[: problem.size], state.beta, state.point[problem.size :]])
+    search: BoundarySearch = BoundarySearch(problem, problem.evaluate, options)
+    search.evaluations = fast.evaluations
+    state = search.settle(search.run(first))
+    if search.deficient(state, wider_than=1):
+        other_theta = problem.theta([np.eye(f.width) for f in problem.rows.factors])
+        problem.latest = (zero, state.beta)
+        other = search.settle(search.run(np.concatenate([other_theta, state.point[problem.size :]])))
+        if other.objective < state.objective - KEEP_ZERO:
+            state = other
+        problem.latest = (state.modes.g, state.beta)
+    if nagq > 1:
+        inner = search
+        search = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
+        search.evaluations = inner.evaluations
+        state = search.settle(search.run(state.point))
+    return _record(problem, state, search, nagq)
+
+
+def _nuisance_start(problem: GeneralizedProblem) -> float:
+    """Return log φ or log α that the model without random effects suggests."""
+    if not problem.extra:
+        return 0.0
+    response, nuisance = problem.response, 0.0
+    for _ in range(3):
+        beta = pooled_start(problem, nuisance)
+        eta = problem.work.x @ beta + problem.work.offset
+        for _ in range(30):
+            terms = response.terms(eta, nuisance)
+            slope = -response.nuisance_terms(terms, nuisance)[0]
+            ahead = response.terms(eta, nuisance + 1e-3)
+            curvature = (-response.nuisance_terms(ahead, nuisance + 1e-3)[0] - slope) / 1e-3
+            step = -slope / curvature if curvature > 0 else -np.sign(slope)
+            step = float(np.clip(step, -1.0, 1.0))
+            nuisance = float(np.clip(nuisance + step, -20.0, 20.0))
+            if abs(step) < 1e-3:
+                break
+    return nuisance
+
+
+def _record(
+    problem: GeneralizedProblem, state: LaplaceState | QuadratureState, search: BoundarySearch, nagq: int
+) -> GeneralizedFit:
+    laplace = state.laplace if isinstance(state, QuadratureState) else state
+    theta = problem.to_data_scale(state.point[: problem.size])
+    basis = problem.basis
+    modes, covariances = modes_on_data_scale(
+        problem, laplace.factors, laplace.modes.g, laplace.factorization.posterior_blocks()
+    )
+    inverse_root = np.linalg.inv(laplace.fixed_effects_root()) @ basis.x_transform.T
+    point = laplace.point
+    if nagq == 0:
+        point = np.concatenate([point[: problem.size], laplace.beta, point[problem.size :]])
+    return GeneralizedFit(
+        objective=state.objective,
+        theta=theta,
+        scale=1.0,
+        params=basis.x_transform @ laplace.beta,
+        normalized_cov_params=inverse_root.T @ inverse_root,
+        covariances=relative_covariances(problem, theta),
+        ranks=search.ranks(state),
+        modes=modes,
+        mode_covariances=covariances,
+        log_determinant=laplace.factorization.log_determinant,
+        optimizer=search.record,
+        nagq=nagq,
+        nuisance=laplace.nuisance if problem.extra else None,
+        eta=laplace.modes.eta,
+        loglik_given_modes=laplace.terms.loglik,
+        penalty=laplace.modes.penalty,
+        point=point,
+    )
+
+
+def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Array:
+    """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
+
+    Directions in which a covariance of lower rank can be rotated have no curvature; they are left out.
+    """
+    point, size = fit.point, len(fit.point)
+    hessian = np.empty((size, size))
+    criterion = problem.evaluate if fit.nagq <= 1 else lambda p: QuadratureState(problem, p, fit.nagq)
+    for i in range(size):
+        step = np.zeros(size)
+        step[i] = 1e-4 * max(1.0, abs(point[i]))
+        ahead, behind = criterion(point + step).gradient, criterion(point - step).gradient
+        hessian[i] = (ahead - behind) / (2 * step[i])
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    keep = values > 1e-7 * values.max()
+    return 2.0 * (vectors[:, keep] / values[keep]) @ vectors[:, keep].T

@@ -1,0 +1,226 @@
+"""The Laplace criterion of the generalized linear mixed model and its gradient.
+
+With û the modes and W the Fisher weights at them, d(θ, β) = −2ℓ(y | η̂) + ‖û‖² + log|M|, M = Λ'Z'WZΛ + I: lme4's
+Laplace deviance, also for links that are not canonical. Its derivative in Σ_k = FF' is
+Γ_k = Σ_j (Z_j'V⁻¹Z_j − g_j g_j' + (a_j g_j' + g_j a_j')/2) with g = Z's at the mode and a the adjoint of the modes: with
+h the leverages, c = h ∂w/∂η and M_o = Λ'Z'ΩZΛ + I of the observed weights, b_a = ΛM_o⁻¹Λ'Z'c and
+a = Z'c − Z'ΩZ b_a. In β it is X'(−2s + c − ΩZ b_a). One extra solve gives the whole gradient.
+
+For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered by X and only θ is left.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg as sla
+from numpy.typing import NDArray
+
+from mixedext.core.crossprod import CrossProducts
+from mixedext.core.elimination import Factorization
+from mixedext.core.pirls import ResponseModel, WorkingRows, find_modes
+from mixedext.core.rows import Rows
+from mixedext.core.terms import CovarianceParameters
+
+Array = NDArray[np.float64]
+
+
+class GeneralizedProblem(CovarianceParameters):
+    """The criterion of one data set as a function of θ̃, β̃ and the nuisance parameter.
+
+    A point is (θ̃, β̃, nuisance) for the Laplace criterion and (θ̃, nuisance) for the fast profile.
+
+    Parameters
+    ----------
+    rows : Rows
+        X of full column rank; `y` is the response as given, `weights` serve to choose the basis.
+    response : ResponseModel
+    offset : ndarray (n,) or 0
+    """
+
+    def __init__(self, rows: Rows, response: ResponseModel, offset: Array | float = 0.0):
+        self.work = WorkingRows(rows, offset)
+        super().__init__(rows, self.work.basis)
+        self.response = response
+        self.n, self.p = self.work.n, self.work.p
+        self.extra = 1 if response.has_nuisance else 0
+        #: g and β̃ from which the next search for modes starts: those of the last state
+        self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
+
+    def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
+        """Return the state of the criterion at a point; the fast profile if `profile`."""
+        return LaplaceState(self, np.array(point, dtype=float), profile)
+
+
+class LaplaceState:
+    """The criterion at one point; what is not asked for is not computed.
+
+    Attributes
+    ----------
+    objective : float
+        −2 log-likelihood by Laplace, constants included.
+    modes : Modes
+    beta : ndarray (p,)
+        Coefficients in the well-conditioned basis.
+    """
+
+    def __init__(self, problem: GeneralizedProblem, point: Array, profile: bool):
+        self.problem = problem
+        self.point = point
+        self.profile = profile
+        size, p = problem.size, problem.p
+        self.factors = problem.factors(point[:size])
+        self.nuisance = float(point[-1]) if problem.extra else 0.0
+        g, latest_beta = problem.latest
+        beta = latest_beta if profile else point[size : size + p]
+        self.modes = find_modes(problem.work, problem.response, self.factors, beta, self.nuisance, g, profile)
+        problem.latest = (self.modes.g, self.modes.beta)
+        self.beta = self.modes.beta
+        self.terms = self.modes.terms
+        self.objective = self.modes.penalty - 2.0 * self.terms.loglik + self.factorization.log_determinant
+        if not np.isfinite(self.objective):
+            raise np.linalg.LinAlgError("the Laplace criterion is not finite")
+        #: rounding error of the objective
+        self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
+
+    @cached_property
+    def _fisher(self) -> CrossProducts:
+        return self.problem.work.weighted_products(self.terms.weight, self.problem.work.x)
+
+    @cached_property
+    def _fisher_modes_only(self) -> CrossProducts:
+        return self.problem.work.weighted_products(self.terms.weight)
+
+    @cached_property
+    def factorization(self) -> Factorization:
+        """M with the Fisher weights."""
+        return self.problem.work.elimination.factorize(self._fisher_modes_only, self.factors)
+
+    @cached_property
+    def _adjoint(self) -> tuple[tuple[Array, ...], Array, Array, Array]:
+        """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
+        work, p = self.problem.work, self.problem.p
+        leverages = work.leverages(self.factorization)
+        c = self.terms.slope * leverages
+        if self.problem.response.canonical:
+            products, factorization = self._fisher_modes_only, self.factorization
+        else:
+            products = work.weighted_products(self.terms.observed)
+            factorization = work.elimination.factorize(products, self.factors)
+        rhs = [z[:, None] for z in work.transposed(c)]
+        if not self.profile:
+            solved = factorization.back_solve(factorization.reduce(rhs, np.zeros((1, 1))))
+            adjoint = tuple(r[:, 0] for r in solved.projected)
+            return adjoint, c, work.random_part([m[:, 0] for m in solved.modes]), leverages
+        weighted = work.weighted_products(self.terms.observed, work.x)
+        outer = np.zeros((p + 1, p + 1))
+        outer[:p, :p] = weighted.outer
+        outer[:p, p] = outer[p, :p] = work.x.T @ c
+        joined = [np.concatenate([a, b], axis=1) for a, b in zip(weighted.rhs, rhs, strict=True)]
+        reduced = factorization.reduce(joined, outer)
+        solved = factorization.back_solve(reduced)
+        v = np.linalg.solve(reduced.outer[:p, :p], reduced.outer[:p, p])
+        adjoint = tuple(r[:, p] - np.einsum("apj,p->aj", r[:, :p], v) for r in solved.projected)
+        b = [m[:, p] - np.einsum("apj,p->aj", m[:, :p], v) for m in solved.modes]
+        return adjoint, c, work.random_part(b) + work.x @ v, leverages
+
+    @cached_property
+    def slopes(self) -> tuple[Array, ...]:
+        """Γ_k F_k for each factor."""
+        adjoint = self._adjoint[0]
+        out = []
+        for product, g, a, factor in zip(
+            self.factorization.gram_sums_times_factor(), self.modes.g, adjoint, self.factors, strict=True
+        ):
+            cross = a @ g.T
+            out.append(product - (g @ g.T - (cross + cross.T) / 2) @ factor)
+        return tuple(out)
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Derivative of the criterion in the point."""
+        parts = [self.problem.gradient(self.slopes)]
+        _, c, image, leverages = self._adjoint
+        if not self.profile:
+            parts.append(self.problem.work.x.T @ (c - 2.0 * self.terms.score - self.terms.observed * image))
+        if self.problem.extra:
+            loglik, weight, score = self.problem.response.nuisance_terms(self.terms, self.nuisance)
+            parts.append(np.array([leverages @ weight - 2.0 * loglik + image @ score]))
+        return np.concatenate(parts)
+
+    def information(self) -> Array:
+        """Return an approximate Hessian in the point: average information, blocks of θ̃, β̃ and nuisance apart."""
+        problem = self.problem
+        size, p = problem.size, problem.p
+        vectors = problem.directions(self.modes.g, self.factors)
+        images = self._fisher.apply(vectors)
+        rhs, outer = [], np.zeros((p + size, p + size))
+        outer[:p, :p] = self._fisher.outer
+        for vector, image, fixed in zip(vectors, images, self._fisher.rhs, strict=True):
+            rhs.append(np.concatenate([fixed, image], axis=1))
+            outer[:p, p:] += np.tensordot(fixed, vector, axes=((0, 2), (0, 2)))
+            outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
+        outer[p:, :p] = outer[:p, p:].T
+        reduced = self.factorization.reduce(rhs, outer).outer
+        total = len(self.point)
+        out = np.zeros((total, total))
+        theta = reduced[p:, p:]
+        if self.profile:
+            half = sla.cho_solve(sla.cho_factor(reduced[:p, :p]), reduced[:p, p:])
+            theta = theta - reduced[p:, :p] @ half
+        else:
+            out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
+        out[:size, :size] = theta + problem.curvature(self.slopes, self.factors)
+        if problem.extra:
+            out[-1, -1] = self._nuisance_curvature()
+        return out
+
+    def _nuisance_curvature(self) -> float:
+        """Return the second derivative of −2ℓ in the nuisance parameter at fixed η, by differences."""
+        response, h = self.problem.response, 1e-4
+        slopes = []
+        for nuisance in (self.nuisance - h, self.nuisance + h):
+            terms = response.terms(self.modes.eta, nuisance)
+            slopes.append(-2.0 * response.nuisance_terms(terms, nuisance)[0])
+        return max((slopes[1] - slopes[0]) / (2 * h), 1.0)
+
+    def fixed_effects_root(self) -> Array:
+        """Return L with LL' = X̃'V⁻¹X̃, the information on β̃ at fixed θ."""
+        reduced = self.factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
+        return np.linalg.cholesky(reduced.outer)
+
+
+def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:
+    """Return the cross-products of X and the working residuals without random effects, for starting values."""
+    work = problem.work
+    terms = problem.response.terms(work.x @ beta + work.offset, nuisance)
+    right = np.column_stack([work.x, terms.score / terms.weight])
+    return work.weighted_products(terms.weight, right)
+
+
+def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
+    """Return β̃ of the model without random effects, by iteratively reweighted least squares."""
+    work, response = problem.work, problem.response
+    eta = response.start_eta()
+    beta = np.zeros(work.p)
+    best = -np.inf
+    for _ in range(50):
+        terms = response.terms(eta, nuisance)
+        root = np.sqrt(np.maximum(terms.weight, 1e-12 * float(np.max(terms.weight))))
+        target = eta - work.offset + terms.score / root**2
+        new = np.linalg.lstsq(work.x * root[:, None], target * root, rcond=None)[0]
+        loglik = -np.inf
+        for _ in range(30):
+            eta = work.x @ new + work.offset
+            with np.errstate(all="ignore"):
+                loglik = response.terms(eta, nuisance).loglik
+            if loglik >= best - 1e-8 * (1 + abs(best)) or not np.isfinite(best):
+                break
+            new = (new + beta) / 2
+        if not np.isfinite(loglik):
+            break
+        beta, change, best = new, loglik - best, loglik
+        if abs(change) < 1e-6 * (1 + abs(loglik)):
+            break
+    return beta

@@ -1,0 +1,443 @@
+"""The generalized linear mixed model and its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import statsmodels.base.wrapper as wrap
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.base.model import LikelihoodResultsWrapper
+from statsmodels.genmod import families
+from statsmodels.tools._decorators import cached_data
+
+from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
+from mixedext.core.laplace import GeneralizedProblem
+from mixedext.core.optimize import OptimizerOptions
+from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_remarks
+from mixedext.errors import DataError, nearest
+from mixedext.model import MixedModel, refuse_unknown
+from mixedext.response import Response, check_range, read_generalized
+from mixedext.results import MixedResults
+
+Array = NDArray[np.float64]
+
+_BY_NAME: dict[str, Any] = {
+    "binomial": families.Binomial,
+    "poisson": families.Poisson,
+    "gamma": families.Gamma,
+    "inverse_gaussian": families.InverseGaussian,
+    "gaussian": families.Gaussian,
+    "negative_binomial": families.NegativeBinomial,
+}
+
+
+def as_family(family: Any) -> tuple[Any, bool]:
+    """Return a family instance and whether its α is to be estimated, from an instance, a class or a name.
+
+    Parameters
+    ----------
+    family : statsmodels family, its class, or str
+        ``"negative_binomial"`` estimates α; an instance of `NegativeBinomial` keeps its own.
+
+    Raises
+    ------
+    DataError
+        For anything else, and for a link that the family does not allow.
+    """
+    if isinstance(family, str):
+        name = family.lower().replace(".", "_").replace("-", "_")
+        if name not in _BY_NAME:
+            raise DataError(
+                f"family {family!r} is not known{nearest(name, _BY_NAME)} (known: {', '.join(_BY_NAME)})"
+            )
+        if name == "negative_binomial":
+            return families.NegativeBinomial(alpha=1.0), True
+        return _BY_NAME[name](), False
+    if isinstance(family, type) and issubclass(family, families.Family):
+        family = family(alpha=1.0) if family is families.NegativeBinomial else family()
+    if not isinstance(family, tuple(_BY_NAME.values())):
+        raise DataError(
+            f"family must be a statsmodels family such as sm.families.Binomial() or a name "
+            f"({', '.join(_BY_NAME)}), not {family!r}"
+        )
+    if not isinstance(family.link, tuple(family.links)):
+        allowed = ", ".join(link.__name__ for link in family.links)
+        raise DataError(
+            f"family {type(family).__name__} does not allow the link {type(family.link).__name__} (it has: {allowed})"
+        )
+    return family, False
+
+
+class GeneralizedLinearMixedModel(MixedModel):
+    """Generalized linear mixed model g(E(y | b)) = Xβ + Zb + offset, b normal, fitted by maximum likelihood.
+
+    Parameters
+    ----------
+    endog : array_like (n,) or (n, 2)
+        Response: 0/1, booleans or two levels, proportions (with `weights` the trials), successes and failures in two
+        columns, counts, positive numbers.
+    exog : array_like (n, p) or None
+        Columns of the fixed effects; None for an intercept alone.
+    terms : RandomTerm, list of RandomTerm, mapping or array_like
+        The random effects, as for `LinearMixedModel`.
+    family : statsmodels family, class or str
+        Default binomial. ``"negative_binomial"`` estimates α, an instance of `NegativeBinomial` keeps its own.
+    weights : array_like (n,), optional
+        Trials of a proportion, or prior weights.
+    offset : array_like (n,), optional
+        Known part of the linear predictor.
+    exposure : array_like (n,), optional
+        Its logarithm is added to the offset.
+    missing : {"none", "drop", "raise"}
+        What to do with rows that have missing values.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be fitted; the message names the column, level or row.
+
+    Notes
+    -----
+    The likelihood is approximated by Laplace's method or adaptive Gauss–Hermite quadrature (Pinheiro & Bates 1995), with
+    all constants. Families with a dispersion (Gamma, inverse Gaussian, Gaussian) have it as a parameter of the
+    likelihood. Random effects are on the scale of the link and not relative to the dispersion.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> cbpp = mx.datasets.load("cbpp")
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> result = mx.GeneralizedLinearMixedModel.from_formula(formula, cbpp, family="binomial").fit()
+    >>> round(result.objective, 4)
+    184.0526
+    """
+
+    _own_options: ClassVar[tuple[str, ...]] = ("family",)
+    _options: ClassVar[tuple[str, ...]] = (*MixedModel._options, "exposure")
+    _problem: GeneralizedProblem | None = None
+    success: str | None = None
+
+    def _take_own_options(self, options: dict[str, Any]) -> None:
+        self.family, self.estimate_alpha = as_family(options.get("family", "binomial"))
+
+    @property
+    def _saturated_is_fine(self) -> bool:
+        return not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian))
+
+    def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
+        binomial = isinstance(self.family, families.Binomial)
+        numbers, trials, self.success = read_generalized(values, name, n, binomial)
+        return numbers, trials
+
+    def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
+        super().__init__(endog, exog, terms, **options)
+        check_range(self.family, self.design.endog, self.design.weights, self.design.endog_name)
+
+    def fit(
+        self,
+        nagq: int = 1,
+        *,
+        cov_type: str = "hessian",
+        start_theta: ArrayLike | None = None,
+        tol: float = 1e-11,
+        maxiter: int = 200,
+        **unknown: Any,
+    ) -> GeneralizedMixedResultsWrapper:
+        """Fit the model.
+
+        Parameters
+        ----------
+        nagq : int
+            0: Laplace with the fixed effects profiled inside the modes (fast, approximate); 1: Laplace; more: nodes of
+            adaptive Gauss–Hermite quadrature for each effect, for one grouping factor.
+        cov_type : {"hessian", "fixed_theta"}
+            Covariance of the fixed effects: from the Hessian in all parameters, or at fixed θ.
+        start_theta : array_like, optional
+            Starting covariance parameters in the order of `theta`; by default moment estimates.
+        tol : float
+            Convergence: twice the expected further decrease of −2 log-likelihood.
+        maxiter : int
+            Largest number of iterations.
+
+        Returns
+        -------
+        GeneralizedMixedResults
+
+        Warns
+        -----
+        SingularFitWarning, ConvergenceWarning, IdentifiabilityWarning
+            For a covariance of lower rank, an optimiser that stopped early, and separation.
+        """
+        refuse_unknown("fit", unknown, ("nagq", "cov_type", "start_theta", "tol", "maxiter"))
+        if isinstance(nagq, bool) or not isinstance(nagq, (int, np.integer)) or not 0 <= nagq <= 101:
+            raise DataError(f"nagq must be a whole number from 0 to 101, not {nagq!r}")
+        if nagq > 1 and len(self.design.groups) > 1:
+            raise DataError(
+                f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
+                f"({', '.join(self.design.groups)}): use nagq=1"
+            )
+        if cov_type not in ("hessian", "fixed_theta"):
+            raise DataError(f"cov_type must be 'hessian' or 'fixed_theta', not {cov_type!r}")
+        problem = self.problem
+        start = None if start_theta is None else np.asarray(start_theta, dtype=float)
+        if start is not None and start.shape != (problem.size,):
+            raise DataError(f"start_theta must have {problem.size} elements, not shape {start.shape}")
+        try:
+            options = OptimizerOptions(tol, maxiter)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"fit: {error}") from error
+        try:
+            record = fit_generalized(problem, int(nagq), options, start)
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"the likelihood could not be computed ({error}): check the response, the link and the scale of the columns"
+            ) from error
+        remarks = remarks_on_generalized(self.design, record, self._response())
+        results = GeneralizedMixedResults(self, record, cov_type)
+        results.remarks = [r.text for r in remarks]
+        warn_of_fit(results.labels, record.ranks, record.optimizer)
+        warn_of_remarks(remarks)
+        return GeneralizedMixedResultsWrapper(results)
+
+    def _response(self) -> Response:
+        return Response(self.family, self.design.endog, self.design.weights, self.estimate_alpha)
+
+    @property
+    def problem(self) -> GeneralizedProblem:
+        """The numbers of the model as the core wants them, made once."""
+        if self.design is None:
+            raise DataError("the data of this model were removed: it cannot be fitted again")
+        if self._problem is None:
+            rows = self.design.rows()
+            offset = 0.0 if self.design.offset is None else self.design.offset
+            # the basis is chosen by the columns alone
+            rows = type(rows)(np.zeros(rows.n), rows.x, None, rows.factors)
+            self._problem = GeneralizedProblem(rows, self._response(), offset)
+        return self._problem
+
+
+class GeneralizedMixedResults(MixedResults):
+    """Results of a generalized linear mixed model.
+
+    Attributes
+    ----------
+    params, bse, tvalues, pvalues
+        Fixed effects with z tests, as in statsmodels.
+    theta : ndarray
+        Covariance parameters in lme4's order (`theta_names`), on the scale of the link.
+    objective, llf : float
+        −2 log-likelihood and log-likelihood by the approximation used, all constants included.
+    deviance : float
+        Sum of squared deviance residuals, at the modes.
+    dispersion : float
+        φ of the families that have one, α of the negative binomial, else 1.
+    nagq : int
+    cov_type : str
+    aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels
+        As for `LinearMixedResults`.
+    """
+
+    _record: GeneralizedFit
+    _has_residual = False
+
+    def __init__(self, model: GeneralizedLinearMixedModel, record: GeneralizedFit, cov_type: str):
+        super().__init__(model, record, record.scale)
+        self.family = model.family
+        self.nagq = record.nagq
+        self.cov_type = cov_type
+        extra = 0 if record.nuisance is None else 1
+        self.n_params = len(record.params) + len(record.theta) + extra
+        self.df_resid = float(self.nobs - self.n_params)
+        if record.nuisance is not None:
+            self.dispersion = float(np.exp(record.nuisance))
+        else:
+            self.dispersion = float(getattr(model.family, "alpha", 1.0))
+        self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
+            record.nagq, f"adaptive quadrature, {record.nagq} nodes"
+        )
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood."""
+        return -self.objective / 2
+
+    @cached_property
+    def _covariance(self) -> tuple[Array, Array]:
+        """Covariance of β, and standard errors of θ̃'s map onto θ, from the Hessian in all parameters."""
+        problem = self._model_with_data().problem
+        full = covariance_of_point(problem, self._record)
+        size, p = problem.size, problem.p
+        basis = problem.basis.x_transform
+        beta = basis @ full[size : size + p, size : size + p] @ basis.T
+        jacobian = _theta_jacobian(problem, self._record.point[:size])
+        return beta, jacobian @ full[:size, :size] @ jacobian.T
+
+    @cached_property
+    def cov_params_default(self) -> Array:
+        """Covariance of the fixed effects, of the kind `cov_type`."""
+        if self.cov_type == "fixed_theta":
+            return self._record.normalized_cov_params
+        return self._covariance[0]
+
+    @cached_property
+    def bse_theta(self) -> Array:
+        """Standard errors of `theta`, from the Hessian in all parameters."""
+        return np.sqrt(np.maximum(np.diag(self._covariance[1]), 0.0))
+
+    @cached_property
+    def bse_std_dev(self) -> pd.Series:
+        """Standard errors of the standard deviations of the random effects (missing where one is 0)."""
+        names, values, start = [], [], 0
+        covariance = self._covariance[1]
+        for term, relative in zip(self.labels.terms, self._record.covariances, strict=True):
+            q = len(term.names)
+            size = q * (q + 1) // 2
+            columns, rows = np.triu_indices(q)
+            theta = self.theta[start : start + size]
+            own = covariance[start : start + size, start : start + size]
+            for a, name in enumerate(term.names):
+                std_dev = np.sqrt(relative[a, a])
+                names.append((term.label, name))
+                if std_dev > 0:
+                    slope = np.where(rows == a, theta, 0.0) / std_dev
+                    values.append(float(np.sqrt(max(slope @ own @ slope, 0.0))))
+                else:
+                    values.append(np.nan)
+            start += size
+        return pd.Series(values, index=pd.MultiIndex.from_tuples(names, names=["group", "name"]))
+
+    # ------------------------------------------------------------------------------------------- rows
+
+    @cached_data
+    def fittedvalues(self) -> Array:
+        """Conditional means at the modes, (nobs,)."""
+        return self._model_with_data()._response().mean(self._record.eta)
+
+    @cached_data
+    def resid(self) -> Array:
+        """Response (proportion) less `fittedvalues`, (nobs,)."""
+        return self._model_with_data().endog - self.fittedvalues
+
+    @cached_data
+    def resid_pearson(self) -> Array:
+        """Residuals over their standard deviation given the modes, (nobs,)."""
+        response = self._model_with_data()._response()
+        return self.resid / np.sqrt(
+            response.conditional_variance(self.fittedvalues, self._record.nuisance or 0.0)
+        )
+
+    @cached_data
+    def resid_deviance(self) -> Array:
+        """Signed square roots of the rows' contributions to the deviance, (nobs,)."""
+        model = self._model_with_data()
+        weights = 1.0 if model.weights is None else model.weights
+        return np.asarray(model._response().deviance_residuals(self.fittedvalues)) * np.sqrt(weights)
+
+    @cached_property
+    def deviance(self) -> float:
+        """Sum of squared deviance residuals at the modes."""
+        return float((self.resid_deviance**2).sum())
+
+    @cached_property
+    def dispersion_ratio(self) -> float:
+        """Sum of squared Pearson residuals over `df_resid`: well above 1 it shows over-dispersion."""
+        return float((self.resid_pearson**2).sum() / self.df_resid)
+
+    def predict(
+        self, data: Any = None, random_effects: Any = "none", new_levels: str = "error", which: str = "mean"
+    ) -> pd.Series:
+        """Return predicted means or linear predictors.
+
+        Parameters
+        ----------
+        data : DataFrame or mapping, optional
+            Rows to predict for; by default those of the fit.
+        random_effects : {"none", "all"} or list of str
+            "none" sets the random effects to zero, "all" adds the conditional modes of all grouping factors, a list
+            those of the factors named.
+        new_levels : {"error", "population"}
+            What to do with a level that the fit has not seen.
+        which : {"mean", "linear", "marginal"}
+            The conditional mean, the linear predictor, or (with ``random_effects="none"``) the mean over the
+            distribution of the random effects, by Gauss–Hermite quadrature of each row's linear predictor; the last for
+            the rows of the fit only.
+
+        Returns
+        -------
+        Series (n,)
+        """
+        if which not in ("mean", "linear", "marginal"):
+            raise DataError(f"which must be 'mean', 'linear' or 'marginal', not {which!r}")
+        eta = self._linear_predictor(data, random_effects, new_levels)
+        if which == "linear":
+            return eta
+        link = self.family.link
+        if which == "mean":
+            return pd.Series(link.inverse(eta.to_numpy()), index=eta.index, name=eta.name)
+        if data is not None or random_effects != "none":
+            raise DataError("which='marginal' is for the rows of the fit with random_effects='none'")
+        nodes, weights = np.polynomial.hermite.hermgauss(31)
+        spread = np.sqrt(2.0 * self._random_variance())
+        mean = sum(
+            w * link.inverse(eta.to_numpy() + t * spread) for t, w in zip(nodes, weights, strict=True)
+        ) / np.sqrt(np.pi)
+        return pd.Series(mean, index=eta.index, name=eta.name)
+
+    def _random_variance(self) -> Array:
+        """Return the variance of each row's random part, (nobs,)."""
+        design = self._model_with_data().design
+        out = np.zeros(self.nobs)
+        for term, covariance in zip(design.terms, self._record.covariances, strict=True):
+            z = np.column_stack(term.columns)
+            out += np.einsum("ia,ab,ib->i", z, covariance, z)
+        return out
+
+    @property
+    def _criterion_name(self) -> str:
+        return "-2 log-lik"
+
+    @property
+    def _title(self) -> str:
+        return "Generalized Linear Mixed Model fit by maximum likelihood"
+
+    @property
+    def _family_rows(self) -> list[tuple[str, str]]:
+        """What the summary says of the response."""
+        rows = [("Family:", type(self.family).__name__), ("Link:", type(self.family.link).__name__)]
+        if self.model.success is not None:
+            rows.append(("Success:", self.model.success))
+        if self._record.nuisance is not None or self.dispersion != 1.0:
+            rows.append(("Dispersion:", f"{self.dispersion:.4g}"))
+        return rows
+
+    def remove_data(self) -> None:
+        """Remove all arrays as long as the data; standard errors and the summary still work."""
+        if self.model.design is not None:
+            _ = self.cov_params_default, self._covariance
+        super().remove_data()
+
+
+def _theta_jacobian(problem: GeneralizedProblem, theta: Array) -> Array:
+    """Return the derivative of θ on the scale of the data in θ̃, by central differences."""
+    out = np.empty((len(theta), len(theta)))
+    for i in range(len(theta)):
+        step = np.zeros(len(theta))
+        step[i] = 1e-6 * max(1.0, abs(theta[i]))
+        out[:, i] = (problem.to_data_scale(theta + step) - problem.to_data_scale(theta - step)) / (
+            2 * step[i]
+        )
+    return out
+
+
+class GeneralizedMixedResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+    """Labels the arrays of `GeneralizedMixedResults` with the names of rows and columns."""
+
+    _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows", "resid_deviance": "rows"}
+    _wrap_attrs = wrap.union_dicts(LikelihoodResultsWrapper._wrap_attrs, _attrs)
+
+
+wrap.populate_wrapper(GeneralizedMixedResultsWrapper, GeneralizedMixedResults)
