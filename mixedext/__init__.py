@@ -10,8 +10,8 @@
 from typing import Any
 
 from mixedext import datasets
+from mixedext.arrays import RandomTerm
 from mixedext.core.optimize import OptimizerRecord
-from mixedext.design import RandomTerm
 from mixedext.errors import (
     ConvergenceWarning,
     DataError,

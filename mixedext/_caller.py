@@ -1,19 +1,33 @@
-"""Where the user's code called: for the names that a formula uses and for the line that a warning points at."""
+"""Where the user's code called: for the names that a formula uses and the line that a warning points at."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
+#: Code that older Pythons run in a frame of its own inside the function that it belongs to.
+_INLINE = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
 
 def user_frame() -> tuple[FrameType, int]:
-    """Return the innermost frame outside of this package and its depth as `warnings.warn` counts from the caller."""
+    """Return the innermost frame outside of this package and its depth as `warnings.warn` counts it."""
     frame: FrameType | None = sys._getframe(1)
     depth = 0
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         last, frame, depth = frame, frame.f_back, depth + 1
     return (frame, depth) if frame is not None else (last, depth - 1)
+
+
+def user_namespaces() -> list[Mapping[str, Any]]:
+    """Return the namespaces in which the user's code looks names up, the innermost first."""
+    frame, _ = user_frame()
+    out: list[Mapping[str, Any]] = [frame.f_locals]
+    while frame.f_code.co_name in _INLINE and frame.f_back is not None:
+        frame = frame.f_back
+        out.append(frame.f_locals)
+    return [*out, frame.f_globals]

@@ -1,82 +1,158 @@
 """Evaluate expressions and right-hand sides of formulas: the only module that touches patsy.
 
-A right-hand side of numeric columns only (``x + z + x:z``) is built here directly, in patsy's order and with its
-names; that saves patsy's copies of long columns and can be repeated on new data after pickling. Everything else is
-patsy's.
+A right-hand side of numeric columns only (``x + z + x:z``) is built here directly, in patsy's order and with
+its names; that saves patsy's copies of long columns and can be repeated on new data after pickling.
+Everything else is patsy's.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+import ast
+import builtins
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import patsy
 import patsy.state
 from numpy.typing import NDArray
 
-from mixedext.errors import DataError, FormulaError
+from mixedext.errors import DataError, FormulaError, nearest, shown
+from mixedext.formula import MixedFormula
 
 Array = NDArray[np.float64]
 #: Columns by name: arrays of numbers or booleans, and pandas Categoricals.
 Frame = Mapping[str, Any]
 
-_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
-_NAME = re.compile(r"(?<![\w.])([^\W\d]\w*)(\s*=(?!=))?(\s*\()?")
-_QUOTED_COLUMN = re.compile(r"\bQ\(\s*(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')\s*\)")
+#: What the evaluation of an expression, user's functions included, can end in.
+_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    patsy.PatsyError,
+)
 
 
-def quoted_columns(expression: str) -> list[str]:
-    """Return the columns that an expression names by ``Q("…")``."""
-    return [m.group(1)[1:-1] for m in _QUOTED_COLUMN.finditer(expression)]
+# ------------------------------------------------------------------------------------------------ names
 
 
-def names_in(expression: str) -> list[tuple[str, bool]]:
-    """Return the plain names of an expression, each with whether it is called; keyword arguments are left out."""
-    bare = _STRING.sub('""', expression)
-    return [(m.group(1), m.group(3) is not None) for m in _NAME.finditer(bare) if m.group(2) is None]
+@lru_cache(maxsize=1024)
+def _names_in(expression: str) -> tuple[tuple[str, bool], ...]:
+    """Return the names that an expression or right-hand side uses, each with whether it is called only."""
+    try:
+        trees = [ast.parse(expression, mode="eval")]
+    except SyntaxError:  # a:b, which only patsy reads
+        factors = {f for term in _description(expression).rhs_termlist for f in term.factors}
+        trees = [ast.parse(factor.code, mode="eval") for factor in sorted(factors, key=lambda f: f.code)]
+    found: dict[str, bool] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        match node:
+            case ast.Call(func=ast.Name(id="Q"), args=[ast.Constant(value=str(column))]):
+                found[column] = False
+            case ast.Call(func=ast.Name(id="Q")):
+                raise FormulaError('Q() takes the name of a column in quotes: Q("odd name")', expression)
+    bound = {name for tree in trees for name in _bound_in(tree)}
+    called = {id(n.func) for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Name) and node.id not in bound:
+            found[node.id] = found.get(node.id, True) and id(node) in called
+    return tuple(found.items())
 
 
-class _RScale(patsy.state.Standardize):  # type: ignore[misc]
-    """R's ``scale(x)``: centred and divided by the standard deviation with n − 1."""
+def _bound_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that an expression binds itself: arguments of lambdas, targets of comprehensions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
-    def memorize_chunk(self, x: Any, center: bool = True, rescale: bool = True) -> None:
-        super().memorize_chunk(x, center=center, rescale=rescale, ddof=1)
 
-    def transform(self, x: Any, center: bool = True, rescale: bool = True) -> Any:
-        return super().transform(x, center=center, rescale=rescale, ddof=1)
+def needed_names(expressions: Iterable[str]) -> list[tuple[str, bool]]:
+    """Return the names of all expressions, quoted columns included, each with whether it is called only."""
+    found: dict[str, bool] = {}
+    for expression in expressions:
+        for name, called in _names_in(expression):
+            found[name] = found.get(name, True) and called
+    return list(found.items())
+
+
+def expressions_of(formula: MixedFormula) -> list[str]:
+    """Return all expressions and right-hand sides of a formula."""
+    out = [formula.response, formula.fixed, *formula.offsets]
+    for term in formula.random:
+        out += [term.expr, *term.group]
+    return out
+
+
+# ---------------------------------------------------------------------------------------- R's functions
+
+
+def _log(x: Any, base: Any = None) -> Any:
+    """R's ``log(x, base)``."""
+    return np.log(x) if base is None else np.log(x) / np.log(base)
+
+
+class _RScale:
+    """R's ``scale(x)``: centred, over the standard deviation with n − 1; missing values do not count."""
+
+    def memorize_chunk(self, x: Any, center: bool = True, scale: bool = True) -> None:
+        x = np.asarray(x, dtype=float)
+        count = np.isfinite(x).sum(axis=0)
+        self._center = np.nansum(x, axis=0) / count if center else 0.0
+        # without a centre R divides by the root of the mean square
+        self._scale = np.sqrt(np.nansum((x - self._center) ** 2, axis=0) / (count - 1)) if scale else 1.0
+
+    def memorize_finish(self) -> None:
+        """All rows come in one chunk."""
+
+    def transform(self, x: Any, center: bool = True, scale: bool = True) -> Array:
+        return np.asarray((np.asarray(x, dtype=float) - self._center) / self._scale)
+
+
+class _Center(_RScale):
+    """patsy's ``center(x)``; missing values do not count."""
+
+    def memorize_chunk(self, x: Any) -> None:  # type: ignore[override]
+        super().memorize_chunk(x, True, False)
+
+    def transform(self, x: Any) -> Array:  # type: ignore[override]
+        return super().transform(x)
 
 
 class _RPoly:
     """R's ``poly(x, degree)``: polynomials orthonormal over the data, by their three-term recurrence."""
 
-    def __init__(self) -> None:
-        self._chunks: list[Array] = []
-        self._alpha: list[float] = []
-        self._norm2: list[float] = [1.0]
-
     def memorize_chunk(self, x: Any, degree: int = 1, raw: bool = False) -> None:
-        self._chunks.append(np.asarray(x, dtype=float))
-        self._degree = degree
-
-    def memorize_finish(self) -> None:
-        x = np.concatenate(self._chunks)
-        del self._chunks
-        if not 1 <= self._degree < len(np.unique(x)):
+        if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)):
+            raise DataError(f"the degree must be a whole number, not {degree!r}")
+        x = np.asarray(x, dtype=float)
+        distinct = len(np.unique(x))
+        if degree < 1 or (not raw and degree >= distinct):
             raise DataError(
-                f"poly(x, {self._degree}): the degree must be at least 1 and less than the number of distinct "
-                f"values ({len(np.unique(x))})"
+                f"the degree must be at least 1 and less than the number of distinct values ({distinct}), "
+                f"not {degree}"
             )
+        self._alpha: list[float] = []
+        self._norm2 = [1.0, float(len(x))]
         previous, current = np.zeros_like(x), np.ones_like(x)
-        self._norm2.append(float(len(x)))
-        for _ in range(self._degree):
+        for _ in range(degree):
             self._alpha.append(float((x * current**2).sum() / self._norm2[-1]))
             following = (x - self._alpha[-1]) * current - self._norm2[-1] / self._norm2[-2] * previous
             previous, current = current, following
             self._norm2.append(float((current**2).sum()))
+
+    def memorize_finish(self) -> None:
+        """All rows come in one chunk."""
 
     def transform(self, x: Any, degree: int = 1, raw: bool = False) -> Array:
         x = np.asarray(x, dtype=float)
@@ -91,55 +167,99 @@ class _RPoly:
         return np.column_stack(out)
 
 
+class _Factor:
+    """``factor(x)``, ``C(x, contrast, levels)``: patsy's, which is slow on arrays, given a Categorical."""
+
+    def memorize_chunk(self, data: Any, contrast: Any = None, levels: Any = None) -> None:
+        values, contrast, levels = _unboxed(data, contrast, levels)
+        if levels is None and isinstance(values, pd.Categorical):
+            levels = values.categories
+        elif levels is None:
+            levels = pd.Categorical(values).categories
+        self._levels = pd.Index(levels).tolist()  # Python's own numbers, which print as such
+
+    def memorize_finish(self) -> None:
+        """All rows come in one chunk."""
+
+    def transform(self, data: Any, contrast: Any = None, levels: Any = None) -> Any:
+        values, contrast, _ = _unboxed(data, contrast, levels)
+        values = np.asarray(values)
+        codes = pd.Index(self._levels).get_indexer(pd.Index(values))
+        new = values[(codes < 0) & ~pd.isna(values)]
+        if len(new):
+            raise DataError(f"{shown(new[0])} is not among the levels {self._levels[:12]}")
+        return patsy.builtins.C(pd.Categorical.from_codes(codes, categories=self._levels), contrast)
+
+
+def _unboxed(data: Any, contrast: Any, levels: Any) -> tuple[Any, Any, Any]:
+    """Return values, contrast and levels of a factor that may itself be ``C(…)``."""
+    if hasattr(data, "contrast") and hasattr(data, "levels"):
+        contrast = data.contrast if contrast is None else contrast
+        levels = data.levels if levels is None else levels
+        data = data.data
+    return data, contrast, levels
+
+
 #: What these names mean in R; the data and the caller's names come before them.
 R_FUNCTIONS: dict[str, Any] = {
-    "log": np.log,
+    "log": _log,
     "log2": np.log2,
     "log10": np.log10,
     "log1p": np.log1p,
     "exp": np.exp,
     "sqrt": np.sqrt,
     "abs": np.abs,
-    "factor": patsy.builtins.C,
     "cbind": lambda *columns: np.column_stack(columns),
+    "factor": patsy.stateful_transform(_Factor),
+    "C": patsy.stateful_transform(_Factor),
+    "center": patsy.stateful_transform(_Center),
     "scale": patsy.stateful_transform(_RScale),
     "poly": patsy.stateful_transform(_RPoly),
 }
-_PATSY_NAMES = frozenset(patsy.builtins.__all__)
+_KNOWN = frozenset([*R_FUNCTIONS, *patsy.builtins.__all__, *vars(builtins)])
 
 
 def is_known(name: str) -> bool:
     """Whether a name means something in every formula."""
-    return name in R_FUNCTIONS or name in _PATSY_NAMES or name in __builtins__  # type: ignore[operator]
+    return name in _KNOWN
 
 
-def _environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:
-    return patsy.EvalEnvironment([dict(scope), R_FUNCTIONS], 0)
+def nearest_function(name: str) -> str:
+    """Return ``"; did you mean …?"`` for the function nearest to `name`."""
+    return nearest(name, [*R_FUNCTIONS, *patsy.builtins.__all__])
+
+
+def is_shadow(name: str, value: Any, called: bool) -> bool:
+    """Whether a value of the caller's scope does not count: no function, or patsy's own."""
+    return called and (not callable(value) or value is getattr(patsy.builtins, name, None))
+
+
+# --------------------------------------------------------------------------------------- right-hand sides
 
 
 @lru_cache(maxsize=256)
 def _description(rhs: str) -> patsy.ModelDesc:
-    return patsy.ModelDesc.from_formula(f"~ {rhs}")
+    try:
+        return patsy.ModelDesc.from_formula(f"~ {rhs}")
+    except patsy.PatsyError as error:
+        raise FormulaError(_first_line(error), rhs) from error
 
 
 @dataclass(frozen=True)
 class Columns:
-    """A built right-hand side.
+    """How to build the columns of a right-hand side.
 
     Attributes
     ----------
-    values : tuple of ndarray (n,) or ndarray (n, p)
-        Columns; a plain column is the frame's own array.
     names : tuple of str
     terms : dict
         Name of each term → indices of its columns.
     rebuild : callable
-        Frame → the same columns of new rows, (n, p); stateful transforms keep what they learned.
+        Frame and number of rows → the columns, (n, p); stateful transforms keep what they learned at first.
     plain : bool
-        Whether `rebuild` survives pickling.
+        Whether they are products of columns of numbers, and `rebuild` survives pickling.
     """
 
-    values: tuple[Array, ...]
     names: tuple[str, ...]
     terms: dict[str, tuple[int, ...]]
     rebuild: Callable[[Frame, int], Array] = field(repr=False)
@@ -152,19 +272,12 @@ class _PlainBuilder:
 
     products: tuple[tuple[str, ...], ...]
 
-    def columns(self, frame: Frame, n: int) -> tuple[Array, ...]:
-        out = []
-        for names in self.products:
-            values = np.ones(n) if not names else np.asarray(frame[names[0]], dtype=float)
-            for name in names[1:]:
-                values = values * np.asarray(frame[name], dtype=float)
-            out.append(values)
-        return tuple(out)
-
     def __call__(self, frame: Frame, n: int) -> Array:
-        out = np.empty((n, len(self.products)))
-        for j, column in enumerate(self.columns(frame, n)):
-            out[:, j] = column
+        out = np.empty((n, len(self.products)), order="F")
+        for j, names in enumerate(self.products):
+            out[:, j] = frame[names[0]] if names else 1.0
+            for name in names[1:]:
+                out[:, j] *= frame[name]
         return out
 
 
@@ -173,22 +286,40 @@ class _PatsyBuilder:
     """What patsy learned from the data that the model was fitted to."""
 
     info: patsy.DesignInfo
+    rhs: str
 
     def __call__(self, frame: Frame, n: int) -> Array:
         if not self.info.factor_infos:
             return np.ones((n, len(self.info.column_names)))
-        try:
-            built = patsy.build_design_matrices([self.info], frame, NA_action=_KEEP_MISSING)[0]
-        except patsy.PatsyError as error:
-            raise DataError(_plain_message(error)) from error
-        return np.asarray(built)
+        missing = _KeepMissing()
+        with _evaluating(self.rhs):
+            built = patsy.build_design_matrices([self.info], frame, NA_action=missing)[0]
+        matrix = np.asarray(built)
+        if len(matrix) != n:
+            raise DataError(f"{self.rhs!r} has {len(matrix)} rows where the data have {n}")
+        matrix = np.array(matrix, order="F")
+        matrix[missing.rows] = np.nan
+        return matrix
 
 
-_KEEP_MISSING = patsy.NAAction(NA_types=[])
+class _KeepMissing(patsy.NAAction):
+    """Leave missing values in; `rows` are those in which a factor is missing, for which patsy has no code."""
+
+    def __init__(self) -> None:
+        super().__init__(NA_types=["None", "NaN"])
+        self.rows: Any = slice(0, 0)
+
+    def handle_NA(self, values: list[Any], is_NAs: list[Any], origins: list[Any]) -> list[Any]:
+        codes = [
+            (v, absent) for v, absent in zip(values, is_NAs, strict=True) if v.ndim == 1 and absent.any()
+        ]
+        if codes:
+            self.rows = np.logical_or.reduce([absent for _, absent in codes])
+        return [np.where(a, 0, v) if v.ndim == 1 else v for v, a in zip(values, is_NAs, strict=True)]
 
 
-def build_columns(rhs: str, frame: Frame, n: int, scope: Mapping[str, Any]) -> Columns:
-    """Build the columns of a right-hand side.
+def learn_columns(rhs: str, frame: Frame, scope: Mapping[str, Any]) -> Columns:
+    """Learn from the rows of the fit how to build the columns of a right-hand side.
 
     Parameters
     ----------
@@ -196,8 +327,6 @@ def build_columns(rhs: str, frame: Frame, n: int, scope: Mapping[str, Any]) -> C
         Right-hand side in patsy's language.
     frame : mapping
         Columns of complete rows.
-    n : int
-        Number of rows.
     scope : mapping
         Names of the caller's scope.
 
@@ -206,37 +335,17 @@ def build_columns(rhs: str, frame: Frame, n: int, scope: Mapping[str, Any]) -> C
     FormulaError, DataError
         If patsy cannot read or evaluate it.
     """
-    try:
-        description = _description(rhs)
-    except patsy.PatsyError as error:
-        raise FormulaError(_plain_message(error), rhs) from error
+    description = _description(rhs)
     plain = _plain_builder(description, frame)
     if plain is not None:
         names = tuple(":".join(p) or "Intercept" for p in plain.products)
-        return Columns(plain.columns(frame, n), names, {c: (j,) for j, c in enumerate(names)}, plain, True)
-    try:
-        built = patsy.dmatrix(description, frame, eval_env=_environment(scope), NA_action=_KEEP_MISSING)
-    except patsy.PatsyError as error:
-        raise DataError(_plain_message(error)) from error
-    except (
-        TypeError,
-        ValueError,
-        NameError,
-        AttributeError,
-        KeyError,
-        IndexError,
-        ZeroDivisionError,
-    ) as error:
-        raise DataError(f"{rhs!r} cannot be evaluated: {error}") from error
-    info = built.design_info
-    matrix = np.asarray(built, dtype=float)
-    if len(matrix) != n:
-        matrix = np.broadcast_to(matrix, (n, matrix.shape[1])) if len(matrix) == 1 else matrix
-    if len(matrix) != n:
-        raise DataError(f"{rhs!r} has {len(matrix)} rows where the data have {n}")
+        return Columns(names, {c: (j,) for j, c in enumerate(names)}, plain, True)
+    with _evaluating(rhs):
+        info = patsy.design_matrix_builders(
+            [description.rhs_termlist], lambda: iter([frame]), _environment(scope), _KeepMissing()
+        )[0]
     terms = {name: tuple(range(p.start, p.stop)) for name, p in info.term_name_slices.items()}
-    values = tuple(np.ascontiguousarray(matrix[:, j]) for j in range(matrix.shape[1]))
-    return Columns(values, tuple(info.column_names), terms, _PatsyBuilder(info), False)
+    return Columns(tuple(info.column_names), terms, _PatsyBuilder(info, rhs), False)
 
 
 def _plain_builder(description: patsy.ModelDesc, frame: Frame) -> _PlainBuilder | None:
@@ -254,38 +363,67 @@ def _plain_builder(description: patsy.ModelDesc, frame: Frame) -> _PlainBuilder 
     return _PlainBuilder(tuple(products))
 
 
+# -------------------------------------------------------------------------------------------- expressions
+
+
 def evaluate(expression: str, frame: Frame, scope: Mapping[str, Any]) -> Any:
     """Evaluate one Python expression over the columns: an array, or a Categorical where it is a factor."""
     if expression in frame:
         return frame[expression]
-    quoted = _QUOTED_COLUMN.fullmatch(expression.strip())
-    if quoted and quoted.group(1)[1:-1] in frame:
-        return frame[quoted.group(1)[1:-1]]
     factor = patsy.EvalFactor(expression)
     state: dict[str, Any] = {}
-    try:
+    with _evaluating(expression):
         passes = factor.memorize_passes_needed(state, _environment(scope))
         for number in range(passes):
             factor.memorize_chunk(state, number, frame)
             factor.memorize_finish(state, number)
-        return factor.eval(state, frame)
+        values = factor.eval(state, frame)
+        if hasattr(values, "contrast"):  # patsy's C(x)
+            values = values.data
+        if isinstance(values, (pd.Series, pd.Index)):
+            values = values.array if isinstance(values.dtype, pd.CategoricalDtype) else values.to_numpy()
+        return values if isinstance(values, pd.Categorical) else np.asarray(values)
+
+
+def one_number_a_row(values: Any, what: str, n: int) -> Array:
+    """Return evaluated values as n floats of their own; `what` is their name in messages."""
+    kind = "O" if isinstance(values, pd.Categorical) else values.dtype.kind
+    if kind not in "iuf":
+        found = {"b": "boolean", "O": "categorical or a string", "U": "a string", "c": "complex"}
+        raise DataError(f"{what} is {found.get(kind, values.dtype)}: numbers are needed")
+    if values.shape not in ((n,), (n, 1)):
+        raise DataError(f"{what} has shape {values.shape}, not one value for each of {n} rows")
+    return np.array(values.reshape(n), dtype=float)
+
+
+def _environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:
+    return patsy.EvalEnvironment([dict(scope), R_FUNCTIONS], 0)
+
+
+@contextmanager
+def _evaluating(expression: str) -> Iterator[None]:
+    """Turn what evaluation ends in into `DataError`; NumPy's warnings are left to the checks that follow."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except FormulaError:
+        raise
+    except DataError as error:
+        raise DataError(f"{expression!r}: {error}") from error
     except patsy.PatsyError as error:
-        raise DataError(_plain_message(error)) from error
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, SyntaxError, NameError) as error:
-        raise DataError(f"{expression!r} cannot be evaluated: {error}") from error
+        code = error.origin.relevant_code() if hasattr(error.origin, "relevant_code") else expression
+        if isinstance(error.__cause__, DataError):
+            raise DataError(f"{code!r}: {error.__cause__}") from error
+        reason = _reason(error.__cause__) if error.__cause__ is not None else _first_line(error)
+        raise DataError(f"{code!r} cannot be evaluated: {reason}") from error
+    except _FAILURES as error:
+        raise DataError(f"{expression!r} cannot be evaluated: {_reason(error)}") from error
 
 
-def _plain_message(error: patsy.PatsyError) -> str:
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _first_line(error: patsy.PatsyError) -> str:
     """Return the first line of patsy's message, which is followed by a picture of the formula."""
     return str(error).split("\n", 1)[0]
-
-
-def needed_names(expressions: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return the names of all expressions, each once, with whether it is called; quoted columns included."""
-    found: dict[str, bool] = {}
-    for expression in expressions:
-        for name, called in names_in(expression):
-            found[name] = found.get(name, True) and called
-        for name in quoted_columns(expression):
-            found[name] = False
-    return list(found.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +42,22 @@ def warn_of_design(design: Design, saturated_is_fine: bool) -> None:
     saturated = [t.label for t in design.terms if len(t.levels) * len(t.names) >= n]
     if saturated and not saturated_is_fine:
         _warn(
-            f"as many random effects as rows in {', '.join(map(repr, saturated))}: only the sum of their variance "
+            f"as many random effects as rows in {', '.join(map(repr, saturated))}: only the sum of their "
+            "variance "
             "and the residual one is determined",
+            IdentifiabilityWarning,
+        )
+    zero = [
+        f"{name!r} by {term.label!r}"
+        for term in design.terms
+        for name, column in zip(term.names, term.columns, strict=True)
+        if not column.any()
+    ]
+    if zero:
+        _warn(
+            f"random effects of columns that are 0 in all rows: {', '.join(zero)}; the data say nothing of "
+            "their "
+            "variances and correlations",
             IdentifiabilityWarning,
         )
 
@@ -67,7 +80,8 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
     text = singular_text(labels, ranks)
     if text:
         _warn(
-            f"singular fit: {text}. The estimates are valid at the boundary; a simpler random part fits as well",
+            f"singular fit: {text}. The estimates are valid at the boundary; "
+            "a simpler random part fits as well",
             SingularFitWarning,
         )
     if not optimizer.converged:
@@ -109,7 +123,8 @@ def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Res
         std_dev = float(np.sqrt(covariance[0, 0]))
         if response.kind == "binomial" and term.names[0] == "Intercept" and std_dev > 20:
             text = (
-                f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale of the "
+                f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale of "
+                "the "
                 "link: it runs to infinity where most groups have one and the same response"
             )
             out.append(Remark(text, True))
@@ -176,7 +191,9 @@ def _uniform_groups(design: Design, response: Response) -> list[str]:
 
 def _pearson_ratio(design: Design, record: GeneralizedFit, response: Response) -> float | None:
     """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
-    if response.kind not in ("binomial", "poisson") or (response.kind == "binomial" and np.max(response.m) <= 1):
+    if response.kind not in ("binomial", "poisson") or (
+        response.kind == "binomial" and np.max(response.m) <= 1
+    ):
         return None
     if any(len(t.levels) == len(response.y) for t in design.terms):
         return None  # an effect of each row takes up what there is

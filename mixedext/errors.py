@@ -74,7 +74,7 @@ class MixedextWarning(UserWarning):
 
 
 class SingularFitWarning(MixedextWarning):
-    """An estimated covariance of random effects is not of full rank (a variance of 0, a correlation of ±1)."""
+    """An estimated covariance of random effects is not of full rank (variance 0, correlation ±1)."""
 
 
 class ConvergenceWarning(MixedextWarning, _SMConvergenceWarning):
@@ -97,3 +97,8 @@ def nearest(name: str, candidates: Iterable[object]) -> str:
         lowered = {n.lower(): n for n in names}
         match = [lowered[m] for m in get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)]
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def shown(value: object) -> str:
+    """Return the repr of a label or value, that of NumPy's numbers without their type."""
+    return repr(value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value)

@@ -16,10 +16,9 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
 from mixedext.core.laplace import GeneralizedProblem
-from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_remarks
 from mixedext.errors import DataError, nearest
-from mixedext.model import MixedModel, refuse_unknown
+from mixedext.model import MixedModel, read_fit_options, refuse_unknown
 from mixedext.response import Response, check_range, read_generalized
 from mixedext.results import MixedResults
 
@@ -59,7 +58,8 @@ def as_family(family: Any) -> tuple[Any, bool]:
         return _BY_NAME[name](), False
     if isinstance(family, type) and issubclass(family, families.Family):
         family = family(alpha=1.0) if family is families.NegativeBinomial else family()
-    if not isinstance(family, tuple(_BY_NAME.values())):
+    known: tuple[Any, ...] = tuple(_BY_NAME.values())
+    if not isinstance(family, known):
         raise DataError(
             f"family must be a statsmodels family such as sm.families.Binomial() or a name "
             f"({', '.join(_BY_NAME)}), not {family!r}"
@@ -67,7 +67,8 @@ def as_family(family: Any) -> tuple[Any, bool]:
     if not isinstance(family.link, tuple(family.links)):
         allowed = ", ".join(link.__name__ for link in family.links)
         raise DataError(
-            f"family {type(family).__name__} does not allow the link {type(family.link).__name__} (it has: {allowed})"
+            f"family {type(family).__name__} does not allow the link {type(family.link).__name__} "
+            f"(it has: {allowed})"
         )
     return family, False
 
@@ -78,14 +79,15 @@ class GeneralizedLinearMixedModel(MixedModel):
     Parameters
     ----------
     endog : array_like (n,) or (n, 2)
-        Response: 0/1, booleans or two levels, proportions (with `weights` the trials), successes and failures in two
-        columns, counts, positive numbers.
+        Response: 0/1, booleans or two levels, proportions (with `weights` the trials), successes and failures
+        in two columns, counts, positive numbers.
     exog : array_like (n, p) or None
         Columns of the fixed effects; None for an intercept alone.
     terms : RandomTerm, list of RandomTerm, mapping or array_like
         The random effects, as for `LinearMixedModel`.
     family : statsmodels family, class or str
-        Default binomial. ``"negative_binomial"`` estimates α, an instance of `NegativeBinomial` keeps its own.
+        Default binomial. ``"negative_binomial"`` estimates α, an instance of `NegativeBinomial` keeps its
+        own.
     weights : array_like (n,), optional
         Trials of a proportion, or prior weights.
     offset : array_like (n,), optional
@@ -102,9 +104,10 @@ class GeneralizedLinearMixedModel(MixedModel):
 
     Notes
     -----
-    The likelihood is approximated by Laplace's method or adaptive Gauss–Hermite quadrature (Pinheiro & Bates 1995), with
-    all constants. Families with a dispersion (Gamma, inverse Gaussian, Gaussian) have it as a parameter of the
-    likelihood. Random effects are on the scale of the link and not relative to the dispersion.
+    The likelihood is approximated by Laplace's method or adaptive Gauss–Hermite quadrature (Pinheiro & Bates
+    1995), with all constants. Families with a dispersion (Gamma, inverse Gaussian, Gaussian) have it as a
+    parameter of the likelihood. Random effects are on the scale of the link and not relative to the
+    dispersion.
 
     Examples
     --------
@@ -141,7 +144,7 @@ class GeneralizedLinearMixedModel(MixedModel):
         self,
         nagq: int = 1,
         *,
-        cov_type: str = "hessian",
+        cov_type: str | None = None,
         start_theta: ArrayLike | None = None,
         tol: float = 1e-11,
         maxiter: int = 200,
@@ -152,10 +155,11 @@ class GeneralizedLinearMixedModel(MixedModel):
         Parameters
         ----------
         nagq : int
-            0: Laplace with the fixed effects profiled inside the modes (fast, approximate); 1: Laplace; more: nodes of
-            adaptive Gauss–Hermite quadrature for each effect, for one grouping factor.
-        cov_type : {"hessian", "fixed_theta"}
-            Covariance of the fixed effects: from the Hessian in all parameters, or at fixed θ.
+            0: Laplace with the fixed effects profiled inside the modes (fast, approximate); 1: Laplace; more:
+            nodes of adaptive Gauss–Hermite quadrature for each effect, for one grouping factor.
+        cov_type : {"hessian", "fixed_theta"}, optional
+            Covariance of the fixed effects: from the Hessian in all parameters (the default but for
+            ``nagq=0``), or at fixed θ.
         start_theta : array_like, optional
             Starting covariance parameters in the order of `theta`; by default moment estimates.
         tol : float
@@ -180,21 +184,18 @@ class GeneralizedLinearMixedModel(MixedModel):
                 f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
                 f"({', '.join(self.design.groups)}): use nagq=1"
             )
+        if cov_type is None:
+            cov_type = "hessian" if nagq else "fixed_theta"
         if cov_type not in ("hessian", "fixed_theta"):
             raise DataError(f"cov_type must be 'hessian' or 'fixed_theta', not {cov_type!r}")
         problem = self.problem
-        start = None if start_theta is None else np.asarray(start_theta, dtype=float)
-        if start is not None and start.shape != (problem.size,):
-            raise DataError(f"start_theta must have {problem.size} elements, not shape {start.shape}")
-        try:
-            options = OptimizerOptions(tol, maxiter)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"fit: {error}") from error
+        start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
         try:
             record = fit_generalized(problem, int(nagq), options, start)
         except np.linalg.LinAlgError as error:
             raise DataError(
-                f"the likelihood could not be computed ({error}): check the response, the link and the scale of the columns"
+                f"the likelihood could not be computed ({error}): check the response, the link and the scale "
+                "of the columns"
             ) from error
         remarks = remarks_on_generalized(self.design, record, self._response())
         results = GeneralizedMixedResults(self, record, cov_type)
@@ -296,7 +297,7 @@ class GeneralizedMixedResults(MixedResults):
         for term, relative in zip(self.labels.terms, self._record.covariances, strict=True):
             q = len(term.names)
             size = q * (q + 1) // 2
-            columns, rows = np.triu_indices(q)
+            _, rows = np.triu_indices(q)
             theta = self.theta[start : start + size]
             own = covariance[start : start + size, start : start + size]
             for a, name in enumerate(term.names):
@@ -326,16 +327,13 @@ class GeneralizedMixedResults(MixedResults):
     def resid_pearson(self) -> Array:
         """Residuals over their standard deviation given the modes, (nobs,)."""
         response = self._model_with_data()._response()
-        return self.resid / np.sqrt(
-            response.conditional_variance(self.fittedvalues, self._record.nuisance or 0.0)
-        )
+        return response.pearson_residuals(self._record.eta, self._record.nuisance or 0.0)
 
     @cached_data
     def resid_deviance(self) -> Array:
         """Signed square roots of the rows' contributions to the deviance, (nobs,)."""
-        model = self._model_with_data()
-        weights = 1.0 if model.weights is None else model.weights
-        return np.asarray(model._response().deviance_residuals(self.fittedvalues)) * np.sqrt(weights)
+        response = self._model_with_data()._response()
+        return response.deviance_residuals(self._record.eta, self._record.nuisance or 0.0)
 
     @cached_property
     def deviance(self) -> float:
@@ -357,14 +355,14 @@ class GeneralizedMixedResults(MixedResults):
         data : DataFrame or mapping, optional
             Rows to predict for; by default those of the fit.
         random_effects : {"none", "all"} or list of str
-            "none" sets the random effects to zero, "all" adds the conditional modes of all grouping factors, a list
-            those of the factors named.
+            "none" sets the random effects to zero, "all" adds the conditional modes of all grouping factors,
+            a list those of the factors named.
         new_levels : {"error", "population"}
             What to do with a level that the fit has not seen.
         which : {"mean", "linear", "marginal"}
             The conditional mean, the linear predictor, or (with ``random_effects="none"``) the mean over the
-            distribution of the random effects, by Gauss–Hermite quadrature of each row's linear predictor; the last for
-            the rows of the fit only.
+            distribution of the random effects, by Gauss–Hermite quadrature of each row's linear predictor;
+            the last for the rows of the fit only.
 
         Returns
         -------

@@ -9,21 +9,22 @@ import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
+from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.base.model import LikelihoodResultsWrapper
 
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import warn_of_fit
 from mixedext.errors import DataError
-from mixedext.model import MixedModel, refuse_unknown
+from mixedext.model import MixedModel, read_fit_options, refuse_unknown
+from mixedext.prediction import mean_prediction
 from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
 
 
 class LinearMixedModel(MixedModel):
-    __doc__ = f"""Linear mixed model y = Xβ + Zb + ε with any number of crossed, nested and correlated random effects.
+    __doc__ = f"""Linear mixed model y = Xβ + Zb + ε; random effects may be crossed, nested and correlated.
     {(MixedModel.__doc__ or "").split("share.", 1)[-1]}
     See Also
     --------
@@ -83,13 +84,11 @@ class LinearMixedModel(MixedModel):
         if not isinstance(reml, (bool, np.bool_)):
             raise DataError(f"reml must be True or False, not {reml!r}")
         problem = self.problem
-        start = None if start_theta is None else np.asarray(start_theta, dtype=float)
-        if start is not None and start.shape != (problem.size,):
-            raise DataError(f"start_theta must have {problem.size} elements, not shape {start.shape}")
-        try:
-            options = OptimizerOptions(tol, maxiter)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"fit: {error}") from error
+        start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
+        if problem.is_exact:
+            raise DataError(
+                "the fixed effects fit the response exactly: nothing is left to estimate variances from"
+            )
         record = fit_linear(problem, bool(reml), options, start)
         results = LinearMixedResults(self, record)
         warn_of_fit(results.labels, record.ranks, record.optimizer)
@@ -197,12 +196,14 @@ class LinearMixedResults(MixedResults):
         Parameters
         ----------
         data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit. A model made of arrays takes columns like its `exog`.
+            Rows to predict for; by default those of the fit. A model made of arrays takes columns like those
+            of its `exog`.
         random_effects : {"none", "all"} or list of str
-            "none" gives the population level (Xβ, the default, as MixedLM), "all" adds the conditional modes of all
-            grouping factors, a list those of the factors named.
+            "none" gives the population level (Xβ, the default, as MixedLM), "all" adds the conditional modes
+            of all grouping factors, a list those of the factors named.
         new_levels : {"error", "population"}
-            What to do with a level that the fit has not seen: raise `DataError`, or take 0 for its random effects.
+            What to do with a level that the fit has not seen: raise `DataError`, or take 0 for its random
+            effects.
 
         Returns
         -------
@@ -211,8 +212,24 @@ class LinearMixedResults(MixedResults):
         """
         return self._linear_predictor(data, random_effects, new_levels)
 
+    def get_prediction(self, data: Any = None) -> PredictionResultsMean:
+        """Return predicted means at the population level with standard errors and intervals of the mean.
 
-class LinearMixedResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+        Parameters
+        ----------
+        data : DataFrame or mapping, optional
+            Rows to predict for; by default those of the fit.
+
+        Returns
+        -------
+        statsmodels PredictionResultsMean
+            ``predicted``, ``se``, ``conf_int(alpha=)`` and ``summary_frame(alpha=)``; intervals are of Xβ, by
+            the normal distribution, not of a new observation.
+        """
+        return mean_prediction(self, data)
+
+
+class LinearMixedResultsWrapper(LikelihoodResultsWrapper):
     """Labels the arrays of `LinearMixedResults` with the names of rows and columns."""
 
     _attrs: dict[str, str] = {"resid_pearson": "rows"}  # noqa: RUF012

@@ -3,45 +3,73 @@
 from __future__ import annotations
 
 import importlib
+import numbers
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from statsmodels.base.data import PandasData
 from statsmodels.base.model import LikelihoodModel
 
-from mixedext._caller import user_frame
-from mixedext.columns import needed_names
-from mixedext.design import Design, Labels, design_from_arrays, design_from_formula, read_numbers
+from mixedext._caller import user_namespaces
+from mixedext.arrays import design_from_arrays
+from mixedext.columns import expressions_of, is_shadow, needed_names
+from mixedext.core.optimize import OptimizerOptions
+from mixedext.design import Design, Labels, design_from_formula, read_numbers
 from mixedext.diagnostics import warn_of_design
 from mixedext.errors import DataError, nearest
 from mixedext.formula import MixedFormula, parse
+from mixedext.frames import names_in_subset
 
 
-class _MixedData(PandasData):  # type: ignore[misc]
-    """statsmodels' holder of the data; finds the constant without a singular value decomposition of X."""
+class _MixedData(PandasData):
+    """statsmodels' holder of the data; makes pandas objects only when they are asked for."""
 
-    def _handle_constant(self, hasconst: bool | None) -> None:
-        self.k_constant, self.const_idx = 0, None
-        if hasconst is False or not self.exog.shape[1]:
-            return
-        first = self.exog[0]
-        for j in np.flatnonzero(first != 0):
-            if (self.exog[:, j] == first[j]).all():
-                self.k_constant, self.const_idx = 1, int(j)
-                return
-        # a constant that several columns add up to: X b = 1 has an exact solution
-        ones = np.ones(len(self.exog))
-        b = np.linalg.lstsq(self.exog.T @ self.exog, self.exog.T @ ones, rcond=None)[0]
-        if hasconst or np.abs(self.exog @ b - 1).max() < 1e-8:
-            self.k_constant = 1
+    def __init__(self, design: Design):
+        self.endog, self.exog = design.endog, design.exog
+        self.row_labels = design.row_labels
+        self._cache: dict[str, Any] = {}
+        self.ynames, self.xnames = design.endog_name, list(design.exog_names)
+        self.param_names = list(design.exog_names)
+        self.k_constant, self.const_idx = _find_constant(design.exog)
+
+    row_labels: pd.Index | None = None
+
+    @cached_property
+    def orig_endog(self) -> pd.Series | None:
+        """The response as a Series."""
+        if self.endog is None:
+            return None
+        return pd.Series(self.endog, index=self.row_labels, name=self.ynames, copy=False)
+
+    @cached_property
+    def orig_exog(self) -> pd.DataFrame | None:
+        """The columns of the fixed effects as a data frame."""
+        if self.exog is None:
+            return None
+        return pd.DataFrame(self.exog, index=self.row_labels, columns=self.xnames, copy=False)
 
 
-class MixedModel(LikelihoodModel):  # type: ignore[misc]
+def _find_constant(exog: NDArray[np.float64]) -> tuple[int, int | None]:
+    """Return whether X holds a constant and the column of it, without a singular value decomposition."""
+    if not exog.shape[1]:
+        return 0, None
+    first = exog[0]
+    for j in np.flatnonzero(first != 0):
+        if (exog[:, j] == first[j]).all():
+            return 1, int(j)
+    # a constant that several columns add up to: X b = 1 has an exact solution
+    b = np.linalg.lstsq(exog.T @ exog, exog.sum(axis=0), rcond=None)[0]
+    return int(np.abs(exog @ b - 1).max() < 1e-8), None
+
+
+class MixedModel(LikelihoodModel):
     """What the linear and the generalized linear mixed model share.
 
     Parameters
@@ -83,19 +111,18 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
         self.design: Design = design
         self._parsed: MixedFormula | None = None
         self._scope: dict[str, Any] = {}
-        y = pd.Series(design.endog, index=design.row_labels, name=design.endog_name)
-        x = pd.DataFrame(design.exog, index=design.row_labels, columns=list(design.exog_names))
-        super().__init__(y, x)
-        self.data.param_names = list(design.exog_names)
+        self._template = _without_rows(design)
+        self._given_offsets = _given_offsets(options)
+        super().__init__(design.endog, design.exog)
         self.weights, self.offset = design.weights, design.offset
         # long arrays that `remove_data` clears besides statsmodels' own
-        self._data_attr += ["weights", "offset", "design", "_problem", "data.frame"]
+        self._data_attr += ["weights", "offset", "design", "_problem", "data.frame", "data.row_labels"]
         warn_of_design(design, self._saturated_is_fine)
 
     def _handle_data(
         self, endog: Any, exog: Any, missing: str, hasconst: bool | None, **kwargs: Any
     ) -> _MixedData:
-        return _MixedData(endog, exog, missing, hasconst, **kwargs)
+        return _MixedData(self.design)
 
     @property
     def _saturated_is_fine(self) -> bool:
@@ -121,17 +148,21 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
         Parameters
         ----------
         formula : str
-            For example ``"y ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any expression that
-            patsy reads; ``offset(z)`` adds a known part.
+            For example ``"y ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any expression
+            that patsy reads; ``offset(z)`` adds a known part.
         data : pandas.DataFrame or mapping of columns
         subset : array_like of bool, labels or str, optional
-            Rows to use; a str is evaluated over the columns (``"age > 30"``).
+            Rows to use; a str is evaluated over the columns (``"age > 30"``, ``"age > @limit"`` with a name
+            of the calling scope).
         weights : array_like, Series or str, optional
-            Positive prior weights; a Series is aligned by its index, a str names a column.
+            Positive prior weights; a Series is aligned by its index, a str names a column. An array has one
+            value for each row of `data` as passed, also where `subset` or missing values leave rows out.
         offset : array_like, Series or str, optional
-            Known part of the linear predictor, added to those in the formula.
+            Known part of the linear predictor, added to those in the formula; given as `weights` are.
         missing : {"drop", "raise", "none"}
-            "drop" leaves out rows in which any column used is missing; the others raise `DataError` if there are any.
+            "drop" leaves out rows in which a column used, the offset, or the value of an expression (the
+            logarithm of −1) is missing; the others raise `DataError` if there are any. Missing weights are
+            always an error.
         allow_saturated : bool
             Whether a term may have as many random effects as there are rows.
 
@@ -150,41 +181,49 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
         """
         refuse_unknown(f"{cls.__name__}.from_formula", options, ("subset", *cls._options, *cls._own_options))
         own = {k: options.pop(k) for k in cls._own_options if k in options}
-        parsed = parse(formula)
-        scope = _caller_scope(parsed)
+        parsed = _parse(formula) if isinstance(formula, str) else parse(formula)
+        scope = _caller_scope(parsed, options.get("subset"))
         model = cls.__new__(cls)
         model._take_own_options(own)
         options.setdefault("allow_saturated", model._saturated_is_fine)
         design, frame = design_from_formula(
             parsed, data, scope, read_response=model._read_response, **options
         )
-        model.__init__(None, _design=design, **own)
+        cls.__init__(model, None, _design=design, **own)
         model.formula = f"{parsed.response_label} ~ {parsed.fixed}"
         model.mixed_formula = parsed.text
         model.data.frame = frame
-        model._parsed, model._scope = parsed, scope
+        # arrays of the calling scope are columns of the frame by now
+        model._parsed, model._scope = parsed, {k: v for k, v in scope.items() if k not in frame.columns}
+        model._given_offsets = _given_offsets(options)
         model._formula_options = {k: v for k, v in options.items() if k in ("missing", "allow_saturated")}
         return model
 
     def builders(self) -> Design:
-        """Return a design that can build the columns of new rows; made again from the data after unpickling."""
-        if self.design is not None and self.design.fixed_builder is not None:
-            return self.design
+        """Return a design without rows that can build the columns of new ones.
+
+        What patsy learned of the data does not pickle: after unpickling it is learned again from the data.
+        """
         if self._parsed is None:
             raise DataError("a model made of arrays cannot build columns from a data frame")
-        frame = getattr(self.data, "frame", None)
-        if frame is None:
-            raise DataError(
-                "the data of this model were removed, and with them what its formula learned of them; "
-                "predict before saving, or save without remove_data"
+        if self._template.fixed_builder is None:
+            frame = getattr(self.data, "frame", None)
+            if frame is None:
+                raise DataError(
+                    "the data of this model were removed, and with them what its formula learned of them; "
+                    "predict before saving, or save without remove_data"
+                )
+            if self.design.used is not None:
+                frame = frame.iloc[self.design.used]
+            design, _ = design_from_formula(
+                self._parsed,
+                frame,
+                self.formula_scope(),
+                read_response=self._read_response,
+                **self._formula_options,
             )
-        return design_from_formula(
-            self._parsed,
-            frame,
-            self.formula_scope(),
-            read_response=self._read_response,
-            **self._formula_options,
-        )[0]
+            self._template = _without_rows(design)
+        return self._template
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""
@@ -194,13 +233,40 @@ class MixedModel(LikelihoodModel):  # type: ignore[misc]
         state = dict(self.__dict__)
         state["_problem"] = None
         state["_scope"] = {k: _pack(v) for k, v in self._scope.items()}
-        if self.design is not None and not all(
-            b is None or b.plain for b in (self.design.fixed_builder, *(t.builder for t in self.design.terms))
-        ):
-            # patsy's memory of the data does not pickle
-            terms = tuple(replace(t, builder=None) for t in self.design.terms)
-            state["design"] = replace(self.design, fixed_builder=None, terms=terms)
+        state["_template"] = _without_patsy(self._template)
+        if self.design is not None:
+            state["design"] = _without_patsy(self.design)
         return state
+
+
+def _given_offsets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given beside the formula: a column's name, one number, or None for values by row."""
+    given = {k: options[k] for k in ("offset", "exposure") if options.get(k) is not None}
+    return {k: v if np.ndim(v) == 0 else None for k, v in given.items()}
+
+
+def _without_rows(design: Design) -> Design:
+    """Return what a design knows besides its rows."""
+    none, no_rows = np.empty(0), pd.RangeIndex(0)
+    terms = tuple(replace(t, codes=np.empty(0, dtype=np.int32), columns=()) for t in design.terms)
+    return replace(
+        design,
+        endog=none,
+        exog=np.empty((0, design.exog.shape[1])),
+        terms=terms,
+        weights=None,
+        offset=None,
+        row_labels=no_rows,
+        used=None,
+    )
+
+
+def _without_patsy(design: Design) -> Design:
+    """Return a design that pickles: patsy's memory of the data does not."""
+    if all(b is None or b.plain for b in (design.fixed_builder, *(t.builder for t in design.terms))):
+        return design
+    terms = tuple(replace(t, builder=None) for t in design.terms)
+    return replace(design, fixed_builder=None, terms=terms)
 
 
 class _Packed(bytes):
@@ -233,16 +299,20 @@ def _unpack(value: Any) -> Any:
         raise DataError(f"a name that the formula uses is not known here: {error}") from error
 
 
-def _caller_scope(parsed: MixedFormula) -> dict[str, Any]:
-    """Return those names of the caller's scope that the formula uses."""
-    frame, _ = user_frame()
-    expressions = [parsed.response, parsed.fixed, *parsed.offsets]
-    for term in parsed.random:
-        expressions += [term.expr, *term.group]
+@lru_cache(maxsize=256)
+def _parse(formula: str) -> MixedFormula:
+    """Read a formula once: many fits of one formula are common."""
+    return parse(formula)
+
+
+def _caller_scope(parsed: MixedFormula, subset: Any = None) -> dict[str, Any]:
+    """Return those names of the caller's scope that the formula and the subset use."""
+    names = needed_names(expressions_of(parsed)) + [(name, False) for name in names_in_subset(subset)]
+    namespaces = user_namespaces()
     scope: dict[str, Any] = {}
-    for name, _ in needed_names(expressions):
-        for namespace in (frame.f_locals, frame.f_globals):
-            if name in namespace:
+    for name, called in names:
+        for namespace in namespaces:
+            if name in namespace and not is_shadow(name, namespace[name], called):
                 scope[name] = namespace[name]
                 break
     return scope
@@ -258,4 +328,43 @@ def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]
             )
 
 
-__all__ = ["Labels", "MixedModel", "refuse_unknown"]
+def read_fit_options(
+    start_theta: Any, size: int, tol: Any, maxiter: Any
+) -> tuple[NDArray[np.float64] | None, OptimizerOptions]:
+    """Check what `fit` was given for the optimiser.
+
+    Parameters
+    ----------
+    start_theta : array_like or None
+        Starting covariance parameters.
+    size : int
+        How many there are.
+    tol, maxiter
+        As `fit` takes them.
+
+    Returns
+    -------
+    start : ndarray (size,) or None
+    options : OptimizerOptions
+
+    Raises
+    ------
+    DataError
+        If a value is none of its kind.
+    """
+    if isinstance(tol, bool) or not isinstance(tol, numbers.Real) or not 0 < float(tol) < np.inf:
+        raise DataError(f"tol must be a positive number, not {tol!r}")
+    if isinstance(maxiter, bool) or not isinstance(maxiter, numbers.Integral) or maxiter < 1:
+        raise DataError(f"maxiter must be a whole number from 1, not {maxiter!r}")
+    options = OptimizerOptions(float(tol), int(maxiter))
+    if start_theta is None:
+        return None, options
+    start = np.asarray(start_theta)
+    if start.shape != (size,):
+        raise DataError(f"start_theta must have {size} elements, not shape {start.shape}")
+    if start.dtype.kind not in "iuf" or not np.isfinite(start).all():
+        raise DataError(f"start_theta must be finite numbers, not {start_theta!r}")
+    return start.astype(float), options
+
+
+__all__ = ["Labels", "MixedModel", "read_fit_options", "refuse_unknown"]

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from statsmodels.base._prediction_inference import PredictionResultsMean
+from statsmodels.genmod.families.links import Identity
 
 from mixedext.columns import evaluate
-from mixedext.design import Design, DesignTerm, new_frame
+from mixedext.design import Design, DesignTerm, NewRows, log_exposure, new_frame
 from mixedext.errors import DataError, nearest
+from mixedext.frames import given_by_row, numbers, read_frame
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
+
+#: Names that columns of arrays get.
+_UNNAMED = re.compile(r"const|x\d+")
+
+
+@dataclass(frozen=True)
+class FixedPart:
+    """What the fixed effects need of some rows.
+
+    Attributes
+    ----------
+    exog : ndarray (n, p)
+        Rows without missing values.
+    offset : ndarray (n,) or float
+    index : pandas.Index
+        Labels of all rows.
+    used : ndarray of int (n,) or None
+        Positions of the rows of `exog` among them, None for all.
+    new : NewRows or None
+        Where the rows are of new data.
+    """
+
+    exog: Array
+    offset: Array | float
+    index: pd.Index
+    used: NDArray[np.intp] | None = None
+    new: NewRows | None = None
+
+    def spread(self, values: Array) -> Array:
+        """Return values of the rows used as values of all rows, missing in the others."""
+        if self.used is None:
+            return values
+        out = np.full(len(self.index), np.nan)
+        out[self.used] = values
+        return out
 
 
 def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
@@ -24,11 +64,43 @@ def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_
     groups = _chosen_groups(results, random_effects)
     if new_levels not in ("error", "population"):
         raise DataError(f"new_levels must be 'error' or 'population', not {new_levels!r}")
+    part = fixed_part(results, data, groups)
+    out = part.exog @ results._record.params + part.offset
+    for group in groups:
+        if data is None:
+            own = [t for t in results.model.design.terms if t.group == group]
+            codes, columns = own[0].codes, [c for t in own for c in t.columns]
+        else:
+            assert part.new is not None
+            codes, columns = _new_random_part(results, part.new, group, new_levels)
+        modes = results.random_effects[group].to_numpy()
+        for j, column in enumerate(columns):
+            out = out + column * np.where(codes >= 0, modes[codes, j], 0.0)
+    return pd.Series(part.spread(out), index=part.index, name=results.labels.endog_name)
+
+
+def mean_prediction(results: MixedResults, data: Any) -> PredictionResultsMean:
+    """Return Xβ plus offset with the standard errors of Xβ."""
+    part = fixed_part(results, data, ())
+    variance = np.einsum("ij,jk,ik->i", part.exog, np.asarray(results.cov_params()), part.exog)
+    return PredictionResultsMean(
+        part.spread(part.exog @ results._record.params + part.offset),
+        part.spread(variance),
+        row_labels=part.index,
+        link=Identity(),
+    )
+
+
+def fixed_part(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:
+    """Return the rows to predict for; new ones must have what the random effects of `groups` need."""
     if data is None:
-        return _for_fitted_rows(results, groups)
+        model = results._model_with_data()
+        return FixedPart(model.exog, 0.0 if model.offset is None else model.offset, model.design.row_labels)
     if results.model._parsed is None:
-        return _for_arrays(results, data, groups)
-    return _for_new_rows(results, data, groups, new_levels)
+        if groups:
+            raise DataError("random effects of new rows need a model made by from_formula")
+        return _part_of_arrays(results, data)
+    return _part_of_frame(results, data, groups)
 
 
 def _chosen_groups(results: MixedResults, random_effects: Any) -> list[str]:
@@ -48,68 +120,68 @@ def _chosen_groups(results: MixedResults, random_effects: Any) -> list[str]:
             raise DataError(
                 f"{name!r} is not a grouping factor{nearest(str(name), known)} (they are: {', '.join(known)})"
             )
-    return list(random_effects)
+    return list(dict.fromkeys(random_effects))
 
 
-def _for_fitted_rows(results: MixedResults, groups: list[str]) -> pd.Series:
-    model = results._model_with_data()
-    out = model.exog @ results._record.params
-    if model.offset is not None:
-        out = out + model.offset
-    for group in groups:
-        out = out + _random_part(results, group, [t for t in model.design.terms if t.group == group])
-    return pd.Series(out, index=model.design.row_labels, name=results.labels.endog_name)
-
-
-def _random_part(results: MixedResults, group: str, terms: Sequence[DesignTerm]) -> Array:
-    modes = results.random_effects[group].to_numpy()
-    columns = [c for t in terms for c in t.columns]
-    return sum((c * modes[terms[0].codes, j] for j, c in enumerate(columns)), np.zeros(len(columns[0])))
-
-
-def _for_arrays(results: MixedResults, data: Any, groups: list[str]) -> pd.Series:
-    if groups:
-        raise DataError("random effects of new rows need a model made by from_formula")
-    exog = np.asarray(data, dtype=float)
-    exog = exog[:, None] if exog.ndim == 1 else exog
-    kept = results._model_with_data().design.kept_columns
-    if exog.shape[1] != len(kept) and exog.shape[1] > max(kept, default=0):
-        exog = exog[:, list(kept)]
-    if exog.shape[1] != len(results._record.params):
+def _part_of_arrays(results: MixedResults, data: Any) -> FixedPart:
+    if results.model._given_offsets:
         raise DataError(
-            f"data must have {len(results._record.params)} columns as exog has, not {exog.shape[1]}"
+            f"the model was made with {' and '.join(results.model._given_offsets)}=, which new rows do not "
+            "have: make it by from_formula with offset(column) in the formula"
         )
-    index = data.index if isinstance(data, (pd.DataFrame, pd.Series)) else None
-    return pd.Series(exog @ results._record.params, index=index, name=results.labels.endog_name)
+    template: Design = results.model._template
+    names = list(template.exog_names)
+    if isinstance(data, pd.DataFrame) and not all(_UNNAMED.fullmatch(name) for name in names):
+        absent = [name for name in names if name not in data.columns]
+        if absent:
+            raise DataError(
+                f"column {absent[0]!r} of exog is not in the data{nearest(absent[0], data.columns)}"
+            )
+        data = data[names]
+    values = np.asarray(data, dtype=float)
+    exog = values[:, None] if values.ndim == 1 else values
+    if exog.ndim == 2 and exog.shape[1] == len(names) + len(template.dropped_columns):
+        exog = exog[:, list(template.kept_columns)]
+    elif exog.ndim != 2 or exog.shape[1] != len(names):
+        listed = f"{len(names)} {'column' if len(names) == 1 else 'columns'} as exog has ({', '.join(names)})"
+        raise DataError(f"data must have {listed}, not shape {exog.shape}")
+    index = data.index if isinstance(data, (pd.DataFrame, pd.Series)) else pd.RangeIndex(len(exog))
+    return FixedPart(exog, 0.0, index)
 
 
-def _for_new_rows(results: MixedResults, data: Any, groups: list[str], new_levels: str) -> pd.Series:
+def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:
     design: Design = results.model.builders()
     formula = results.model._parsed
-    terms = [t for t in design.terms if t.group in groups]
     expressions = [formula.fixed, *formula.offsets]
     for term in formula.random:
         if term.label in groups:
             expressions += [term.expr, *term.group]
     scope = results.model.formula_scope()
     new = new_frame(data, expressions, formula, scope)
-    n, frame = new.n, new.columns
     assert design.fixed_builder is not None
-    x = design.fixed_builder.rebuild(frame, n)[:, list(design.kept_columns)]
-    out = x @ results._record.params
-    for offset in formula.offsets:
-        out = out + np.asarray(evaluate(offset, frame, scope), dtype=float)
-    for group in groups:
-        own = [t for t in terms if t.group == group]
-        codes = new.codes(own[0], new_levels)
-        modes = results.random_effects[group].to_numpy()
-        columns: list[Array] = []
-        for term in own:
-            assert term.builder is not None
-            built = term.builder.rebuild(frame, n)
-            columns += [built[:, j] for j in term.places]
-        for j, column in enumerate(columns):
-            out = out + column * np.where(codes >= 0, modes[codes, j], 0.0)
-    series = pd.Series(np.nan, index=new.index, name=results.labels.endog_name)
-    series.iloc[new.used] = out
-    return series
+    x = design.fixed_builder.rebuild(new.columns, new.n)[:, list(design.kept_columns)]
+    offset = np.zeros(new.n)
+    for expression in formula.offsets:
+        offset = offset + np.asarray(evaluate(expression, new.columns, scope), dtype=float)
+    for kind, given in results.model._given_offsets.items():
+        if given is None:
+            raise DataError(
+                f"the model was made with values of {kind}= by row, which new rows do not have: name a "
+                f"column, {kind}='column', that the new data have too"
+            )
+        values = numbers(given_by_row(given, kind, read_frame(data)).iloc[new.used], kind)
+        offset = offset + (log_exposure(values) if kind == "exposure" else values)
+    return FixedPart(x, offset, new.index, new.used, new)
+
+
+def _new_random_part(
+    results: MixedResults, new: NewRows, group: str, new_levels: str
+) -> tuple[NDArray[np.intp], list[Array]]:
+    """Return the level of each new row, −1 for a new one, and the columns of the factor's effects."""
+    own: list[DesignTerm] = [t for t in results.model.builders().terms if t.group == group]
+    columns: list[Array] = []
+    for term in own:
+        assert term.builder is not None
+        built = term.builder.rebuild(new.columns, new.n)
+        columns += [built[:, j] for j in term.places]
+    return new.codes(own[0], new_levels), columns

@@ -22,7 +22,7 @@ from mixedext.summary import format_digits, make_summary
 Array = NDArray[np.float64]
 
 
-class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
+class MixedResults(LikelihoodModelResults):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     #: whether the model has a residual variance beside those of the random effects
@@ -33,10 +33,10 @@ class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
         self._record = record
         self.labels: Labels = model.design.labels()
         self.nobs = self.labels.nobs
-        self.objective = record.objective
+        self.objective = float(record.objective)
         self.theta = record.theta
         self.optimizer = record.optimizer
-        self.converged = record.optimizer.converged
+        self.converged = bool(record.optimizer.converged)
         self.is_singular = any(
             rank < len(t.names) for rank, t in zip(record.ranks, self.labels.terms, strict=True)
         )
@@ -93,8 +93,8 @@ class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
     def varcorr(self) -> pd.DataFrame:
         """Variances, standard deviations and correlations of the random effects and the residual.
 
-        One row an effect: `group` (the term), `name`, `variance`, `std_dev`, and columns `corr_<name>` with the
-        correlations with the effects before it in its term (missing where a variance is 0).
+        One row an effect: `group` (the term), `name`, `variance`, `std_dev`, and columns `corr_<name>` with
+        the correlations with the effects before it in its term (missing where a variance is 0).
         """
         rows: list[dict[str, Any]] = []
         for label, covariance in self.cov_re.items():
@@ -218,18 +218,26 @@ class MixedResults(LikelihoodModelResults):  # type: ignore[misc]
                 raise DataError(f"no term contains {text!r} (terms: {', '.join(terms)})")
             constraints.append((text, identity[columns]))
         constraints += list(extra_constraints or ())
-        rows = {}
-        for name, matrix in constraints:
+        rows = []
+        for _, matrix in constraints:
             test = self.wald_test(matrix, use_f=False, scalar=scalar)
-            rows[name] = (test.statistic, test.pvalue, int(test.df_denom))
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=["statistic", "pvalue", "df_constraint"])
+            rows.append((test.statistic, test.pvalue, int(test.df_denom)))
+        names = [name for name, _ in constraints]
+        table = pd.DataFrame(rows, index=names, columns=["statistic", "pvalue", "df_constraint"])
         return WaldTestResults(None, "chi2", None, table=table)
+
+    def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
+        """Not available: statsmodels reads it off a formula that mixed models do not have."""
+        raise NotImplementedError(
+            "t_test_pairwise needs the design of a formula without random effects: test differences of "
+            "coefficients by name, as in t_test('f[T.b] - f[T.c] = 0')"
+        )
 
     def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
         return linear_predictor(self, data, random_effects, new_levels)
 
     def summary(self, alpha: float = 0.05) -> Any:
-        """Return a summary as lme4 prints it, a statsmodels `Summary` (``as_text``, ``as_html``, ``as_latex``).
+        """Return a summary as lme4's, a statsmodels `Summary` (``as_text``, ``as_html``, ``as_latex``).
 
         Parameters
         ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ def find_shared(name: str) -> Path | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _schema() -> dict[str, Any]:
     return json.loads((DATA / "schema.json").read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_data(name: str) -> pd.DataFrame:
     """Return a data set with factors as categoricals in R's order of levels; do not change it."""
     if name == "imm10":
@@ -53,18 +53,20 @@ def load_data(name: str) -> pd.DataFrame:
     return frame
 
 
-@lru_cache(maxsize=None)
+@cache
 def references(file: str) -> dict[str, dict[str, Any]]:
     """Return the reference fits of one file by id."""
     text = (HERE / "reference" / file).read_text(encoding="utf-8")
     return {entry["id"]: entry for entry in json.loads(text)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def fit_linear(
     formula: str, data: str, reml: bool = True, weights: str | None = None, offset: str | None = None
 ) -> Any:
-    """Return the results of a linear mixed model; warnings of singular fits and dropped columns are left to other tests."""
+    """Return the results of a linear mixed model; warnings of singular fits and dropped columns are left to
+    other tests.
+    """
     frame = load_data(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mx.SingularFitWarning)

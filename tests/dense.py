@@ -1,7 +1,7 @@
 """The linear mixed model by plain linear algebra on n × n and q × q matrices, to test the core against.
 
-Nothing here knows of blocks, storage, elimination or changes of basis: the marginal covariance of y is written down and
-factorised whole.
+Nothing here knows of blocks, storage, elimination or changes of basis: the marginal covariance of y is
+written down and factorised whole.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def lower(theta: Array, q: int) -> Array:
 
 
 def factors_of(rows: Rows, theta: Array) -> list[Array]:
-    """Return the covariance factor of each grouping factor, block diagonal over its terms, from the model's θ."""
+    """Return the covariance factor of each grouping factor, block diagonal over its terms, from the model's
+    θ.
+    """
     sizes: dict[int, int] = {}
     for factor in rows.factors:
         for number, width in zip(factor.numbers, factor.widths, strict=True):
@@ -73,7 +75,9 @@ class DenseModel:
     @cached_property
     def lam(self) -> Array:
         """Λ."""
-        blocks = [np.kron(np.eye(f.n_levels), t) for f, t in zip(self.rows.factors, self.factors, strict=True)]
+        blocks = [
+            np.kron(np.eye(f.n_levels), t) for f, t in zip(self.rows.factors, self.factors, strict=True)
+        ]
         out = np.zeros((sum(len(b) for b in blocks), sum(b.shape[1] for b in blocks)))
         i = j = 0
         for b in blocks:

@@ -1,9 +1,9 @@
 """Every linear mixed model of the references, made with R's lme4: see `reference/scripts`.
 
-Both sides are converged optima: ours stops at a Newton decrement g'H⁻¹g of 1e-12 (of a criterion that is −2 log L),
-or at the rounding error of the criterion where that is larger, hence within 1e-6 to 1e-5 standard errors of each
-covariance parameter; the gradients left in the references (at most 3e-7) mean the same. The constants below follow:
-each estimate in its natural unit, so that a tolerance says the same of y in tons and y in grams.
+Both sides are converged optima: ours stops at a Newton decrement g'H⁻¹g of 1e-12 (the criterion is −2 log L),
+or at the rounding error of the criterion where that is larger, hence within 1e-6 to 1e-5 standard errors of
+each covariance parameter; the gradients left in the references (at most 3e-7) mean the same. The constants
+below follow: each estimate in its natural unit, so that a tolerance says the same of tons and of grams.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import pytest
 
 from tests.conftest import fit_linear, references
 
-#: Criteria: flat at the optimum, so equal up to rounding (of criteria up to 2e5) and the references' 15 digits.
+#: Criteria: flat at the optimum, so equal up to rounding (of up to 2e5) and the references' 15 digits.
 CRITERION = 1e-6
 #: Covariance parameters, modes and what is computed of them, in units of a standard deviation.
 CLOSE = 1e-5
 #: Variances are squares: twice the relative error.
 VARIANCE = 2 * CLOSE
-#: What depends on covariance parameters but weakly: fixed effects in standard errors, σ and fitted values in σ.
+#: What depends on covariance parameters weakly: fixed effects in standard errors, σ and fitted values in σ.
 FIXED = 2e-6
 FILES = ("lmm.json", "lmm_extra.json")
 MODELS = {name: entry for file in FILES for name, entry in references(file).items()}

@@ -1,9 +1,10 @@
 """Minimise over covariances whose boundary is singular: exact zeros, lower ranks, and the way off them.
 
-A criterion of Σ = FF' does not change when a column of F changes its sign, so its gradient in F vanishes at a zero
-column whatever the data say. The optimiser therefore moves over unbounded θ; afterwards exact zeros (and lower
-ranks) are tried and kept where the criterion does not rise, and each is then checked by the derivative in Σ itself:
-where adding variance in a direction that has none would lower the criterion, the search goes on from there.
+A criterion of Σ = FF' does not change when a column of F changes its sign, so its gradient in F vanishes at
+a zero column whatever the data say. The optimiser therefore moves over unbounded θ; afterwards exact zeros
+(and lower ranks) are tried and kept where the criterion does not rise, and each is then checked by the
+derivative in Σ itself: where adding variance in a direction that has none would lower the criterion, the
+search goes on from there.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from mixedext.core.terms import CovarianceParameters, right_divide
 
 Array = NDArray[np.float64]
 
-#: A singular value of T̃ (standard deviation relative to the residual one, in the basis without units) below this
-#: is reported as singular, lme4's default tolerance.
+#: A singular value of T̃ (standard deviation relative to the residual one, in the basis without units) below
+#: this is reported as singular, lme4's default tolerance.
 SINGULAR = 1e-4
 #: Singular values below this are tried at exactly zero.
-_TRY_ZERO = 0.02
+_TRY_ZERO = 0.1
 #: Rise of the criterion below which an exact zero is kept.
 KEEP_ZERO = 1e-8
 #: Standard deviation put in the empty directions to see the derivative there.
@@ -68,25 +69,56 @@ class BoundarySearch(Generic[S]):
         self.evaluations += 1
         return self._evaluate(point)
 
-    def run(self, start: Array) -> S:
-        """Minimise from a point."""
-        state, record = minimize(self.evaluate, self.evaluate(start), self.options)
+    def attempt(self, point: Array) -> S | None:
+        """Evaluate at a point where the criterion may not exist: a link need not take every linear
+        predictor.
+        """
+        try:
+            return self.evaluate(point)
+        except np.linalg.LinAlgError:
+            return None
+
+    def run(self, start: Array, simplify: bool = True) -> S:
+        """Minimise from a point; with `simplify`, go on at a lower rank where the search is slow."""
+        ask = (self._lower_rank,) if simplify else ()
+        state, record = minimize(self.evaluate, self.evaluate(start), self.options, *ask)
         self.record = replace(record, evaluations=self.evaluations)
         return state
 
     def settle(self, state: S) -> S:
-        """Put small variances at exactly zero where the criterion allows it; leave a zero that is no optimum."""
+        """Put small variances at exactly zero where the criterion allows it; leave a zero that is no
+        optimum.
+        """
         for _ in range(5):
-            state, lowered = self._lower_rank(state)
-            if not lowered and not self.deficient(state):
+            lowered = self._lower_rank(state)
+            if lowered is not None:
+                state = self.run(lowered.point)
+            elif not self.deficient(state):
                 break
             escape = self._escape(state)
             if escape is None:
                 break
-            better = self.run(escape)
-            if better.objective >= state.objective - KEEP_ZERO:
+            # on its way the criterion may be above that of the zero, which must not take the search back there
+            better = self._unless_higher(state, lambda start=escape: self.run(start, simplify=False))
+            if better is state:
                 break
             state = better
+        self.record = replace(self.record, evaluations=self.evaluations)
+        return state
+
+    def restart(self, state: S, start: Array) -> S:
+        """Minimise and settle from another point; returns `state` itself if the criterion does not fall."""
+        return self._unless_higher(state, lambda: self.settle(self.run(start)))
+
+    def _unless_higher(self, state: S, search: Callable[[], S]) -> S:
+        kept = self.record
+        try:
+            other = search()
+        except np.linalg.LinAlgError:
+            other = state
+        if other.objective < state.objective - KEEP_ZERO:
+            return other
+        self.record = replace(kept, evaluations=self.evaluations)
         return state
 
     def deficient(self, state: S, wider_than: int = 0) -> bool:
@@ -101,7 +133,9 @@ class BoundarySearch(Generic[S]):
         return tuple(int((values >= SINGULAR).sum()) for _, values in self._decompose(state.point))
 
     def _decompose(self, point: Array) -> list[tuple[Array, Array]]:
-        """Return left singular vectors and singular values of each term's T̃, zero where only rounding is left."""
+        """Return left singular vectors and singular values of each term's T̃, zero where only rounding is
+        left.
+        """
         out = []
         for term in self.parameters.terms:
             u, s, _ = np.linalg.svd(term.covariance.factor(point[term.theta]))
@@ -114,7 +148,10 @@ class BoundarySearch(Generic[S]):
             out[term.theta] = term.covariance.theta(u * s)
         return out
 
-    def _lower_rank(self, state: S) -> tuple[S, bool]:
+    def _lower_rank(self, state: S) -> S | None:
+        """Return the state with small singular values at zero where the criterion allows it, None if there
+        are none.
+        """
         parts = self._decompose(state.point)
         candidates = sorted(
             (s[i], number, i)
@@ -122,23 +159,22 @@ class BoundarySearch(Generic[S]):
             for i in range(len(s))
             if 0 < s[i] < _TRY_ZERO
         )
-        lowered = False
+        lowered = None
         for _, number, i in candidates:
             trial = [(u, s.copy()) for u, s in parts]
             trial[number][1][i] = 0.0
-            new = self.evaluate(self._compose(trial, state.point))
-            if new.objective > state.objective + KEEP_ZERO:
-                break
-            parts, state, lowered = trial, new, True
-        if lowered:
-            state = self.run(state.point)
-        return state, lowered
+            new = self.attempt(self._compose(trial, state.point))
+            if new is not None and new.objective <= state.objective + KEEP_ZERO:
+                parts, state, lowered = trial, new, new
+        return lowered
 
     def _escape(self, state: S) -> Array | None:
         """Return a point with variance added where the derivative in Σ says that the criterion falls."""
         parts = self._decompose(state.point)
         filled = [(u, np.where(s == 0, _PROBE, s)) for u, s in parts]
-        probe = self.evaluate(self._compose(filled, state.point))
+        probe = self.attempt(self._compose(filled, state.point))
+        if probe is None:
+            return None
         found = False
         for number, (term, (u, s)) in enumerate(zip(self.parameters.terms, parts, strict=True)):
             empty = u[:, s == 0]

@@ -1,8 +1,8 @@
 """Kinds of covariance of the random effects: θ ↔ relative covariance factor T, start, canonical form.
 
-Cov(b) = σ²TT' for each level of the grouping factor, T lower triangular (Bates et al. 2015, §2.3). The optimiser
-moves freely over all real T; the results show the canonical one, whose diagonal is not negative and whose zero
-diagonal elements head zero columns.
+Cov(b) = σ²TT' for each level of the grouping factor, T lower triangular (Bates et al. 2015, §2.3). The
+optimiser moves freely over all real T; the results show the canonical one, whose diagonal is not negative and
+whose zero diagonal elements head zero columns.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Unstructured:
 def lower_factor(factor: Array, tolerance: float = 1e-12) -> Array:
     """Return the canonical lower triangular T with TT' = FF'.
 
-    Rotations of the columns of F make it lower trapezoidal in echelon form, which is defined (and accurate) also
-    where FF' is singular: a row that depends on the rows above it gets a zero column.
+    Rotations of the columns of F make it lower trapezoidal in echelon form, which is defined (and accurate)
+    also where FF' is singular: a row that depends on the rows above it gets a zero column.
 
     Parameters
     ----------

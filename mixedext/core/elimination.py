@@ -1,14 +1,15 @@
 """Factorise M = Λ'Z'WZΛ + I by eliminating one factor after the other.
 
-With V = I + ZΛΛ'Z' (weights understood), eliminating a factor f turns the cross-products N of what is left into
-Nᵣᵣ − Nᵣf K Nfᵣ, K = F(F'AF + I)⁻¹F' for each level, where A = N_ff is the level's own block and F its relative
-covariance factor. The last cross-products that remain are [X y]'V⁻¹[X y]. K needs no inverse of F, so that zero
-variances and covariances of any rank are ordinary cases. See MATH.md-style derivation in docs/architecture.md.
+With V = I + ZΛΛ'Z' (weights understood), eliminating a factor f turns the cross-products N of what is left
+into Nᵣᵣ − Nᵣf K Nfᵣ, K = F(F'AF + I)⁻¹F' for each level, where A = N_ff is the level's own block and F its
+relative covariance factor. The last cross-products that remain are [X y]'V⁻¹[X y]. K needs no inverse of F,
+so that zero variances and covariances of any rank are ordinary cases. See MATH.md-style derivation in
+docs/architecture.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,8 +59,8 @@ class _BlockStage:
         self.stage = stage
         self.gram = gram
         middle = sb.congruence(factor, gram)
-        diagonal = np.arange(len(middle))
-        middle[diagonal, diagonal] += 1.0
+        diagonal = np.einsum("aaj->aj", middle)
+        diagonal += 1.0
         # with observed weights, which may be negative, M need not be positive definite
         with np.errstate(invalid="ignore", divide="ignore"):
             lower = sb.cholesky(middle)
@@ -77,8 +78,8 @@ class _BlockStage:
     def shrink(self) -> Array:
         """I − AK for each level."""
         out = -sb.multiply(self.gram, self.kernel)
-        diagonal = np.arange(len(out))
-        out[diagonal, diagonal] += 1.0
+        diagonal = np.einsum("aaj->aj", out)
+        diagonal += 1.0
         return out
 
     def gram_sum(self, inner: Array | None) -> Array:
@@ -115,7 +116,9 @@ class Elimination:
                 self.plans.append(None)
 
     def factorize(self, products: CrossProducts, factors: Sequence[Array]) -> Factorization:
-        """Factorise at the relative covariance factors (q_k, q_k), any square matrices F with FF' the covariance."""
+        """Factorise at the relative covariance factors (q_k, q_k), any square matrices F with FF' the
+        covariance.
+        """
         return Factorization(self, products, tuple(factors))
 
 
@@ -201,7 +204,8 @@ class Factorization:
     def posterior_pattern(self) -> dict[tuple[int, int], Array]:
         """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together (the selected inverse).
 
-        Keys are (k, k) for the diagonal blocks of factor k, (q_k, q_k, J_k), and the pairs of `Storage.pairs`.
+        Keys are (k, k) for the diagonal blocks of factor k, (q_k, q_k, J_k), and the pairs of
+        `Storage.pairs`.
         """
         return self._select(whole=True)[1]
 
@@ -236,7 +240,9 @@ class Factorization:
         return tuple(out)  # type: ignore[arg-type]
 
     def posterior_blocks(self) -> tuple[Array, ...]:
-        """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k): conditional covariances over σ²."""
+        """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k): conditional covariances over
+        σ².
+        """
         out: list[Array | None] = [None] * len(self.factors)
         for block, inner in zip(self.stages, self._inner, strict=True):
             out[block.stage.factor] = block.posterior(inner)
@@ -291,7 +297,9 @@ class _NestedCoupling:
     def selected(
         self, block: _BlockStage, posterior: dict[tuple[int, int], Array]
     ) -> tuple[Array, dict[tuple[int, int], Array]]:
-        """Return the inner products and the posterior blocks of this factor with itself and with those left."""
+        """Return the inner products and the posterior blocks of this factor with itself and with those
+        left.
+        """
         f, rest = self.plan.stage.factor, self.plan.stage.rest
         # B (ΛM⁻¹Λ')_rr at the one level of each factor that a level of f meets
         right = {}
@@ -356,7 +364,9 @@ class _CrossedPlan:
     def coupling(
         self, products: CrossProducts, gram: Sequence[Array], cross: dict[tuple[int, int], Array]
     ) -> _CrossedCoupling:
-        """Return the couplings' values; those of the last products again where no earlier stage changes them."""
+        """Return the couplings' values; those of the last products again where no earlier stage changes
+        them.
+        """
         if self._latest is not None and self._latest[0] is products:
             return self._latest[1]
         coupling = _CrossedCoupling(self, gram, cross)
@@ -399,8 +409,9 @@ class _CrossedPlan:
         return sp.csr_array((data, columns, start), shape=(self.levels * q, self.order))
 
     @cached_property
-    def entry_pairs(self) -> tuple[Index, Index, NDArray[np.integer], NDArray[np.integer]]:
-        """All pairs (r, c), r ≥ c, of entries of one level, the element of the lower triangle that each adds to, and
+    def entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
+        """All pairs (r, c), r ≥ c, of entries of one level, the element of the lower triangle that each adds
+        to, and
         where each level's pairs start."""
         count = np.diff(self.entry_start)
         # entry number i within its level pairs with 0..i
@@ -412,7 +423,7 @@ class _CrossedPlan:
         start = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
         target = self.entry_column[first] * self.order + self.entry_column[second]
         dtype = np.int32 if self.order**2 < 2**31 and len(first) < 2**31 else np.int64
-        return first, second, target.astype(dtype), start.astype(dtype)
+        return first.astype(dtype), second.astype(dtype), target.astype(dtype), start.astype(dtype)
 
     def pair_products(self, values: Array) -> dict[tuple[int, int], sp.csc_array]:
         """Return matrices (order², levels) that map kernel elements (a, b) to the lower triangle of B'KB."""
@@ -435,7 +446,7 @@ class _CrossedCoupling:
         self.plan = plan
         f, rest = plan.stage.factor, plan.stage.rest
         values = np.concatenate([cross[f, k].reshape(plan.width, -1) for k in rest], axis=1)[:, plan.sort]
-        self.base = plan.dense_base(gram, cross)
+        self._gram, self._cross = gram, cross
         self.is_dense = plan.stage.coupling == "dense"
         if self.is_dense:
             self.dense = np.zeros((plan.levels, plan.width, plan.order))
@@ -448,7 +459,7 @@ class _CrossedCoupling:
 
     def schur(self, block: _BlockStage) -> Array:
         """Return the rest less B'KB, a full symmetric (order, order)."""
-        out = self.base.copy()
+        out = self.plan.dense_base(self._gram, self._cross)
         if self.is_dense:
             half = np.matmul(block.half.transpose(2, 0, 1), self.dense).reshape(-1, self.plan.order)
             out -= half.T @ half
@@ -515,14 +526,19 @@ class _CrossedCoupling:
 
 
 class _Tail:
-    """The dense rest: S = I + Λ'CΛ with C its Schur complement before scaling."""
+    """The dense rest: S = I + Λ'CΛ with C its Schur complement before scaling.
+
+    At thousands of columns these matrices are what a fit holds, so products with Λ are formed in place.
+    """
 
     def __init__(self, plan: _CrossedPlan, schur: Array, factors: tuple[Array, ...]):
         self.plan = plan
         self.schur = schur
         self.factors = tuple(factors[k] for k in plan.stage.rest)
-        matrix = self._scaled(self._scaled(schur).T)
-        matrix[np.arange(plan.order), np.arange(plan.order)] += 1.0
+        matrix = schur.copy()
+        self._multiply_columns(matrix, transposed=False)
+        self._multiply_rows(matrix, transposed=True)
+        np.einsum("ii->i", matrix)[:] += 1.0
         # the lower triangle in C order is the upper one in LAPACK's
         self._upper, info = dpotrf(matrix.T, lower=0, overwrite_a=1, clean=0)
         if info:
@@ -531,73 +547,75 @@ class _Tail:
             )
         self.log_determinant = 2.0 * float(np.log(np.diag(self._upper)).sum())
 
-    def _scaled(self, matrix: Array) -> Array:
-        """Return Λ' @ matrix."""
-        out = np.empty(matrix.shape)
+    def _blocks(self) -> Iterator[tuple[slice, int, Array]]:
+        """Yield the columns, the width and the factor of each grouping factor in the rest."""
         for k, factor in zip(self.plan.stage.rest, self.factors, strict=True):
             start, q = self.plan.starts[k], self.plan.storage.widths[k]
-            rows = slice(start, start + q * self.plan.storage.levels[k])
+            yield slice(start, start + q * self.plan.storage.levels[k]), q, factor
+
+    def _multiply_rows(self, matrix: Array, transposed: bool) -> None:
+        """Replace the matrix by Λ @ matrix, or Λ' @ matrix."""
+        for rows, q, factor in self._blocks():
             if q == 1:
-                np.multiply(matrix[rows], factor[0, 0], out=out[rows])
+                matrix[rows] *= factor[0, 0]
             else:
                 part = matrix[rows].reshape(-1, q, matrix.shape[1])
-                out[rows] = np.matmul(factor.T, part).reshape(-1, matrix.shape[1])
-        return out
+                matrix[rows] = np.matmul(factor.T if transposed else factor, part).reshape(matrix[rows].shape)
 
-    def _unscaled(self, matrix: Array) -> Array:
-        """Return Λ @ matrix."""
-        out = np.empty(matrix.shape)
-        for k, factor in zip(self.plan.stage.rest, self.factors, strict=True):
-            start, q = self.plan.starts[k], self.plan.storage.widths[k]
-            rows = slice(start, start + q * self.plan.storage.levels[k])
-            part = matrix[rows].reshape(-1, q, matrix.shape[1])
-            out[rows] = np.matmul(factor, part).reshape(-1, matrix.shape[1])
-        return out
+    def _multiply_columns(self, matrix: Array, transposed: bool) -> None:
+        """Replace the matrix by matrix @ Λ, or matrix @ Λ'."""
+        for columns, q, factor in self._blocks():
+            if q == 1:
+                matrix[:, columns] *= factor[0, 0]
+            else:
+                part = matrix[:, columns].reshape(len(matrix), -1, q)
+                matrix[:, columns] = (part @ (factor.T if transposed else factor)).reshape(len(matrix), -1)
 
     def forward(self, rhs: Array) -> Array:
         """Return L⁻¹Λ' rhs."""
-        return sla.solve_triangular(self._upper, self._scaled(rhs), trans=1, lower=False, check_finite=False)
+        scaled = rhs.copy()
+        self._multiply_rows(scaled, transposed=True)
+        return sla.solve_triangular(self._upper, scaled, trans=1, lower=False, check_finite=False)
 
     def solve(self, rhs: Array) -> Array:
         """Return ΛS⁻¹Λ' rhs."""
-        half = self.forward(rhs)
-        return self._unscaled(sla.solve_triangular(self._upper, half, lower=False, check_finite=False))
+        out = sla.solve_triangular(self._upper, self.forward(rhs), lower=False, check_finite=False)
+        self._multiply_rows(out, transposed=False)
+        return out
 
     @cached_property
-    def _inverse(self) -> Array:
+    def _selected(self) -> tuple[Array, list[Array]]:
+        """ΛS⁻¹Λ', and on the way there Σ_j (CΛS⁻¹)_jj for each factor."""
         inverse, _ = dpotri(self._upper, lower=0)
-        out = inverse.T
-        _mirror(out)
-        return out
-
-    @cached_property
-    def posterior(self) -> Array:
-        """ΛS⁻¹Λ'."""
-        return self._unscaled(self._unscaled(self._inverse).T)
-
-    def posterior_blocks(self) -> list[Array]:
-        out = []
-        for k in self.plan.stage.rest:
-            q = self.plan.storage.widths[k]
-            at = self.plan.starts[k] + np.arange(self.plan.storage.levels[k]) * q
-            effects = np.arange(q)
-            out.append(self.posterior[at + effects[:, None, None], at + effects[None, :, None]])
-        return out
-
-    def gram_sums_times_factor(self) -> list[Array]:
-        """Return Σ_j (CΛS⁻¹)_jj for each factor: the diagonal blocks of Z'V⁻¹ZΛ."""
-        scaled = self._scaled(self.schur)  # Λ'C
-        out = []
-        for k in self.plan.stage.rest:
-            start, q = self.plan.starts[k], self.plan.storage.widths[k]
-            rows = slice(start, start + q * self.plan.storage.levels[k])
+        matrix = inverse.T
+        _mirror(matrix)
+        self._multiply_columns(matrix, transposed=True)  # S⁻¹Λ'
+        sums = []
+        for rows, q, _ in self._blocks():
             product = np.empty((q, q))
             for a in range(q):
                 for b in range(q):
-                    left = self._inverse[rows][b::q]
-                    right = scaled[:, rows][:, a::q]
-                    product[a, b] = np.einsum("ij,ji->", left, right)
-            out.append(product)
+                    product[a, b] = np.einsum("ij,ij->", self.schur[rows][a::q], matrix[rows][b::q])
+            sums.append(product)
+        self._multiply_rows(matrix, transposed=False)
+        return matrix, sums
+
+    @property
+    def posterior(self) -> Array:
+        """ΛS⁻¹Λ'."""
+        return self._selected[0]
+
+    def gram_sums_times_factor(self) -> list[Array]:
+        """Return the diagonal blocks of Z'V⁻¹ZΛ, summed over levels, for each factor."""
+        return self._selected[1]
+
+    def posterior_blocks(self) -> list[Array]:
+        """Return the diagonal blocks of ΛS⁻¹Λ' by level, for each factor."""
+        out = []
+        for columns, q, _ in self._blocks():
+            at = np.arange(columns.start, columns.stop, q)
+            effects = np.arange(q)
+            out.append(self.posterior[at + effects[:, None, None], at + effects[None, :, None]])
         return out
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core import smallblocks as sb
-from mixedext.core.boundary import KEEP_ZERO, BoundarySearch
+from mixedext.core.boundary import BoundarySearch
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions, OptimizerRecord
 from mixedext.core.start import moment_start
@@ -95,9 +95,7 @@ def fit_linear(
     state = search.settle(search.run(first))
     if start is None and search.deficient(state, wider_than=1):
         # local optima occur next to covariances of lower rank: look once more from elsewhere
-        other = search.settle(search.run(problem.theta([np.eye(f.width) for f in problem.rows.factors])))
-        if other.objective < state.objective - KEEP_ZERO:
-            state = other
+        state = search.restart(state, problem.theta([np.eye(f.width) for f in problem.rows.factors]))
     theta = problem.to_data_scale(state.point)
     basis = problem.basis
     inverse_root = np.linalg.inv(state.x_root) @ basis.x_transform.T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from mixedext.core.quadrature import QuadratureState
 from mixedext.core.start import moment_start
 
 Array = NDArray[np.float64]
-
-#: Decrement at which the fast profile is good enough to start the Laplace criterion from.
-_ROUGH = 1e-3
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,19 @@ def fit_generalized(
     nuisance = _nuisance_start(problem)
     beta = pooled_start(problem, nuisance)
     zero = tuple(np.zeros_like(g) for g in problem.latest[0])
-    problem.latest = (zero, beta)
+    problem.latest = problem.safe_start = (zero, beta)
     if start is None:
         theta = moment_start(working_moments(problem, beta, nuisance), problem.terms, problem.n)
     else:
         theta = problem.from_data_scale(start)
-    fast = BoundarySearch(
-        problem,
-        lambda point: problem.evaluate(point, profile=True),
-        options if nagq == 0 else replace(options, tolerance=_ROUGH),
-    )
+    fast = BoundarySearch(problem, lambda point: problem.evaluate(point, profile=True), options)
     extra = [nuisance] * problem.extra
-    state: LaplaceState | QuadratureState = fast.run(np.concatenate([theta, extra]))
+    start_point = np.concatenate([theta, extra])
+    state: LaplaceState | QuadratureState
     if nagq == 0:
-        state = fast.settle(state)
+        state = fast.settle(fast.run(start_point))
         return _record(problem, state, fast, 0)
+    state = fast.evaluate(start_point)  # for the coefficients: those of the joint mode
     first = np.concatenate([state.point[: problem.size], state.beta, state.point[problem.size :]])
     search: BoundarySearch = BoundarySearch(problem, problem.evaluate, options)
     search.evaluations = fast.evaluations
@@ -160,11 +155,13 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Arr
     point, size = fit.point, len(fit.point)
     hessian = np.empty((size, size))
     criterion = problem.evaluate if fit.nagq <= 1 else lambda p: QuadratureState(problem, p, fit.nagq)
+    # differences of what is itself a difference need longer steps
+    steps = problem.evaluate(point).steps(5e-4 if fit.nagq <= 1 else 2e-3)
     for i in range(size):
         step = np.zeros(size)
-        step[i] = 1e-4 * max(1.0, abs(point[i]))
+        step[i] = steps[i]
         ahead, behind = criterion(point + step).gradient, criterion(point - step).gradient
-        hessian[i] = (ahead - behind) / (2 * step[i])
+        hessian[i] = (ahead - behind) / (2 * steps[i]) * steps[i] * steps
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     keep = values > 1e-7 * values.max()
-    return 2.0 * (vectors[:, keep] / values[keep]) @ vectors[:, keep].T
+    return 2.0 * np.outer(steps, steps) * ((vectors[:, keep] / values[keep]) @ vectors[:, keep].T)

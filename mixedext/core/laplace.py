@@ -1,10 +1,10 @@
 """The Laplace criterion of the generalized linear mixed model and its gradient.
 
-With û the modes and W the Fisher weights at them, d(θ, β) = −2ℓ(y | η̂) + ‖û‖² + log|M|, M = Λ'Z'WZΛ + I: lme4's
-Laplace deviance, also for links that are not canonical. Its derivative in Σ_k = FF' is
-Γ_k = Σ_j (Z_j'V⁻¹Z_j − g_j g_j' + (a_j g_j' + g_j a_j')/2) with g = Z's at the mode and a the adjoint of the modes: with
-h the leverages, c = h ∂w/∂η and M_o = Λ'Z'ΩZΛ + I of the observed weights, b_a = ΛM_o⁻¹Λ'Z'c and
-a = Z'c − Z'ΩZ b_a. In β it is X'(−2s + c − ΩZ b_a). One extra solve gives the whole gradient.
+With û the modes and W the Fisher weights at them, d(θ, β) = −2ℓ(y | η̂) + ‖û‖² + log|M|, M = Λ'Z'WZΛ + I:
+lme4's Laplace deviance, also for links that are not canonical. Its derivative in Σ_k = FF' is Γ_k = Σ_j
+(Z_j'V⁻¹Z_j − g_j g_j' + (a_j g_j' + g_j a_j')/2) with g = Z's at the mode and a the adjoint of the modes:
+with h the leverages, c = h ∂w/∂η and M_o = Λ'Z'ΩZΛ + I of the observed weights, b_a = ΛM_o⁻¹Λ'Z'c and a =
+Z'c − Z'ΩZ b_a. In β it is X'(−2s + c − ΩZ b_a). One extra solve gives the whole gradient.
 
 For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered by X and only θ is left.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.crossprod import CrossProducts
 from mixedext.core.elimination import Factorization
-from mixedext.core.pirls import ResponseModel, WorkingRows, find_modes
+from mixedext.core.pirls import ResponseModel, Terms, WorkingRows, find_modes
 from mixedext.core.rows import Rows
 from mixedext.core.terms import CovarianceParameters
 
@@ -40,13 +40,16 @@ class GeneralizedProblem(CovarianceParameters):
     """
 
     def __init__(self, rows: Rows, response: ResponseModel, offset: Array | float = 0.0):
-        self.work = WorkingRows(rows, offset)
+        # with columns as long as the working residuals θ̃ has no units, as in the linear model
+        self.work = WorkingRows(rows, offset, response.working_scale())
         super().__init__(rows, self.work.basis)
         self.response = response
         self.n, self.p = self.work.n, self.work.p
         self.extra = 1 if response.has_nuisance else 0
         #: g and β̃ from which the next search for modes starts: those of the last state
         self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
+        #: where to start when that fails: no random effects, and the coefficients that fit best without them
+        self.safe_start = self.latest
 
     def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
         """Return the state of the criterion at a point; the fast profile if `profile`."""
@@ -74,7 +77,17 @@ class LaplaceState:
         self.nuisance = float(point[-1]) if problem.extra else 0.0
         g, latest_beta = problem.latest
         beta = latest_beta if profile else point[size : size + p]
-        self.modes = find_modes(problem.work, problem.response, self.factors, beta, self.nuisance, g, profile)
+        try:
+            self.modes = find_modes(
+                problem.work, problem.response, self.factors, beta, self.nuisance, g, profile
+            )
+        except np.linalg.LinAlgError:
+            # the last modes may be out of the range of a link that does not take every linear predictor
+            g, start_beta = problem.safe_start
+            beta = start_beta if profile else beta
+            self.modes = find_modes(
+                problem.work, problem.response, self.factors, beta, self.nuisance, g, profile
+            )
         problem.latest = (self.modes.g, self.modes.beta)
         self.beta = self.modes.beta
         self.terms = self.modes.terms
@@ -83,6 +96,12 @@ class LaplaceState:
             raise np.linalg.LinAlgError("the Laplace criterion is not finite")
         #: rounding error of the objective
         self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
+        self.rounding += 4 * problem.response.rounding(self.terms)
+
+    def release(self) -> None:
+        """Let go of the large arrays; they are made again if asked for."""
+        for name in ("factorization", "_fisher", "_fisher_modes_only", "_adjoint"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _fisher(self) -> CrossProducts:
@@ -150,7 +169,9 @@ class LaplaceState:
         return np.concatenate(parts)
 
     def information(self) -> Array:
-        """Return an approximate Hessian in the point: average information, blocks of θ̃, β̃ and nuisance apart."""
+        """Return an approximate Hessian in the point: average information, blocks of θ̃, β̃ and nuisance
+        apart.
+        """
         problem = self.problem
         size, p = problem.size, problem.p
         vectors = problem.directions(self.modes.g, self.factors)
@@ -176,6 +197,12 @@ class LaplaceState:
             out[-1, -1] = self._nuisance_curvature()
         return out
 
+    def steps(self, relative: float) -> Array:
+        """Return steps for differences: a fraction of each parameter's conditional standard error."""
+        longest = max(1.0, float(np.abs(self.point[: self.problem.size]).max()))
+        curvature = np.maximum(np.diag(self.information()), 2.0 / longest**2)
+        return relative * np.sqrt(2.0 / curvature)
+
     def _nuisance_curvature(self) -> float:
         """Return the second derivative of −2ℓ in the nuisance parameter at fixed η, by differences."""
         response, h = self.problem.response, 1e-4
@@ -187,40 +214,61 @@ class LaplaceState:
 
     def fixed_effects_root(self) -> Array:
         """Return L with LL' = X̃'V⁻¹X̃, the information on β̃ at fixed θ."""
+        if not self.problem.p:
+            return np.zeros((0, 0))
         reduced = self.factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
-        return np.linalg.cholesky(reduced.outer)
+        root: Array = np.linalg.cholesky(reduced.outer)
+        return root
 
 
 def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:
-    """Return the cross-products of X and the working residuals without random effects, for starting values."""
+    """Return the cross-products of X and the working residuals without random effects, for starting
+    values.
+    """
     work = problem.work
     terms = problem.response.terms(work.x @ beta + work.offset, nuisance)
-    right = np.column_stack([work.x, terms.score / terms.weight])
-    return work.weighted_products(terms.weight, right)
+    weights, working = _working(terms)
+    return work.weighted_products(weights, np.column_stack([work.x, working]))
+
+
+def _working(terms: Terms) -> tuple[Array, Array]:
+    """Return Fisher weights, none of them too small to divide by, and working residuals."""
+    weights = np.maximum(terms.weight, 1e-12 * float(terms.weight.max()))
+    return weights, terms.score / weights
 
 
 def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
-    """Return β̃ of the model without random effects, by iteratively reweighted least squares."""
+    """Return β̃ of the model without random effects, by iteratively reweighted least squares.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If no coefficients are found that put every row in the range of the link.
+    """
     work, response = problem.work, problem.response
+    # a constant linear predictor, if X has one, is in the range of every link: what is out of it is brought
+    # back here
+    beta = np.linalg.lstsq(work.x, response.flat_eta() - work.offset + np.zeros(work.n), rcond=None)[0]
+    best = response.terms(work.x @ beta + work.offset, nuisance).loglik
+    if not np.isfinite(best):
+        best = -np.inf
     eta = response.start_eta()
-    beta = np.zeros(work.p)
-    best = -np.inf
     for _ in range(50):
         terms = response.terms(eta, nuisance)
-        root = np.sqrt(np.maximum(terms.weight, 1e-12 * float(np.max(terms.weight))))
-        target = eta - work.offset + terms.score / root**2
-        new = np.linalg.lstsq(work.x * root[:, None], target * root, rcond=None)[0]
-        loglik = -np.inf
+        weights, working = _working(terms)
+        weighted = work.x * weights[:, None]
+        new = np.linalg.lstsq(weighted.T @ work.x, weighted.T @ (eta - work.offset + working), rcond=None)[0]
         for _ in range(30):
             eta = work.x @ new + work.offset
-            with np.errstate(all="ignore"):
-                loglik = response.terms(eta, nuisance).loglik
-            if loglik >= best - 1e-8 * (1 + abs(best)) or not np.isfinite(best):
+            loglik = response.terms(eta, nuisance).loglik
+            if np.isfinite(loglik) and loglik >= best - 1e-8 * (1 + abs(loglik)):
                 break
             new = (new + beta) / 2
-        if not np.isfinite(loglik):
+        else:
             break
         beta, change, best = new, loglik - best, loglik
         if abs(change) < 1e-6 * (1 + abs(loglik)):
             break
+    if not np.isfinite(best):
+        raise np.linalg.LinAlgError("no coefficients put all rows in the range of the link")
     return beta

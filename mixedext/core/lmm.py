@@ -1,10 +1,11 @@
 """The profiled ML and REML criteria of the linear mixed model, their gradient and average information.
 
-With V = I + ZΛΛ'Z' (all weighted), [X y]'V⁻¹[X y] gives β̂(θ) and the penalised residual sum of squares r²(θ);
-the criteria are those of Bates et al. (2015), eqs. 34 and 42. Their derivative in the relative covariance Σ_k of factor
-k is Γ_k = Σ_j Z_j'V⁻¹Z_j − (REML: Σ_j Z_j'V⁻¹X (X'V⁻¹X)⁻¹ X'V⁻¹Z_j) − s_j s_j'/σ̂², s = Z'V⁻¹(y − Xβ̂), hence
-2Γ_k F in any square root F of Σ_k. The Hessian is approximated by average information (Gilmour, Thompson &
-Cullis 1995), σ² profiled out, plus the exact curvature that comes of Σ = FF'.
+With V = I + ZΛΛ'Z' (all weighted), [X y]'V⁻¹[X y] gives β̂(θ) and the penalised residual sum of squares
+r²(θ); the criteria are those of Bates et al. (2015), eqs. 34 and 42. Their derivative in the relative
+covariance Σ_k of factor k is Γ_k = Σ_j Z_j'V⁻¹Z_j − (REML: Σ_j Z_j'V⁻¹X (X'V⁻¹X)⁻¹ X'V⁻¹Z_j) − s_j s_j'/σ̂²,
+s = Z'V⁻¹(y − Xβ̂), hence 2Γ_k F in any square root F of Σ_k. The Hessian is approximated by average
+information (Gilmour, Thompson & Cullis 1995), σ² profiled out, plus the exact curvature that comes of Σ =
+FF'.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from mixedext.core.storage import Storage, choose_storage
 from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
+
+_EPSILON = float(np.finfo(float).eps)
 
 
 class LinearProblem(CovarianceParameters):
@@ -43,6 +46,13 @@ class LinearProblem(CovarianceParameters):
         self.log_weights = 0.0 if rows.weights is None else float(np.log(rows.weights).sum())
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the fixed effects leave nothing of y but rounding errors."""
+        left = float(self.products.outer[self.p, self.p])
+        explained = np.linalg.solve(self.basis.x_transform, self.basis.start)
+        return left <= (16 * _EPSILON) ** 2 * (left + self.n * float(explained @ explained))
 
     def degrees(self, reml: bool) -> int:
         """n − p for REML, n for ML."""
@@ -70,8 +80,6 @@ class LinearState:
         self.reml = reml
         self.factors = problem.factors(theta)
         p, products = problem.p, problem.products
-        self.factorization: Factorization = problem.elimination.factorize(products, self.factors)
-        self.reduced: Reduced = self.factorization.reduce(products.rhs, products.outer)
         outer = self.reduced.outer
         self.x_root = np.linalg.cholesky(outer[:p, :p]) if p else np.zeros((0, 0))
         half = sla.solve_triangular(self.x_root, outer[:p, p], lower=True) if p else np.zeros(0)
@@ -88,13 +96,26 @@ class LinearState:
             )
             if reml:
                 self.objective += problem.log_basis + 2.0 * float(np.log(np.diag(self.x_root)).sum())
+            #: bound on the rounding error of the objective: r² is what cancellation leaves of y'Wy
+            lost = max(float(outer[p, p]), float(products.outer[p, p])) / self.penalized_rss
+            self.rounding = 16 * _EPSILON * (1.0 + abs(self.objective) + self.degrees * lost)
         else:
-            self.objective = np.inf
-        #: bound on the rounding error of the objective: r² is what cancellation leaves of y'Wy
-        size = (
-            abs(self.objective) + self.degrees * max(outer[p, p], products.outer[p, p]) / self.penalized_rss
-        )
-        self.rounding = 16 * float(np.finfo(float).eps) * (1.0 + size)
+            self.objective = self.rounding = np.inf
+
+    @cached_property
+    def factorization(self) -> Factorization:
+        """M = Λ'Z'WZΛ + I, eliminated."""
+        return self.problem.elimination.factorize(self.problem.products, self.factors)
+
+    @cached_property
+    def reduced(self) -> Reduced:
+        """[X y]'V⁻¹[X y] with the steps that led there."""
+        return self.factorization.reduce(self.problem.products.rhs, self.problem.products.outer)
+
+    def release(self) -> None:
+        """Let go of the large arrays; they are made again if asked for."""
+        for name in ("factorization", "reduced", "_solved"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _solved(self) -> BackSolved:
@@ -150,6 +171,6 @@ class LinearState:
             first += np.einsum("asj,aj->s", vector, score)
         return (
             working / self.scale
-            - np.outer(first, first) / (self.degrees * self.scale**2)
+            - np.outer(first / self.scale, first / self.scale) / self.degrees
             + problem.curvature(self.slopes, self.factors)
         )

@@ -2,8 +2,8 @@
 
 Far from the optimum the information matrix (average or expected) gives steps of the right length in all
 directions. Near it the BFGS update, started from the last information matrix, learns what the information
-leaves out and needs no further one. The stopping rule is the Newton decrement g'H⁻¹g, which has the units of the
-criterion and does not depend on those of the parameters.
+leaves out and needs no further one. The stopping rule is the Newton decrement g'H⁻¹g, which has the units of
+the criterion and does not depend on those of the parameters.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+#: A criterion with larger rounding errors is not known well enough to be minimised: it rises by 1 over one
+#: standard error of a parameter, so by this over a tenth of one.
+_TOO_ROUGH = 1e-2
+#: Iterations after which to look for a simpler state.
+_SLOW = (6, 12, 24, 48, 96)
+_HIDDEN = "rounding errors hide the minimum: the residual variance is all but zero"
+
 
 class State(Protocol):
-    """The criterion at one point; attributes are computed when asked for. `rounding` is the error of `objective`."""
+    """The criterion at one point; attributes are computed when asked for. `rounding` is the error of
+    `objective`.
+    """
 
     @property
     def point(self) -> Array: ...
@@ -30,6 +39,7 @@ class State(Protocol):
     @property
     def gradient(self) -> Array: ...
     def information(self) -> Array: ...
+    def release(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,23 @@ S = TypeVar("S", bound=State)
 
 
 def minimize(
-    evaluate: Callable[[Array], S], start: S, options: OptimizerOptions
+    evaluate: Callable[[Array], S],
+    start: S,
+    options: OptimizerOptions,
+    simplify: Callable[[S], S | None] = lambda _: None,
 ) -> tuple[S, OptimizerRecord]:
     """Minimise from `start`; returns the last state and the record.
 
-    `evaluate` may raise `numpy.linalg.LinAlgError` where the criterion cannot be computed: such a point counts as
-    infinitely bad.
+    Parameters
+    ----------
+    evaluate : callable
+        Point → state; may raise `numpy.linalg.LinAlgError` where the criterion cannot be computed, which
+        counts as infinitely bad.
+    start : State
+    options : OptimizerOptions
+    simplify : callable
+        Asked when the search is slow for a state that is as good as the one given and leads on faster, or
+        None.
     """
     state = start
     evaluations, trace = 0, [start.objective]
@@ -105,21 +126,24 @@ def minimize(
         decrement = float(-state.gradient @ step)
         noise = state.rounding
         if decrement <= max(options.tolerance, noise):
-            message, converged = "the Newton decrement is below the tolerance", True
+            converged = noise <= _TOO_ROUGH
+            message = "the Newton decrement is below the tolerance" if converged else _HIDDEN
             break
         limit = 2.0 * max(1.0, float(np.abs(state.point).max()))
         longest = float(np.abs(step).max())
         if longest > limit:
             step *= limit / longest
+        state.release()
         new, used = _line_search(evaluate, state, step, noise)
         evaluations += used
         if new is None:
-            if (
-                not informed
-            ):  # the quasi-Newton matrix may have gone astray: take the information from here on
+            if not informed:
+                # the quasi-Newton matrix may have gone astray: take the information from here on
                 informed = last_resort = True
                 continue
-            if decrement <= max(1e-6, 100 * noise):
+            if noise > _TOO_ROUGH:
+                message = _HIDDEN
+            elif decrement <= max(1e-6, 100 * noise):
                 message, converged = "the criterion cannot be lowered within rounding", True
             else:
                 message = "no decrease along the search direction"
@@ -130,6 +154,8 @@ def minimize(
             hessian = _bfgs(hessian, new.point - state.point, change)
         state = new
         trace.append(state.objective)
+        if len(trace) - 1 in _SLOW and (simpler := simplify(state)) is not None:
+            state, informed = simpler, True
     record = OptimizerRecord(
         converged,
         message,
@@ -146,7 +172,7 @@ def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
     """Return the Hessian made positive definite and the step −H⁻¹g."""
     values, vectors = np.linalg.eigh(hessian)
     size = np.abs(values)
-    floor = 1e-8 * max(size.max(initial=0.0), 1e-300)
+    floor = 1e-8 * size.max(initial=0.0) or 1.0
     if values.min(initial=1.0) < floor:
         values = np.maximum(size, floor)
         hessian = (vectors * values) @ vectors.T
@@ -177,6 +203,6 @@ def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
     product = float(step @ change)
     image = hessian @ step
     quadratic = float(step @ image)
-    if product <= 1e-3 * quadratic * 1e-3:
+    if product <= 1e-6 * quadratic:
         return hessian
     return hessian - np.outer(image, image) / quadratic + np.outer(change, change) / product

@@ -1,16 +1,16 @@
 """Conditional modes of a generalized linear mixed model by penalised iteratively reweighted least squares.
 
-For given covariance factors and coefficients the modes û maximise ℓ(y | η) − ‖u‖²/2, η = Xβ + o + ZΛu. They are
-kept as g with u = Λ'g: at the mode g = Z's, and every Newton step has that form, so that no inverse of Λ is
-needed and variances of zero are ordinary. A Newton step is a weighted least-squares problem of the linear core:
-u ← M⁻¹Λ'Z'(s + ΩZΛu), with the observed weights Ω (for a canonical link the Fisher weights), halved until the
-penalised deviance falls.
+For given covariance factors and coefficients the modes û maximise ℓ(y | η) − ‖u‖²/2, η = Xβ + o + ZΛu. They
+are kept as g with u = Λ'g: at the mode g = Z's, and every Newton step has that form, so that no inverse of Λ
+is needed and variances of zero are ordinary. A Newton step is a weighted least-squares problem of the linear
+core: u ← M⁻¹Λ'Z'(s + ΩZΛu), with the observed weights Ω (for a canonical link the Fisher weights), halved
+until the penalised deviance falls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -54,10 +54,20 @@ class ResponseModel(Protocol):
     def row_loglik(self, eta: Array, nuisance: float) -> Array: ...
     def nuisance_terms(self, terms: Terms, nuisance: float) -> tuple[float, Array, Array]: ...
     def start_eta(self) -> Array: ...
+    def flat_eta(self) -> float: ...
+    def working_scale(self) -> float: ...
+    def rounding(self, terms: Terms) -> float: ...
 
 
 class WorkingRows:
     """The rows in the well-conditioned basis, with all that grouped sums need, formed once.
+
+    Parameters
+    ----------
+    rows : Rows
+    offset : ndarray (n,) or float
+    unit : float
+        Length of a column in the basis.
 
     Attributes
     ----------
@@ -67,10 +77,15 @@ class WorkingRows:
     offset : ndarray (n,) or float
     """
 
-    def __init__(self, rows: Rows, offset: Array | float):
+    def __init__(self, rows: Rows, offset: Array | float, unit: float = 1.0):
         self.rows = rows
         self.storage: Storage = choose_storage(rows.factors)
-        self.basis: Basis = find_basis(rows)
+        basis = find_basis(rows)
+        self.basis: Basis = replace(
+            basis,
+            x_transform=unit * basis.x_transform,
+            z_transforms=tuple(unit * t for t in basis.z_transforms),
+        )
         self.elimination = Elimination(self.storage)
         self.offset = offset
         self.n, self.p = rows.x.shape
@@ -180,10 +195,15 @@ class Modes:
     steps: int
 
 
-#: Squared Newton step, in the metric of M, below which it is the last: what it leaves is of the order of its square.
+#: Squared Newton step, in the metric of M, below which it is the last: what it leaves is of the order of its
+#: square.
 _LAST_STEP = 1e-11
-#: The same where the step is none of Newton's (an observed weight was not positive) and convergence is linear.
+#: The same where the step is none of Newton's (an observed weight was not positive) and convergence is
+#: linear.
 _LAST_LINEAR_STEP = 1e-20
+#: Newton steps converge quadratically: one that is smaller than this and no smaller than the last is
+#: rounding.
+_ROUNDED = 1e-6
 _MOST_STEPS = 200
 
 
@@ -213,10 +233,8 @@ def find_modes(
         raise np.linalg.LinAlgError("the log-likelihood is not finite at the start of the modes")
     previous = np.inf
     for step in range(_MOST_STEPS):
-        new_g, new_beta, decrement, exact = _newton(
-            work, response, factors, g, beta, terms, random, profile
-        )
-        stalled = decrement < 1e-13 and decrement > 0.25 * previous
+        new_g, new_beta, decrement, exact = _newton(work, response, factors, g, beta, terms, random, profile)
+        stalled = decrement < (_ROUNDED if exact else 1e-13) and decrement > 0.25 * previous
         last = decrement <= (_LAST_STEP if exact else _LAST_LINEAR_STEP) or stalled
         previous = decrement
         full = work.random_part([f @ (f.T @ s) for f, s in zip(factors, new_g, strict=True)])
@@ -265,10 +283,13 @@ def _newton(
     random: Array,
     profile: bool,
 ) -> tuple[tuple[Array, ...], Array, float, bool]:
-    """Return the g and β of a full Newton step, the squared length of the step, and whether it is Newton's."""
+    """Return the g and β of a full Newton step, the squared length of the step, and whether it is
+    Newton's.
+    """
     weights, exact = terms.observed, True
     if not response.canonical:
-        # where the observed weight is not positive the step takes the Fisher weight: the fixed point is the same
+        # where the observed weight is not positive the step takes the Fisher weight: the fixed point is the
+        # same
         positive = weights > 1e-3 * terms.weight
         exact = bool(positive.all())
         if not exact:

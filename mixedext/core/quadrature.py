@@ -1,8 +1,8 @@
 """Adaptive Gauss–Hermite quadrature of the likelihood, one grouping factor with any number of effects.
 
-For each level the integral over u is taken at nodes centred at the mode û and scaled by the Cholesky factor of
-M⁻¹ (Pinheiro & Bates 1995); one node is the Laplace approximation. Nodes of several effects are the products of
-those of one.
+For each level the integral over u is taken at nodes centred at the mode û and scaled by the Cholesky factor
+of M⁻¹ (Pinheiro & Bates 1995); one node is the Laplace approximation. Nodes of several effects are the
+products of those of one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from scipy.special import logsumexp
 from mixedext.core.laplace import GeneralizedProblem, LaplaceState
 
 Array = NDArray[np.float64]
+
+#: Step of the differences that make the gradient, in standard errors.
+_STEP = 1e-4
 
 
 class QuadratureState:
@@ -72,13 +75,17 @@ class QuadratureState:
     def gradient(self) -> Array:
         """Derivative of the criterion in the point, by central differences: the nodes move with the point."""
         out = np.empty(len(self.point))
-        for i, value in enumerate(self.point):
+        for i, size in enumerate(self.laplace.steps(_STEP)):
             step = np.zeros(len(self.point))
-            step[i] = 1e-5 * max(1.0, abs(value))
+            step[i] = size
             ahead = QuadratureState(self.problem, self.point + step, self.nagq).objective
             behind = QuadratureState(self.problem, self.point - step, self.nagq).objective
-            out[i] = (ahead - behind) / (2 * step[i])
+            out[i] = (ahead - behind) / (2 * size)
         return out
+
+    def release(self) -> None:
+        """Let go of the large arrays; they are made again if asked for."""
+        self.laplace.release()
 
     @property
     def slopes(self) -> Sequence[Array]:

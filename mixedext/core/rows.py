@@ -1,9 +1,9 @@
 """The rows of a model and the well-conditioned basis in which the numerics see them.
 
-The likelihood does not change when the columns of X are replaced by an orthonormal basis of their span, when the
-columns of one random term are (its covariance being unstructured), or when a linear combination of X is taken
-from y. In such a basis cross-products lose no digits to the location and scale of the variables, and the optimiser's
-parameters have no units.
+The likelihood does not change when the columns of X are replaced by an orthonormal basis of their span, when
+the columns of one random term are (its covariance being unstructured), or when a linear combination of X is
+taken from y. In such a basis cross-products lose no digits to the location and scale of the variables, and
+the optimiser's parameters have no units.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
 
-#: Squared relative length below which a column's remainder cannot be told from rounding in the cross-products.
+#: Squared relative length below which a column's remainder cannot be told from rounding in the
+#: cross-products.
 _SUSPECT = 1e-9
-#: A column whose remainder is shorter than this fraction of it depends on those before it (R's `lm`, lme4: 1e-7).
+#: A column whose remainder is shorter than this fraction of it depends on those before it (R's `lm`, lme4:
+#: 1e-7).
 _DEPENDENT = 1e-7
+#: The same for columns of random effects, which nothing drops: what is left of a shorter one is rounding.
+_LOST = 1e-11
 #: Rows in one chunk; two arrays of this many rows stay in cache for a handful of columns.
 _CHUNK = 1 << 17
 
@@ -63,7 +67,9 @@ class Factor:
 
 @dataclass(frozen=True)
 class Rows:
-    """The data of a model: y (n,) less the offset, X (n, p), weights (n,) or None, and the grouping factors."""
+    """The data of a model: y (n,) less the offset, X (n, p), weights (n,) or None, and the grouping
+    factors.
+    """
 
     y: Array
     x: Array
@@ -75,7 +81,9 @@ class Rows:
         return len(self.y)
 
     def chunks(self) -> Iterator[slice]:
-        """Yield slices that cover the rows; long ones where a factor has many levels, as each costs a pass over them."""
+        """Yield slices that cover the rows; long ones where a factor has many levels, as each costs a pass
+        over them.
+        """
         step = max([_CHUNK, *(8 * f.n_levels for f in self.factors)])
         for start in range(0, self.n, step):
             yield slice(start, min(start + step, self.n))
@@ -153,20 +161,34 @@ def _orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
     ----------
     gram : ndarray (p, p)
     gram_after : callable
-        Gives the cross-products of the columns times a matrix (CholeskyQR2, Yamamoto et al. 2015).
+        Gives the cross-products of the columns times a matrix (CholeskyQR2, Yamamoto et al. 2015, with a
+        first shift where columns are too close to each other for their cross-products, Fukaya et al. 2020).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a column depends on those before it.
     """
     transform = np.eye(len(gram))
-    for _ in range(3):
+    length = np.sqrt(np.diag(gram))
+    for _ in range(4):
         scale = np.sqrt(np.diag(gram))
-        lower = np.linalg.cholesky(gram / np.outer(scale, scale))
+        correlation = gram / np.outer(scale, scale)
+        try:
+            lower = np.linalg.cholesky(correlation)
+        except np.linalg.LinAlgError:
+            shift = 100 * len(gram) * np.finfo(float).eps
+            lower = np.linalg.cholesky(correlation + shift * np.eye(len(gram)))
         transform = transform @ sla.solve_triangular(lower, np.diag(1 / scale), lower=True).T
         if np.diag(lower).min(initial=1.0) ** 2 > 1e-4:
             break
         gram = gram_after(transform)
+    if np.any(np.diag(transform) * length * _LOST > 1):
+        raise np.linalg.LinAlgError("the columns depend on each other")
     return transform
 
 
-def _inverse_triangle(columns: Array) -> Array:
+def _inverse_triangle(columns: NDArray[np.floating]) -> Array:
     """Return R⁻¹ of the QR factorisation of `columns`, scaling only where they depend on each other."""
     scale = np.linalg.norm(columns, axis=0)
     r = np.linalg.qr(columns / scale, mode="r")
@@ -202,7 +224,8 @@ def _column_of(x: Array, column: Array) -> int:
 def independent_columns(rows: Rows) -> NDArray[np.intp]:
     """Return the indices of the columns of X that do not depend linearly on those before them.
 
-    A column is dropped when what the columns before it leave of it is shorter than 1e-7 of its length, as in R.
+    A column is dropped when what the columns before it leave of it is shorter than 1e-7 of its length, as in
+    R.
     """
     p = rows.x.shape[1]
     gram = _gram(rows, lambda part: rows.x[part])

@@ -1,8 +1,8 @@
 """Algebra on many small matrices at once.
 
 A batch of J matrices of shape (r, c) is one array of shape (r, c, J), levels last, so that each elementary
-operation is one long vector operation. Batched LAPACK on (J, r, c) pays a call for every matrix; for the small
-orders of random effects the loops over r and c below are several times faster.
+operation is one long vector operation. Batched LAPACK on (J, r, c) pays a call for every matrix; for the
+small orders of random effects the loops over r and c below are several times faster.
 """
 
 from __future__ import annotations
@@ -71,8 +71,12 @@ def cholesky(a: Array) -> Array:
 
 
 def solve_lower(lower: Array, b: Array) -> Array:
-    """Return L⁻¹ b for each level; `lower` is (q, q, J), b is (q, c, J) or (q, c), the same for all levels."""
+    """Return L⁻¹ b for each level; `lower` is (q, q, J), b is (q, c, J) or (q, c), the same for all
+    levels.
+    """
     q, _, levels = lower.shape
+    if q == 1:
+        return (b[:, :, None] if b.ndim == 2 else b) / lower
     if b.ndim == 2:
         b = np.broadcast_to(b[:, :, None], (*b.shape, levels))
     if q > _LOOP_LIMIT:
@@ -89,8 +93,7 @@ def solve_lower(lower: Array, b: Array) -> Array:
 
 def log_determinant(lower: Array) -> float:
     """Return the sum over levels of log|LL'|."""
-    diagonal = lower[np.arange(len(lower)), np.arange(len(lower))]
-    return 2.0 * float(np.log(diagonal).sum())
+    return 2.0 * float(np.log(np.einsum("aaj->aj", lower)).sum())
 
 
 def segment_sum(values: Array, index: NDArray[np.intp], size: int) -> Array:

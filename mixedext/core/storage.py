@@ -1,9 +1,10 @@
 """Which storage the equations take: one decision, made once from the grouping factors.
 
-M = Λ'Z'WZΛ + I is reduced factor by factor. A factor whose every level meets one level of each factor that is left
-("nested") goes without fill. Where no such factor is left, the one with most columns is eliminated and the
-rest is a dense matrix ("crossed"). The last factor standing alone is block diagonal ("single"). Further kinds (a
-sparse factor with an ordering, an iterative solver) would be further values of `Stage.kind`.
+M = Λ'Z'WZΛ + I is reduced factor by factor. A factor whose every level meets one level of each factor that
+is left ("nested") goes without fill. Where no such factor is left, the one with most columns is eliminated
+and the rest is a dense matrix ("crossed"). The last factor standing alone is block diagonal ("single").
+Further kinds (a sparse factor with an ordering, an iterative solver) would be further values of
+`Stage.kind`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class PairPattern:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the elimination: `factor` goes, `rest` stays; what kind of step, and the form of a crossed one."""
+    """One step of the elimination: `factor` goes, `rest` stays; what kind of step, and the form of a crossed
+    one.
+    """
 
     factor: int
     rest: tuple[int, ...]
@@ -188,7 +191,9 @@ def distinct_pairs(first: Factor, second: Factor) -> PairPattern:
 def _coupling(
     first: int, rest: tuple[int, ...], widths: tuple[int, ...], levels: tuple[int, ...], pairs: dict
 ) -> Literal["dense", "sparse"]:
-    """Compare the operations of a dense product of the coupling with those of one over the pairs that occur."""
+    """Compare the operations of a dense product of the coupling with those of one over the pairs that
+    occur.
+    """
     entries = np.zeros(levels[first])
     for k in rest:
         entries += widths[k] * np.bincount(pairs[first, k].rows, minlength=levels[first])

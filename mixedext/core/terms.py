@@ -1,7 +1,7 @@
 """Random terms as the numerics see them, and the maps between θ, covariance factors and derivatives.
 
-The linear and the generalized model share all of this: both criteria have, in the relative covariance Σ_k = FF' of
-factor k, a symmetric derivative Γ_k, hence 2Γ_k F in F.
+The linear and the generalized model share all of this: both criteria have, in the relative covariance Σ_k =
+FF' of factor k, a symmetric derivative Γ_k, hence 2Γ_k F in F.
 """
 
 from __future__ import annotations

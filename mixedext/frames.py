@@ -1,0 +1,440 @@
+"""From data frames and arrays to columns of plain numbers: which rows, which columns, what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.columns import is_known, nearest_function, needed_names
+from mixedext.errors import DataError, nearest, shown
+from mixedext.formula import MixedFormula
+
+Array = NDArray[np.float64]
+Positions = NDArray[np.intp]
+
+_EXACT = 2**53
+#: Sums of squares of smaller values are finite.
+_LARGEST = 1e140
+_SHOWN_COLUMNS = 12
+
+
+def check_missing_option(missing: Any) -> None:
+    """Refuse a value of `missing` that means nothing."""
+    if missing not in ("drop", "raise", "none"):
+        raise DataError(f"missing must be 'drop', 'raise' or 'none', not {missing!r}")
+
+
+# --------------------------------------------------------------------------------------- data as given
+
+
+def read_frame(data: Any) -> pd.DataFrame:
+    """Return the data as a data frame, which is theirs or shares its columns.
+
+    Raises
+    ------
+    DataError
+        If they are none and cannot become one, or are empty.
+    """
+    if isinstance(data, pd.DataFrame):
+        frame = data
+    elif isinstance(data, (Mapping, list)) or getattr(getattr(data, "dtype", None), "names", None):
+        try:
+            frame = pd.DataFrame(data)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"data cannot be read as a data frame: {_why_no_frame(data, error)}") from error
+    else:
+        kind = "None" if data is None else f"{type(data).__module__}.{type(data).__qualname__}"
+        kind = kind.removeprefix("builtins.")
+        raise DataError(f"data must be a pandas DataFrame or a mapping of columns, not {kind}{_hint(data)}")
+    if not len(frame.columns) or not len(frame):
+        raise DataError(f"the data frame is empty: {len(frame)} rows, {len(frame.columns)} columns")
+    return frame
+
+
+def _hint(data: Any) -> str:
+    if isinstance(data, str):
+        return ": read a file by mixedext.read_data, a data set by mixedext.datasets.load"
+    if isinstance(data, np.ndarray):
+        return ": name the columns, pd.DataFrame(array, columns=[...])"
+    methods = [m for m in ("to_pandas", "collect") if hasattr(data, m)]
+    return f": convert it first, data.{methods[0]}()" if methods else ""
+
+
+def _why_no_frame(data: Any, error: Exception) -> str:
+    if isinstance(data, Mapping):
+        sizes = {k: np.shape(v)[:1] for k, v in data.items()}
+        if not any(sizes.values()):
+            return "its values are single ones, not columns"
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{k!r}: {n[0] if n else 'a single value'}" for k, n in sizes.items())
+            return f"the columns differ in length ({listed})"
+    return str(error)
+
+
+def used_columns(
+    expressions: Iterable[str], formula: MixedFormula, frame: pd.DataFrame, scope: Mapping[str, Any]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Find the columns that expressions use.
+
+    Parameters
+    ----------
+    expressions : iterable of str
+    formula : MixedFormula
+        Has the placeholders of columns that Python cannot name.
+    frame : DataFrame
+    scope : mapping
+        Names of the caller's scope. Arrays and Series of it that have a value for each row become columns,
+        so that they lose the rows that the others lose.
+
+    Returns
+    -------
+    columns : dict
+        Name that the expressions use → column.
+    frame : DataFrame
+        With the arrays of the scope.
+    """
+    out: dict[str, Any] = {}
+    present = set(frame.columns)
+    added = {}
+    for name, called in needed_names(expressions):
+        column = formula.aliases.get(name, name)
+        if column in present and not (called and (column in scope or is_known(column))):
+            out[name] = column
+        elif name not in formula.aliases and name in scope:
+            if not called and _is_column(scope[name], len(frame)):
+                added[name] = scope[name]
+        elif name in formula.aliases or not is_known(name):
+            raise DataError(_not_there(column, called, frame))
+    if not frame.columns.is_unique:
+        for column in out.values():
+            if (count := int((frame.columns == column).sum())) > 1:
+                raise DataError(f"the data have {count} columns named {column!r}: rename them")
+    if added:
+        frame = frame.copy(deep=False)
+        for name, values in added.items():
+            frame[name] = given_by_row(values, f"{name!r} of the calling scope", frame).array
+            out[name] = name
+    return out, frame
+
+
+def _is_column(values: Any, n: int) -> bool:
+    kinds = (np.ndarray, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, list, tuple)
+    return isinstance(values, kinds) and np.shape(values) == (n,)
+
+
+def _not_there(name: str, called: bool, frame: pd.DataFrame) -> str:
+    if called:
+        return f"function {name!r} is not known{nearest_function(name)}"
+    hint = nearest(name, frame.columns)
+    more = ", ..." if len(frame.columns) > _SHOWN_COLUMNS else ""
+    listed = ", ".join(map(str, frame.columns[:_SHOWN_COLUMNS]))
+    return f"column {name!r} is not in the data{hint or f' (columns: {listed}{more})'}"
+
+
+# ------------------------------------------------------------------------------------------------ rows
+
+
+def names_in_subset(subset: Any) -> list[str]:
+    """Return the names of the caller's scope that a subset given as text uses (``@name``)."""
+    return re.findall(r"@(\w+)", subset) if isinstance(subset, str) else []
+
+
+def chosen_rows(frame: pd.DataFrame, subset: Any, scope: Mapping[str, Any]) -> Positions | None:
+    """Return the positions of the rows that `subset` chooses, None for all.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    subset : None, str, mask or labels
+        A str is evaluated over the columns (``"age > 30"``, ``"age > @limit"``).
+    scope : mapping
+        Names of the caller's scope.
+    """
+    if subset is None:
+        return None
+    mask = _evaluated_mask(frame, subset, scope) if isinstance(subset, str) else _given_mask(frame, subset)
+    positions = np.flatnonzero(mask) if mask is not None else _positions_of(frame, subset)
+    if not len(positions):
+        shown_subset = f" {subset!r}" if isinstance(subset, str) else ""
+        raise DataError(f"subset{shown_subset} leaves no rows")
+    return positions
+
+
+def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) -> NDArray[np.bool_]:
+    used = {name: scope[name] for name in names_in_subset(subset) if name in scope}
+    try:
+        chosen = frame.eval(subset, local_dict=used, global_dict={})
+    except (
+        AttributeError,
+        LookupError,
+        NameError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise DataError(f"subset {subset!r} cannot be evaluated: {error}") from error
+    if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
+        raise DataError(f"subset {subset!r} must give True or False for each row")
+    return chosen.fillna(False).to_numpy(dtype=bool)  # unknown is not chosen, as in R
+
+
+def _given_mask(frame: pd.DataFrame, subset: Any) -> NDArray[np.bool_] | None:
+    """Return a mask of rows aligned with the data, None if `subset` is no mask."""
+    if isinstance(subset, pd.DataFrame) and subset.shape[1] == 1:
+        subset = subset.iloc[:, 0]
+    if np.ndim(subset) != 1 or isinstance(subset, (Mapping, set, frozenset, slice)):
+        raise DataError(
+            "subset must be a mask of rows, their labels, or a str like 'age > 30', not "
+            f"{type(subset).__name__}"
+        )
+    series = subset if isinstance(subset, pd.Series) else pd.Series(subset)
+    if not len(series) or pd.api.types.infer_dtype(series, skipna=True) != "boolean":
+        return None
+    if isinstance(subset, pd.Series):
+        series = align_by_index(series, "subset", frame)
+    if len(series) != len(frame):
+        raise DataError(f"subset has {len(series)} values where the data have {len(frame)} rows")
+    if series.isna().any():
+        where = rows_text(np.flatnonzero(series.isna()), frame.index)
+        raise DataError(f"subset is missing in {where}: say True or False for each row")
+    return series.to_numpy(dtype=bool)
+
+
+def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
+    labels = pd.Index(subset)
+    if len(labels) == len(frame) > 2 and labels.isin([0, 1]).all():
+        raise DataError("subset holds 0 and 1, which are labels of rows: a mask must be boolean, subset == 1")
+    if not labels.is_unique:
+        raise DataError(f"subset names row {shown(labels[labels.duplicated()][0])} more than once")
+    unknown = labels[~labels.isin(frame.index)]
+    if len(unknown):
+        raise DataError(
+            f"subset names {_count(len(unknown), 'row')} that the data do not have, e.g. {shown(unknown[0])}"
+        )
+    return np.flatnonzero(frame.index.isin(labels))
+
+
+def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
+    """Return the mask of missing values, None if there are none."""
+    if isinstance(series.dtype, np.dtype):
+        if series.dtype.kind in "iub":
+            return None
+        if series.dtype.kind == "f" and not has_nan(series.to_numpy()):
+            return None
+    mask = series.isna().to_numpy(dtype=bool)
+    return mask if mask.any() else None
+
+
+def has_nan(values: Any) -> bool:
+    """Whether an array of floats has a missing value; their sum mostly tells."""
+    with np.errstate(all="ignore"):
+        return bool(np.isnan(values.sum()) and np.isnan(values).any())
+
+
+def refuse_infinite(values: Array, what: str, labels: pd.Index) -> None:
+    """Raise `DataError` if a value is infinite or has no finite square; none is missing."""
+    if values.max() < _LARGEST and values.min() > -_LARGEST:
+        return
+    bad = np.flatnonzero(np.isinf(values))
+    if len(bad):
+        raise DataError(
+            f"{what} is infinite in {rows_text(bad, labels)}: mend the value or leave the row out"
+        )
+    bad = np.flatnonzero(np.abs(values) >= _LARGEST)
+    raise DataError(
+        f"{what} is beyond {_LARGEST:g} in {rows_text(bad, labels)}, too large to be squared: change its unit"
+    )
+
+
+def rows_text(positions: Sequence[int] | Positions, labels: pd.Index) -> str:
+    """Return ``"row 'b'"`` or ``"7 rows, the first of them 'b'"``."""
+    first = shown(labels[int(positions[0])])
+    return f"row {first}" if len(positions) == 1 else f"{len(positions)} rows, the first of them {first}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# ------------------------------------------------------------------------------------- weights, offsets
+
+
+def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions | None = None) -> pd.Series:
+    """Return what was given by row (weights, an offset), aligned with the data.
+
+    Parameters
+    ----------
+    values : str, Series, array_like or number
+        A str names a column. A Series is aligned by its index and must have the labels of all rows chosen.
+    what : str
+        Its name in messages.
+    frame : DataFrame
+    chosen : ndarray of int, optional
+        Positions of the rows that `subset` leaves.
+    """
+    if isinstance(values, str):
+        if values not in frame.columns:
+            hint = nearest(values, frame.columns) or "; for an expression pass its values"
+            raise DataError(f"{what}: column {values!r} is not in the data{hint}")
+        values = frame[values]
+        if values.ndim > 1:
+            raise DataError(
+                f"{what}: the data have {values.shape[1]} columns named {values.columns[0]!r}: rename them"
+            )
+        return values
+    if isinstance(values, pd.Series):
+        return align_by_index(values, what, frame, chosen)
+    if np.ndim(values) == 0:
+        values = np.full(len(frame), values)
+    if np.shape(values) != (len(frame),):
+        raise DataError(
+            f"{what} has shape {np.shape(values)} where the data have {len(frame)} rows: give one value for "
+            "each row of the data as passed"
+        )
+    return pd.Series(values, index=frame.index, copy=False)
+
+
+def align_by_index(
+    values: pd.Series, what: str, frame: pd.DataFrame, chosen: Positions | None = None
+) -> pd.Series:
+    """Return a Series in the order of the rows of the data; it must have the labels of the rows chosen."""
+    index = frame.index
+    if values.index is index or values.index.equals(index):
+        return values
+    if not values.index.is_unique or not index.is_unique:
+        raise DataError(
+            f"{what} has another index than the data, and an index with repeated labels cannot be aligned: "
+            "pass an array, or the name of a column"
+        )
+    wanted = index if chosen is None else index[chosen]
+    outside = wanted[~wanted.isin(values.index)]
+    if len(outside):
+        raise DataError(
+            f"{what} has no value for {_count(len(outside), 'row')} of the data, e.g. {shown(outside[0])}, "
+            "as its index is another one: pass an array to match by position"
+        )
+    return values.reindex(index)
+
+
+def numbers(series: pd.Series, what: str) -> Array:
+    """Return values as floats of their own; missing ones stay missing."""
+    absent = missing_rows(series)
+    if absent is not None:
+        out = np.full(len(series), np.nan)
+        if not absent.all():
+            out[~absent] = numbers(series[~absent], what)
+        return out
+    values = clean(series, what)
+    if isinstance(values, pd.Categorical) or values.dtype.kind == "b":
+        kind = "strings or categories" if isinstance(values, pd.Categorical) else "booleans"
+        hint = "; to choose rows pass subset=" if kind == "booleans" else ""
+        raise DataError(f"{what} must be numbers, not {kind}{hint}")
+    return np.array(values, dtype=float)
+
+
+# --------------------------------------------------------------------------------------------- columns
+
+
+def clean(series: pd.Series, what: str) -> Any:
+    """Return a complete column as an array of numbers or booleans, or as a Categorical."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return series.array.remove_unused_categories()
+    kind = dtype.kind
+    if kind == "f":
+        return series.to_numpy(dtype=float)
+    if kind in "iu":
+        return _exact_integers(series, f"{kind}8", what)
+    if kind == "b":
+        return series.to_numpy(dtype=bool)
+    if kind in "mM" or isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype)):
+        raise DataError(f"{what} holds {dtype}: turn it into a number or a category first")
+    return _clean_objects(series.astype(object), what)
+
+
+def _clean_objects(series: pd.Series, what: str) -> Any:
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
+    if inferred == "string":
+        return pd.Categorical(series)
+    if inferred == "boolean":
+        return series.to_numpy(dtype=bool)
+    if inferred == "integer":
+        return _exact_integers(series, "O", what).astype(float)
+    if inferred in ("floating", "mixed-integer-float", "decimal"):
+        return series.to_numpy(dtype=float)
+    if inferred == "complex":
+        raise DataError(f"{what} is complex: use its real or its absolute part")
+    kinds = list(dict.fromkeys(type(v).__name__ for v in series))
+    if len(kinds) > 1:
+        raise DataError(f"{what} mixes kinds of values ({', '.join(kinds)}): turn it into numbers or strings")
+    raise DataError(f"{what} holds values of type {kinds[0]}: turn it into numbers or strings")
+
+
+def _exact_integers(series: pd.Series, dtype: str, what: str) -> NDArray[Any]:
+    values = series.to_numpy(dtype=dtype)
+    if len(values) and (values.max() > _EXACT or values.min() < -_EXACT):
+        raise DataError(
+            f"{what} has integers beyond 2**53, which floating point cannot hold exactly: if they are "
+            "labels, turn them into strings"
+        )
+    return values
+
+
+# --------------------------------------------------------------------------------------------- groups
+
+
+def group_codes(values: Any, name: str) -> tuple[NDArray[np.int32], pd.Index]:
+    """Return codes (−1 where missing) and levels of a grouping variable.
+
+    Unused categories are dropped; the order of the others is kept.
+
+    Parameters
+    ----------
+    values : Series or Categorical
+    name : str
+        For messages.
+    """
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        categorical = values.array if isinstance(values, pd.Series) else values
+        codes, categories = categorical.codes, categorical.categories
+        present = np.bincount(codes.astype(np.intp) + 1, minlength=len(categories) + 1)[1:] > 0
+        if not present.all():
+            place = np.append(np.cumsum(present) - 1, -1)  # the last for the code −1
+            codes, categories = place[codes], categories[present]
+        return codes.astype(np.int32), pd.Index(categories)
+    try:
+        number, found = pd.factorize(values, sort=True)
+    except TypeError as error:
+        raise DataError(f"grouping factor {name!r} holds values that cannot be levels: {error}") from error
+    return number.astype(np.int32), pd.Index(found)
+
+
+def crossed_codes(
+    parts: Sequence[tuple[NDArray[np.int32], pd.Index]],
+) -> tuple[NDArray[np.int32], pd.Index]:
+    """Return codes and levels (``a:b``) of the interaction of factors, the last varying fastest."""
+    codes, levels = parts[0]
+    for own, own_levels in parts[1:]:
+        joint = codes.astype(np.int64) * len(own_levels) + own
+        missing = (codes < 0) | (own < 0)
+        codes = np.full(len(joint), -1, dtype=np.int32)
+        number, found = pd.factorize(joint[~missing], sort=True)
+        codes[~missing] = number
+        left, right = np.divmod(found, len(own_levels))
+        texts = zip(level_texts(levels)[left], level_texts(own_levels)[right], strict=True)
+        levels = pd.Index([f"{a}:{b}" for a, b in texts])
+    return codes, levels
+
+
+def level_texts(levels: Any) -> NDArray[Any]:
+    """Return levels as they stand in the labels of interactions: whole numbers without a point."""
+    values = np.asarray(levels)
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values % 1 == 0).all():
+        values = values.astype(np.int64)
+    return np.array([str(v) for v in (values if values.dtype.kind in "iuf" else levels)], dtype=object)

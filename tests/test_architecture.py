@@ -1,0 +1,162 @@
+"""Imports point one way: what each module may know of the others."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mixedext
+
+PACKAGE = Path(mixedext.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+#: From the bottom up: a module imports modules of lower rows, none of its own row or above.
+LAYERS = (
+    ("mixedext.core",),
+    ("mixedext.core.rows", "mixedext.core.covariance", "mixedext.core.optimize", "mixedext.core.smallblocks"),
+    ("mixedext.core.storage", "mixedext.core.terms"),
+    ("mixedext.core.crossprod", "mixedext.core.boundary"),
+    ("mixedext.core.elimination", "mixedext.core.start"),
+    ("mixedext.core.lmm", "mixedext.core.pirls"),
+    ("mixedext.core.fit", "mixedext.core.laplace"),
+    ("mixedext.core.quadrature",),
+    ("mixedext.core.glmm",),
+    ("mixedext.errors", "mixedext._caller", "mixedext.datasets._catalogue"),
+    ("mixedext.formula", "mixedext.io", "mixedext.datasets", "mixedext.response"),
+    ("mixedext.columns",),
+    ("mixedext.frames",),
+    ("mixedext.design",),
+    ("mixedext.arrays", "mixedext.diagnostics"),
+    ("mixedext.model", "mixedext.prediction", "mixedext.summary"),
+    ("mixedext.results",),
+    ("mixedext.linear", "mixedext.generalized"),
+    ("mixedext",),
+    ("mixedext.__main__",),
+)
+RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
+
+#: Packages outside the standard library → the modules that may import them (a name with a dot and all below
+#: it).
+THIRD_PARTIES = {
+    "numpy": ("mixedext",),
+    "scipy": ("mixedext",),
+    "pandas": ("mixedext",),
+    "patsy": ("mixedext.columns",),
+    "statsmodels": ("mixedext",),
+    "pyreadstat": ("mixedext.io",),
+    "pyarrow": ("mixedext.io",),
+    "matplotlib": (),
+}
+#: The numerical core knows arrays only.
+CORE_MAY_IMPORT = ("numpy", "scipy")
+#: Imported where they are needed: large, or not installed with the package.
+LAZY = ("pyreadstat", "pyarrow", "matplotlib")
+#: Besides the module that warns, the command line, which shows warnings its own way.
+MAY_IMPORT_WARNINGS = ("mixedext.diagnostics", "mixedext.__main__")
+
+
+def imports(module: str) -> Iterator[tuple[str, bool]]:
+    """Yield what a module imports when it runs (not for type checkers alone), and whether within a
+    function.
+    """
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+    def visit(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield (full if full in MODULES else str(node.module)), inside
+        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+
+    yield from visit(tree, False)
+
+
+def within(module: str, places: tuple[str, ...]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+every_module = pytest.mark.parametrize("module", MODULES)
+
+
+def test_every_module_has_its_place() -> None:
+    assert set(MODULES) == set(RANK), "add new modules to LAYERS, and take out those that are gone"
+
+
+@every_module
+def test_modules_import_from_below_alone(module: str) -> None:
+    own = {name for name, _ in imports(module) if name.split(".")[0] == "mixedext"}
+    above = {name for name in own if RANK[name] >= RANK[module]}
+    if module == "mixedext.__main__":
+        above.discard("mixedext")
+    assert not above, f"{module} imports {sorted(above)}, which are not below it"
+
+
+@every_module
+def test_other_packages_are_imported_where_they_belong(module: str) -> None:
+    for name, inside in imports(module):
+        top = name.split(".")[0]
+        if top == "mixedext" or top in sys.stdlib_module_names:
+            continue
+        assert top in THIRD_PARTIES, f"{module} imports {name}, which is not a dependency"
+        assert within(module, THIRD_PARTIES[top]), f"{module} imports {name}"
+        if within(module, ("mixedext.core",)):
+            assert top in CORE_MAY_IMPORT, f"{module} imports {name}"
+        if top in LAZY:
+            assert inside, f"{module} imports {name} whether it is needed or not"
+
+
+@every_module
+def test_imports_stand_at_the_top(module: str) -> None:
+    late = {name for name, inside in imports(module) if inside and name.split(".")[0] not in LAZY}
+    assert not late, f"{module} imports {sorted(late)} within a function"
+
+
+def test_core_knows_nothing_of_the_rest() -> None:
+    for module in MODULES:
+        if within(module, ("mixedext.core",)):
+            own = [n for n, _ in imports(module) if n.split(".")[0] == "mixedext"]
+            assert all(within(n, ("mixedext.core",)) for n in own), module
+
+
+def test_formulas_need_the_standard_library_alone() -> None:
+    for name, _ in imports("mixedext.formula"):
+        assert name == "mixedext.errors" or name.split(".")[0] in sys.stdlib_module_names
+
+
+def test_one_module_warns() -> None:
+    found = {m for m in MODULES for name, _ in imports(m) if name.split(".")[0] == "warnings"}
+    assert found <= set(MAY_IMPORT_WARNINGS)
+
+
+@every_module
+def test_modules_are_short_enough_to_read(module: str) -> None:
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 700
+
+
+def test_import_loads_nothing_large_that_a_fit_does_not_need() -> None:
+    unwanted = ("statsmodels.api", "statsmodels.formula.api", "matplotlib", "pyreadstat", "pyarrow.parquet")
+    code = f"import sys, mixedext; print([m for m in {unwanted!r} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
