@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from benchmarks.runner import Record, Settings, installed, run
 
 _HERE = Path(__file__).resolve().parent
 
-#: What --quick changes: one run, so many seconds a fit, so few engines.
-_QUICK = Settings(runs=1, cap=10.0, quick=True)
+#: What --quick changes: one run, so many seconds a fit, so many in all.
+_QUICK = Settings(runs=1, cap=5.0, quick=True, total=270.0)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,13 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measure(parser: argparse.ArgumentParser, given: argparse.Namespace, out: Path) -> None:
     base = _QUICK if given.quick else Settings()
-    settings = Settings(
-        given.threads,
-        given.runs or base.runs,
-        given.cap or base.cap,
-        quick=given.quick,
-        patience=base.patience,
-    )
+    changes = {k: v for k, v in (("runs", given.runs), ("cap", given.cap)) if v is not None}
+    settings = replace(base, threads=given.threads, **changes)
     try:
         problems = _problems(given.problems, given.ml)
     except KeyError as error:
@@ -66,7 +62,7 @@ def _measure(parser: argparse.ArgumentParser, given: argparse.Namespace, out: Pa
     if missing:
         print(f"not installed, left out: {', '.join(missing)}", flush=True)
     if given.quick:
-        print("--quick: smaller sizes, one run, 10 s a fit; for a look, not for a comparison", flush=True)
+        print("--quick: smaller sizes, one run, 5 s a fit; for a look, not for a comparison", flush=True)
     if given.fresh:
         out.unlink(missing_ok=True)
     with out.open("a") as file:
@@ -108,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ml", action="store_true", help="maximum likelihood in place of REML")
     parser.add_argument("--threads", type=int, default=1, help="threads of every engine (1)")
     parser.add_argument("--runs", type=int, help="processes for each problem and engine (5)")
-    parser.add_argument("--cap", type=float, help="seconds after which a fit is given up (1800)")
+    parser.add_argument("--cap", type=float, help="seconds after which a fit is given up (600)")
     parser.add_argument("--startup", action="store_true", help="also measure a first fit in a fresh process")
     parser.add_argument("--out", type=Path, help="file of results, JSON lines (benchmarks/results.jsonl)")
     parser.add_argument("--fresh", action="store_true", help="start the file of results anew")

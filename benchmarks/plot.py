@@ -45,7 +45,8 @@ def draw(records: list[Record], path: Path) -> None:
 
 
 def _draw_problems(axes: Axes, rows: list[Row]) -> None:
-    for name in engines.NAMES:
+    for name in (n for n in engines.NAMES if any(n in row.records for row in rows)):
+        axes.plot([], [], label=name, linestyle="", **_style(name, True))
         for good in (True, False):
             points = [
                 (row.records[name]["cpu"], y)
@@ -54,7 +55,7 @@ def _draw_problems(axes: Axes, rows: list[Row]) -> None:
             ]
             if points:
                 x, y = zip(*points, strict=True)
-                axes.plot(x, y, label=name if good else None, linestyle="", **_style(name, good))
+                axes.plot(x, y, linestyle="", **_style(name, good))
     axes.set_xscale("log")
     axes.set_yticks(
         range(len(rows)), [f"{r.problem}  {next(iter(r.records.values()))['title']}" for r in rows]
@@ -64,7 +65,7 @@ def _draw_problems(axes: Axes, rows: list[Row]) -> None:
     axes.set_xlabel(
         "CPU seconds from the data frame to standard errors (hollow: not the optimum or not the model)"
     )
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize="small", borderaxespad=-3)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=7, fontsize="small")
 
 
 def _draw_growth(axes: Axes, rows: list[Row], label: str) -> None:

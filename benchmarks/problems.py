@@ -104,7 +104,7 @@ def _answer(column: str, success: str) -> Maker:
             frame["age2"] = frame["age"] ** 2
 
     if column == "r2":
-        return read_file("VerbAgg.csv", ("Gender", "item", "id", "btype", "situ"), derive)
+        return read_file("VerbAgg.csv.gz", ("Gender", "item", "id", "btype", "situ"), derive)
     return read_file("Contraception.csv", ("district", "livch", "urban"), derive)
 
 
@@ -172,6 +172,7 @@ _LINEAR = (
         read_file("InstEval.csv.gz", ("s", "d", "service", "dept")),
         fixed=("service",),
         terms=(Term("s"), Term("d"), Term("dept")),
+        quick_sizes=(10_000,),
     ),
     _linear(
         "L7s",
@@ -180,6 +181,7 @@ _LINEAR = (
         fixed=("A", "B", "AB"),
         terms=_SUBJECT_ITEM,
         sizes=(4_800, 60, 80),
+        quick_sizes=(1_200, 30, 40),
         seed=17,
     ),
     _linear(
@@ -189,6 +191,7 @@ _LINEAR = (
         fixed=("A", "B", "AB"),
         terms=_SUBJECT_ITEM,
         sizes=(4_800, 60, 80),
+        quick_sizes=(1_200, 30, 40),
         seed=18,
     ),
     _linear(

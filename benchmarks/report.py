@@ -47,10 +47,19 @@ class Row:
         """Return the records that count."""
         return {e: r for e, r in self.records.items() if self.objection(e) is None}
 
-    def fastest_peer(self) -> tuple[str, Record] | None:
+    def fastest_peer(self) -> str | None:
         """Return the fastest engine but mixedext that has a result."""
-        peers = [(r["cpu"], e) for e, r in self.results().items() if e != "mixedext"]
-        return (min(peers)[1], self.records[min(peers)[1]]) if peers else None
+        peers = [(self.seconds(e), e) for e in self.results() if e != "mixedext"]
+        return min(peers)[1] if peers else None
+
+    @property
+    def clock(self) -> str:
+        """What is compared: the processor's time with one thread, the wall's with several."""
+        return "cpu" if self.threads == 1 else "wall"
+
+    def seconds(self, engine: str) -> float:
+        """Return the time of a fit that ended."""
+        return float(self.records[engine][self.clock])
 
 
 def read(path: Path) -> list[Record]:
@@ -89,13 +98,14 @@ def table(records: list[Record]) -> str:
     parts = _machines(records)
     for (quick, threads), rows in groups.items():
         title = f"{threads} thread{'s' * (threads > 1)}" + ", the sizes of `--quick`" * quick
+        clock = "CPU seconds" if threads == 1 else "Seconds by the wall clock"
         table_rows = [r for r in rows if r.problem not in GROWTH]
         growth = [r for r in rows if r.problem in GROWTH]
         if table_rows:
-            parts += [f"### CPU seconds, {title}", "", *_times(table_rows), ""]
+            parts += [f"### {clock}, {title}", "", *_times(table_rows), ""]
             parts += ["### Memory above the data (MiB), " + title, "", *_memory(table_rows), ""]
         if growth:
-            parts += [f"### Growth (CPU seconds), {title}", "", *_times(growth), ""]
+            parts += [f"### Growth: {clock}, {title}", "", *_times(growth), ""]
     for record in records[::-1]:
         if record["kind"] == "startup":
             parts += ["### A fresh process (CPU seconds)", ""]
@@ -127,9 +137,9 @@ def _times(rows: list[Row]) -> list[str]:
         cells = [f"**{row.problem}** {any_record['title']}", f"{any_record['rows']:,}", f"{row.best:.4f}"]
         fastest = row.fastest_peer()
         for name in names:
-            cells.append(_time_cell(row, name, notes, bold=fastest is not None and fastest[0] == name))
-        own = row.results().get("mixedext")
-        cells.append(f"{fastest[1]['cpu'] / own['cpu']:.2f}" if fastest and own else "")
+            cells.append(_time_cell(row, name, notes, bold=fastest == name))
+        compared = fastest is not None and "mixedext" in row.results()
+        cells.append(f"{row.seconds(fastest) / row.seconds('mixedext'):.2f}" if fastest and compared else "")
         lines.append(_line(cells))
     lines += ["", *(f"{mark}: {note}" + "  " for note, mark in ((n, _mark(i)) for n, i in notes.items()))]
     return lines
@@ -141,12 +151,12 @@ def _time_cell(row: Row, name: str, notes: dict[str, int], bold: bool) -> str:
         return ""
     objection = row.objection(name)
     if objection is None:
-        text = _seconds(record["cpu"])
+        text = _seconds(row.seconds(name))
         if record["evaluations"]:
             text += f" ({record['evaluations']})"
         return f"**{text}**" if bold else text
     mark = _mark(notes.setdefault(objection, len(notes)))
-    spent = f" {_seconds(record['cpu'])}" if record["status"] == "done" else ""
+    spent = f" {_seconds(row.seconds(name))}" if record["status"] == "done" else ""
     return f"—{mark}{spent}"
 
 
@@ -176,8 +186,8 @@ def _machines(records: list[Record]) -> list[str]:
         f"Measured {last['date'][:10]} on {last['processor']}, {last['cores']} cores, "
         f"{last['memory_gib']} GiB, {last['system']}, load at the start {last['load']}. "
         f"Python {last['python']}, {packages}. Engines: {peers}. BLAS of R: {last['r_blas']}. "
-        f"Minimum of up to {last['settings']['runs']} runs; evaluations of the criterion in brackets; bold: the "
-        "fastest peer that has a result; —: no result, for the reason below the table.",
+        f"Minimum of up to {last['settings']['runs']} runs; evaluations of the criterion in brackets; "
+        "bold: the fastest peer that has a result; —: no result, for the reason below the table.",
         "",
     ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -55,13 +57,16 @@ class Settings:
         Seconds; a fit that takes longer is run once, and one that takes longer than a fifth of it, twice.
     quick : bool
         Whether the sizes are those of ``--quick``.
+    total : float
+        Seconds for everything; what is left then is left out.
     """
 
     threads: int = 1
     runs: int = 5
-    cap: float = 1800.0
+    cap: float = 600.0
     patience: float = 60.0
     quick: bool = False
+    total: float = math.inf
 
     def runs_after(self, seconds: float) -> int:
         """Return how many runs a fit gets whose first took so long."""
@@ -92,6 +97,7 @@ def run(problems: list[Problem], names: list[str], settings: Settings) -> Iterat
         See README.md for its fields.
     """
     yield describe_machine(settings)
+    end = time.monotonic() + settings.total
     for problem in problems:
         if settings.quick:
             problem = problem.quick()
@@ -113,7 +119,10 @@ def run(problems: list[Problem], names: list[str], settings: Settings) -> Iterat
                     "threads": settings.threads,
                     "quick": settings.quick,
                 }
-                yield record | _run_pair(name, problem, directory, settings)
+                if time.monotonic() > end:
+                    yield record | {"status": "left out", "message": "no time left"}
+                else:
+                    yield record | _run_pair(name, problem, directory, settings)
 
 
 def describe_machine(settings: Settings) -> Record:
@@ -129,7 +138,7 @@ def describe_machine(settings: Settings) -> Record:
         "python": platform.python_version(),
         "packages": {p: _version(p) for p in ("numpy", "scipy", "pandas", "patsy", "statsmodels")},
         "r_blas": _r_blas(),
-        "settings": vars(settings),
+        "settings": {k: v for k, v in vars(settings).items() if k != "total"},
     }
 
 
@@ -183,6 +192,7 @@ def _run_once(name: str, problem: Problem, directory: Path, settings: Settings) 
         text=True,
         start_new_session=True,
     )
+    _give_up_first(process.pid)
     start = time.monotonic()
     grace = min(_GRACE, settings.cap)
     try:
@@ -209,6 +219,13 @@ def _end(process: subprocess.Popen[str]) -> None:
     else:
         process.kill()
     process.wait()
+
+
+def _give_up_first(pid: int) -> None:
+    """Let the kernel end this process rather than another when memory runs out."""
+    path = Path(f"/proc/{pid}/oom_score_adj")
+    with contextlib.suppress(OSError):
+        path.write_text("1000")
 
 
 def _rscript() -> str:

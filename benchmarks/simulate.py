@@ -21,10 +21,14 @@ _FILES = Path(__file__).resolve().parent.parent / "tests" / "data"
 def read_file(
     name: str, factors: tuple[str, ...], derive: Callable[[pd.DataFrame], None] | None = None
 ) -> Maker:
-    """Return a maker that reads a file of `tests/data`; the columns `factors` become categorical."""
+    """Return a maker that reads a file of `tests/data`; the columns `factors` become categorical.
+
+    Its sizes, where there are any, are the number of rows to keep.
+    """
 
     def make(rng: Generator, sizes: tuple[int, ...]) -> pd.DataFrame:
-        frame = pd.read_csv(_FILES / name, dtype=dict.fromkeys(factors, str))
+        rows = sizes[0] if sizes else None
+        frame = pd.read_csv(_FILES / name, dtype=dict.fromkeys(factors, str), nrows=rows)
         for column in factors:
             frame[column] = frame[column].astype("category")
         if derive is not None:

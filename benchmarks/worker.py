@@ -1,4 +1,4 @@
-"""One engine, one problem, one process: ``python -m benchmarks.worker ENGINE PROBLEM DATA_DIRECTORY OUTPUT``.
+"""One engine, one problem, one process: ``python -m benchmarks.worker ENGINE PROBLEM DIRECTORY OUTPUT``.
 
 Import the engine, fit a tiny model so that nothing is loaded for the first time later, read the data, then
 fit and time. A fit of a few milliseconds is repeated, and its fastest repetition counts.

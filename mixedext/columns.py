@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -266,6 +266,15 @@ class Columns:
     plain: bool
 
 
+def in_r_order(rhs: str, columns: Columns) -> tuple[int, ...]:
+    """Return the indices of columns in R's order: terms of fewer factors first, then as written.
+
+    patsy puts categorical columns before numeric ones; the order of the effects of a random term is that of θ.
+    """
+    terms = sorted(_description(rhs).rhs_termlist, key=lambda term: len(term.factors))
+    return tuple(j for term in terms for j in columns.terms[term.name()])
+
+
 @dataclass(frozen=True)
 class _PlainBuilder:
     """Products of numeric columns."""
@@ -394,6 +403,18 @@ def one_number_a_row(values: Any, what: str, n: int) -> Array:
     if values.shape not in ((n,), (n, 1)):
         raise DataError(f"{what} has shape {values.shape}, not one value for each of {n} rows")
     return np.array(values.reshape(n), dtype=float)
+
+
+def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Array]:
+    """Read hypotheses such as ``"x = 0"`` or ``"a = b = 1, z = 2"`` about coefficients: (R, r) of Rβ = r."""
+    try:
+        read = patsy.DesignInfo(list(names)).linear_constraint(hypotheses)
+    except patsy.PatsyError as error:
+        raise DataError(
+            f"{hypotheses!r} cannot be read as a hypothesis: {_first_line(error)} "
+            f"(coefficients: {', '.join(names)})"
+        ) from error
+    return read.coefs, read.constants[:, 0]
 
 
 def _environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:

@@ -15,7 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.columns import Columns, evaluate, expressions_of, learn_columns, needed_names, one_number_a_row
+from mixedext.columns import (
+    Columns,
+    evaluate,
+    expressions_of,
+    in_r_order,
+    learn_columns,
+    needed_names,
+    one_number_a_row,
+)
 from mixedext.core.rows import Factor, Rows, independent_columns
 from mixedext.errors import DataError, MissingValuesError, shown
 from mixedext.formula import MixedFormula
@@ -395,8 +403,8 @@ class _Parts:
         """Yield the random terms; ``||`` makes one of each column."""
         for bar, built, values, codes, levels in self._bars:
             names = restored(built.names, self._formula)
-            whole = range(len(names))
-            for places in [tuple(whole)] if bar.correlated else [(j,) for j in whole]:
+            whole = in_r_order(bar.expr, built)
+            for places in [whole] if bar.correlated else [(j,) for j in whole]:
                 yield DesignTerm(
                     bar.label,
                     bar.label,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixedext._caller import user_frame
 from mixedext.core.glmm import GeneralizedFit
@@ -18,6 +19,7 @@ from mixedext.errors import (
     MixedextWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
+    shown,
 )
 from mixedext.response import Response
 
@@ -92,6 +94,15 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
         )
 
 
+def warn_of_hessian(problem: str) -> None:
+    """Warn that standard errors are those at fixed covariance parameters."""
+    _warn(
+        f"standard errors could not be had from the Hessian ({problem}): they are those at fixed theta, and "
+        "those of theta are missing",
+        ConvergenceWarning,
+    )
+
+
 def findings(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerRecord) -> list[str]:
     """Return what a reader of the summary must know, a line each."""
     out = []
@@ -118,14 +129,13 @@ class Remark:
 
 def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Response) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
-    out = [Remark(text, True) for text in _separation(design, response)]
+    out = [Remark(text, True) for text in _separation(design, record, response)]
     for term, covariance in zip(design.labels().terms, record.covariances, strict=True):
         std_dev = float(np.sqrt(covariance[0, 0]))
         if response.kind == "binomial" and term.names[0] == "Intercept" and std_dev > 20:
             text = (
-                f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale of "
-                "the "
-                "link: it runs to infinity where most groups have one and the same response"
+                f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale "
+                "of the link: it runs to infinity where most groups have one and the same response"
             )
             out.append(Remark(text, True))
     out += [Remark(text, False) for text in _uniform_groups(design, response)]
@@ -146,28 +156,69 @@ def warn_of_remarks(remarks: Sequence[Remark]) -> None:
         _warn("; ".join(texts), IdentifiabilityWarning)
 
 
-def _separation(design: Design, response: Response) -> list[str]:
-    """Name the columns of the fixed effects that predict a binomial response without error on one side."""
-    if response.kind != "binomial":
+#: How the rows of a response that is 0 are called.
+_ZEROS = {"binomial": "failures", "poisson": "zeros", "negative_binomial": "zeros"}
+#: Standard error, times the range of the column, of a coefficient about which the data say nothing.
+_ENDLESS = 1e3
+
+
+def _separation(design: Design, record: GeneralizedFit, response: Response) -> list[str]:
+    """Name the columns and levels of the fixed effects whose coefficients run to infinity."""
+    if response.kind not in _ZEROS:
         return []
-    failure, success = response.y < 1, response.y > 0
-    out = []
+    binomial = response.kind == "binomial"
+    success = response.y > 0
+    failure = response.y < 1 if binomial else ~success
+
+    def alike(rows: NDArray[np.bool_]) -> str | None:
+        """Say what all rows are, if they are alike; counts other than zero never are."""
+        if not rows.any():
+            return None
+        if not success[rows].any():
+            return _ZEROS[response.kind]
+        return "successes" if binomial and not failure[rows].any() else None
+
+    found = []
     for name, column in zip(design.exog_names, design.exog.T, strict=True):
         low, high = column.min(), column.max()
         if low == high:
             continue
-        found = None
         if ((column == low) | (column == high)).all():
-            for value in (low, high):
-                rows = column == value
-                if not (failure[rows].any() and success[rows].any()):
-                    kind = "successes" if success[rows].any() else "failures"
-                    found = f"all rows with {name!r} = {value:g} are {kind}"
-        elif column[success].min() >= column[failure].max() or column[success].max() <= column[failure].min():
-            found = f"{name!r} separates successes from failures completely"
-        if found is not None:
-            out.append(f"separation: {found}, its coefficient has no finite estimate")
-    return out
+            kinds = [(value, alike(column == value)) for value in (low, high)]
+            found += [f"all rows with {name!r} = {value:g} are {kind}" for value, kind in kinds if kind]
+        elif binomial and (
+            column[success].min() >= column[failure].max() or column[success].max() <= column[failure].min()
+        ):
+            found.append(f"{name!r} separates successes from failures completely")
+    for term, columns in design.fixed_terms.items():
+        dummies = design.exog[:, list(columns)]
+        if len(columns) < 2 or not np.isin(dummies, (0.0, 1.0)).all() or dummies.sum(axis=1).max() > 1:
+            continue
+        kind = alike(dummies.sum(axis=1) == 0)
+        if kind:
+            found.append(f"all rows of {_reference_level(design, term)} of {term!r} are {kind}")
+    if found:
+        return [f"separation: {text}, its coefficient has no finite estimate" for text in found]
+    ranges = np.ptp(design.exog, axis=0)
+    ranges = np.where(ranges > 0, ranges, np.abs(design.exog[:1]).max(axis=0, initial=0.0))
+    errors = ranges * np.sqrt(np.diag(record.normalized_cov_params))
+    endless = [repr(name) for name, error in zip(design.exog_names, errors, strict=True) if error > _ENDLESS]
+    if not endless:
+        return []
+    listed = ", ".join(endless)
+    return [f"separation: {listed} together separate the response, the coefficients have no finite estimate"]
+
+
+def _reference_level(design: Design, term: str) -> str:
+    """Name the level that has no column."""
+    info = getattr(getattr(design.fixed_builder, "rebuild", None), "info", None)
+    for factor, about in getattr(info, "factor_infos", {}).items():
+        if factor.name() == term and about.type == "categorical":
+            names = " ".join(design.exog_names)
+            left = [level for level in about.categories if f"[T.{level}]" not in names]
+            if len(left) == 1:
+                return f"the level {shown(left[0])}"
+    return "the reference level"
 
 
 def _uniform_groups(design: Design, response: Response) -> list[str]:
@@ -197,6 +248,5 @@ def _pearson_ratio(design: Design, record: GeneralizedFit, response: Response) -
         return None
     if any(len(t.levels) == len(response.y) for t in design.terms):
         return None  # an effect of each row takes up what there is
-    mean = response.mean(record.eta)
-    squares = (response.y - mean) ** 2 / response.conditional_variance(mean, 0.0)
-    return float(squares.sum() / max(len(mean) - len(record.params) - len(record.theta), 1))
+    squares = response.pearson_residuals(record.eta, 0.0) ** 2
+    return float(squares.sum() / max(len(squares) - len(record.params) - len(record.theta), 1))

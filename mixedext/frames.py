@@ -131,6 +131,8 @@ def _not_there(name: str, called: bool, frame: pd.DataFrame) -> str:
     if called:
         return f"function {name!r} is not known{nearest_function(name)}"
     hint = nearest(name, frame.columns)
+    if name in frame.index.names:
+        hint = " but its index: pass data.reset_index()"
     more = ", ..." if len(frame.columns) > _SHOWN_COLUMNS else ""
     listed = ", ".join(map(str, frame.columns[:_SHOWN_COLUMNS]))
     return f"column {name!r} is not in the data{hint or f' (columns: {listed}{more})'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -16,8 +17,9 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
 from mixedext.core.laplace import GeneralizedProblem
-from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_remarks
+from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
 from mixedext.errors import DataError, nearest
+from mixedext.frames import rows_text
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
 from mixedext.response import Response, check_range, read_generalized
 from mixedext.results import MixedResults
@@ -63,6 +65,11 @@ def as_family(family: Any) -> tuple[Any, bool]:
         raise DataError(
             f"family must be a statsmodels family such as sm.families.Binomial() or a name "
             f"({', '.join(_BY_NAME)}), not {family!r}"
+        )
+    alpha = getattr(family, "alpha", 1.0)
+    if not (np.isfinite(alpha) and alpha > 0):
+        raise DataError(
+            f"alpha of the negative binomial must be positive, not {alpha!r} (0 is the Poisson family)"
         )
     if not isinstance(family.link, tuple(family.links)):
         allowed = ", ".join(link.__name__ for link in family.links)
@@ -123,22 +130,76 @@ class GeneralizedLinearMixedModel(MixedModel):
     _options: ClassVar[tuple[str, ...]] = (*MixedModel._options, "exposure")
     _problem: GeneralizedProblem | None = None
     success: str | None = None
+    _counts: Array | None = None
 
     def _take_own_options(self, options: dict[str, Any]) -> None:
-        self.family, self.estimate_alpha = as_family(options.get("family", "binomial"))
+        family, self.estimate_alpha = as_family(options.get("family", "binomial"))
+        self.family = copy.deepcopy(family)
 
     @property
     def _saturated_is_fine(self) -> bool:
         return not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian))
 
     def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
-        binomial = isinstance(self.family, families.Binomial)
-        numbers, trials, self.success = read_generalized(values, name, n, binomial)
-        return numbers, trials
+        read = read_generalized(values, name, n, isinstance(self.family, families.Binomial))
+        self.success = read.success
+        if "design" not in vars(self):  # not yet checked
+            self._counts = read.counts
+        return read.y, read.trials
 
     def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
+        for name in ("offset", "exposure"):
+            _refuse_missing(options.get(name), name)
         super().__init__(endog, exog, terms, **options)
-        check_range(self.family, self.design.endog, self.design.weights, self.design.endog_name)
+        if options.get("exposure") is not None:
+            _refuse_exposure(self.family)
+        design = self.design
+        check_range(
+            self.family, design.endog, design.weights, self._counts, design.endog_name, design.row_labels
+        )
+        self._counts = None
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Any:
+        """Create a model from a formula in lme4's language and a data frame.
+
+        Parameters
+        ----------
+        formula : str
+            For example ``"cbind(s, f) ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any
+            expression that patsy reads; ``offset(z)`` adds a known part.
+        data : pandas.DataFrame or mapping of columns
+        family : statsmodels family, class or str
+            Default binomial. ``"negative_binomial"`` estimates α, an instance of `NegativeBinomial` keeps its
+            own.
+        weights : array_like, Series or str, optional
+            Trials of a proportion, or prior weights; a Series is aligned by its index, a str names a column.
+        offset : array_like, Series or str, optional
+            Known part of the linear predictor, added to those in the formula.
+        exposure : array_like, Series or str, optional
+            Its logarithm is added to the offset; for the log link.
+        subset, missing, allow_saturated
+            As `LinearMixedModel.from_formula` takes them. An offset or exposure given here must not have missing
+            values; rows in which a column of the formula is missing go by `missing`.
+
+        Returns
+        -------
+        GeneralizedLinearMixedModel
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read; a caret shows where.
+        DataError
+            If the data cannot be fitted; the message names the column, level or row.
+        TypeError
+            For an unknown keyword.
+        """
+        for name in ("offset", "exposure"):
+            _refuse_missing(options.get(name), name, data)
+        if options.get("exposure") is not None:
+            _refuse_exposure(as_family(options.get("family", "binomial"))[0])
+        return super().from_formula(formula, data, **options)
 
     def fit(
         self,
@@ -221,6 +282,32 @@ class GeneralizedLinearMixedModel(MixedModel):
         return self._problem
 
 
+def _refuse_missing(values: Any, name: str, data: Any = None) -> None:
+    """Refuse an offset or exposure that is given by itself and has missing values: which rows are meant to go?"""
+    if isinstance(values, str):
+        try:
+            values = data[values]
+        except (KeyError, TypeError, IndexError):
+            return  # said better where the columns are read
+    if values is None:
+        return
+    missing = np.asarray(pd.isna(values))
+    if missing.any():
+        labels = values.index if isinstance(values, pd.Series) else pd.RangeIndex(missing.size)
+        raise DataError(
+            f"the {name} is missing in {rows_text(np.flatnonzero(missing), labels)}: give it for every row, or "
+            "leave such rows out of the data"
+        )
+
+
+def _refuse_exposure(family: Any) -> None:
+    if type(family.link) is not families.links.Log:
+        raise DataError(
+            f"exposure needs the log link, not {type(family.link).__name__}: give what is known of the linear "
+            "predictor by offset="
+        )
+
+
 class GeneralizedMixedResults(MixedResults):
     """Results of a generalized linear mixed model.
 
@@ -247,7 +334,7 @@ class GeneralizedMixedResults(MixedResults):
 
     def __init__(self, model: GeneralizedLinearMixedModel, record: GeneralizedFit, cov_type: str):
         super().__init__(model, record, record.scale)
-        self.family = model.family
+        self.family = copy.deepcopy(model.family)
         self.nagq = record.nagq
         self.cov_type = cov_type
         extra = 0 if record.nuisance is None else 1
@@ -255,6 +342,8 @@ class GeneralizedMixedResults(MixedResults):
         self.df_resid = float(self.nobs - self.n_params)
         if record.nuisance is not None:
             self.dispersion = float(np.exp(record.nuisance))
+            if model.estimate_alpha:
+                self.family.alpha = self.dispersion
         else:
             self.dispersion = float(getattr(model.family, "alpha", 1.0))
         self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
@@ -268,10 +357,14 @@ class GeneralizedMixedResults(MixedResults):
 
     @cached_property
     def _covariance(self) -> tuple[Array, Array]:
-        """Covariance of β, and standard errors of θ̃'s map onto θ, from the Hessian in all parameters."""
+        """Covariances of β and of θ, from the Hessian in all parameters."""
         problem = self._model_with_data().problem
-        full = covariance_of_point(problem, self._record)
         size, p = problem.size, problem.p
+        try:
+            full = covariance_of_point(problem, self._record)
+        except np.linalg.LinAlgError as error:
+            warn_of_hessian(str(error))
+            return self._record.normalized_cov_params, np.full((size, size), np.nan)
         basis = problem.basis.x_transform
         beta = basis @ full[size : size + p, size : size + p] @ basis.T
         jacobian = _theta_jacobian(problem, self._record.point[:size])
@@ -431,7 +524,7 @@ def _theta_jacobian(problem: GeneralizedProblem, theta: Array) -> Array:
     return out
 
 
-class GeneralizedMixedResultsWrapper(LikelihoodResultsWrapper):  # type: ignore[misc]
+class GeneralizedMixedResultsWrapper(LikelihoodResultsWrapper):
     """Labels the arrays of `GeneralizedMixedResults` with the names of rows and columns."""
 
     _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows", "resid_deviance": "rows"}

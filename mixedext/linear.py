@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -180,7 +181,7 @@ class LinearMixedResults(MixedResults):
             return self.objective
         record, n = self._record, self.nobs
         constant = record.log_determinant - self._log_weights
-        return constant + n * (1 + np.log(2 * np.pi * record.penalized_rss / n))
+        return constant + n * (1 + math.log(2 * math.pi * record.penalized_rss / n))
 
     @property
     def _criterion_name(self) -> str:

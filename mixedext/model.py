@@ -21,9 +21,9 @@ from mixedext._caller import user_namespaces
 from mixedext.arrays import design_from_arrays
 from mixedext.columns import expressions_of, is_shadow, needed_names
 from mixedext.core.optimize import OptimizerOptions
-from mixedext.design import Design, Labels, design_from_formula, read_numbers
+from mixedext.design import Design, DesignTerm, Labels, design_from_formula, read_numbers
 from mixedext.diagnostics import warn_of_design
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, FormulaError, nearest
 from mixedext.formula import MixedFormula, parse
 from mixedext.frames import names_in_subset
 
@@ -104,6 +104,8 @@ class MixedModel(LikelihoodModel):
         refuse_unknown(type(self).__name__, options, (*self._options, *self._own_options))
         self._take_own_options({k: options.pop(k) for k in self._own_options if k in options})
         if design is None:
+            if isinstance(endog, str):
+                raise DataError(f"a formula is for {type(self).__name__}.from_formula(formula, data)")
             if terms is None:
                 raise DataError("terms must be given: the grouping variables of the random effects")
             options.setdefault("allow_saturated", self._saturated_is_fine)
@@ -135,6 +137,15 @@ class MixedModel(LikelihoodModel):
     def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
         """Turn what the left side evaluates to into numbers and their trials."""
         return read_numbers(values, name, n)
+
+    def __repr__(self) -> str:
+        what = getattr(self, "mixed_formula", None) or f"{self.endog_names} on {', '.join(self.exog_names)}"
+        groups = ", ".join(f"{len(t.levels)} levels of {t.group}" for t in self._first_terms())
+        return f"<{type(self).__name__} {what}: {self.nobs} rows, {groups}>"
+
+    def _first_terms(self) -> list[DesignTerm]:
+        """Return one term of each grouping factor."""
+        return list({t.group: t for t in self._template.terms}.values())
 
     def initialize(self) -> None:
         """Set the degrees of freedom (called by statsmodels)."""
@@ -181,6 +192,8 @@ class MixedModel(LikelihoodModel):
         """
         refuse_unknown(f"{cls.__name__}.from_formula", options, ("subset", *cls._options, *cls._own_options))
         own = {k: options.pop(k) for k in cls._own_options if k in options}
+        if isinstance(data, str) and not isinstance(formula, str):
+            raise FormulaError("the formula comes first, then the data")
         parsed = _parse(formula) if isinstance(formula, str) else parse(formula)
         scope = _caller_scope(parsed, options.get("subset"))
         model = cls.__new__(cls)
@@ -318,14 +331,22 @@ def _caller_scope(parsed: MixedFormula, subset: Any = None) -> dict[str, Any]:
     return scope
 
 
+#: Where to put what other packages take as a keyword.
+_IN_FORMULA = "; random effects stand in the formula, (1 + x | g)"
+_ELSEWHERE = {
+    **dict.fromkeys(("groups", "re_formula", "vc_formula"), _IN_FORMULA),
+    **dict.fromkeys(("reml", "REML", "start", "control", "method"), "; such options are for fit()"),
+    "na_action": "; missing values are for missing=",
+}
+
+
 def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
     """Raise TypeError for a keyword that `function` does not have, naming the nearest."""
     known = list(known)
     for name in given:
         if name not in known:
-            raise TypeError(
-                f"{function}() has no keyword {name!r}{nearest(name, known)} (it has: {', '.join(known)})"
-            )
+            hint = nearest(name, known) or ("" if function == "fit" else _ELSEWHERE.get(name, ""))
+            raise TypeError(f"{function}() has no keyword {name!r}{hint} (it has: {', '.join(known)})")
 
 
 def read_fit_options(

@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 from scipy.special import digamma, expit, gammaln, log_expit, log_ndtr, xlog1py, xlogy
 from statsmodels.genmod import families
 
-from mixedext.errors import DataError
+from mixedext.core.pirls import Terms
+from mixedext.errors import DataError, shown
+from mixedext.frames import rows_text
 
 Array = NDArray[np.float64]
 
@@ -197,9 +199,10 @@ class Response:
         """Return μ."""
         if self._fast == ("binomial", "Logit"):
             return expit(eta)
-        if self._tails is not None:
-            return np.exp(self._tails(eta).log_cdf)
-        return mean_and_derivatives(self.link, eta)[0]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            if self._tails is not None:
+                return np.exp(self._tails(eta).log_cdf)
+            return mean_and_derivatives(self.link, eta)[0]
 
     def _variance(self, mean: Array, nuisance: float) -> tuple[Array | float, Array | float]:
         if self.kind == "binomial":
@@ -264,7 +267,7 @@ class Response:
         """Return what `row_loglik` leaves out, summed over rows."""
         return self._constant
 
-    def nuisance_terms(self, terms: RowTerms, nuisance: float) -> tuple[float, Array, Array]:
+    def nuisance_terms(self, terms: Terms, nuisance: float) -> tuple[float, Array, Array]:
         """Return the derivatives in the nuisance parameter of the log-likelihood (sum), weights and
         scores.
         """
@@ -305,9 +308,9 @@ class Response:
         if self._tails is None:
             mean = self.mean(eta)
             return (self.y - mean) / np.sqrt(self.conditional_variance(mean, nuisance))
-        tails = self._tails(eta)
-        odds = 0.5 * (tails.log_cdf - tails.log_sf)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            tails = self._tails(eta)
+            odds = 0.5 * (tails.log_cdf - tails.log_sf)
             successes = np.where(self.y > 0, self.y * np.exp(-odds), 0.0)
             return np.sqrt(self.m) * (successes - np.where(self.y < 1, (1.0 - self.y) * np.exp(odds), 0.0))
 
@@ -316,7 +319,8 @@ class Response:
         y, mean = self.y, self.mean(eta)
         if self._tails is not None:
             best = xlogy(y, y) + xlog1py(1 - y, -y)
-            parts = 2 * (self.m * best - self._loglik_of_proportions(self._tails(eta)))
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                parts = 2 * (self.m * best - self._loglik_of_proportions(self._tails(eta)))
             return np.sign(y - mean) * np.sqrt(np.maximum(parts, 0.0))
         if self.kind == "binomial":
             unit = 2 * (xlogy(y, y / mean) + xlogy(1 - y, (1 - y) / (1 - mean)))
@@ -348,7 +352,7 @@ class Response:
 
     def flat_eta(self) -> float:
         """Return the linear predictor whose mean is that of the data."""
-        mean = np.average(self.y, weights=np.broadcast_to(self.m, self.y.shape))
+        mean = float(np.average(self.y, weights=np.broadcast_to(self.m, self.y.shape)))
         if self.kind == "gaussian" and type(self.link) is not families.links.Identity:
             mean = abs(mean) or 1.0
         return float(self.link(np.array([mean]))[0])
@@ -468,10 +472,29 @@ def _kind(family: Any) -> str:
 # ------------------------------------------------------------------------------------------- reading
 
 
-def read_generalized(
-    values: Any, name: str, n: int, binomial: bool
-) -> tuple[Array, Array | None, str | None]:
-    """Return response, trials and the name of the level that counts as success.
+@dataclass(frozen=True)
+class ResponseValues:
+    """What the left side of a formula was read as.
+
+    Attributes
+    ----------
+    y : ndarray (n,)
+        For counts of successes and failures the proportion.
+    trials : ndarray (n,) or None
+    success : str or None
+        The level that counts as success.
+    counts : ndarray (n, 2) or None
+        Successes and failures as given; `check_range` looks at them.
+    """
+
+    y: Array
+    trials: Array | None = None
+    success: str | None = None
+    counts: Array | None = None
+
+
+def read_generalized(values: Any, name: str, n: int, binomial: bool) -> ResponseValues:
+    """Read the response.
 
     Parameters
     ----------
@@ -490,82 +513,85 @@ def read_generalized(
     if array.dtype.kind == "b":
         if not binomial:
             raise DataError(f"the response {name!r} is boolean: only the binomial family reads that")
-        return array.astype(float), None, "True"
+        return ResponseValues(array.astype(float), success="True")
     if array.dtype.kind not in "iuf":
         raise DataError(f"the response {name!r} must be numbers, not {array.dtype}")
     array = array.astype(float)
     if array.shape == (n, 2) and binomial:
-        return _read_counts(array, name)
+        with np.errstate(invalid="ignore"):
+            trials = array.sum(axis=1)
+        fine = (trials > 0) & np.isfinite(trials)  # the others are refused by `check_range`
+        y = np.where(fine, array[:, 0] / np.where(fine, trials, 1.0), 0.5)
+        return ResponseValues(y, np.where(fine, trials, 1.0), counts=array)
     if array.shape != (n,):
         wanted = "one value, or successes and failures," if binomial else "one value"
         raise DataError(f"the response {name!r} has shape {array.shape}, not {wanted} for each of {n} rows")
-    return array, None, None
+    return ResponseValues(array)
 
 
-def _read_levels(values: pd.Categorical, name: str, binomial: bool) -> tuple[Array, None, str]:
+def _read_levels(values: pd.Categorical, name: str, binomial: bool) -> ResponseValues:
     levels = values.remove_unused_categories().categories
     if not binomial:
         raise DataError(
             f"the response {name!r} is categorical or a string: only the binomial family reads two levels"
         )
     if len(levels) != 2:
-        listed = ", ".join(map(repr, levels[:6]))
-        raise DataError(
-            f"the response {name!r} has {len(levels)} levels ({listed}): a binomial response has two"
-        )
-    return np.asarray(values == levels[1], dtype=float), None, str(levels[1])
+        listed = ", ".join(map(shown, levels[:6]))
+        count = "one level" if len(levels) == 1 else f"{len(levels)} levels"
+        raise DataError(f"the response {name!r} has {count} ({listed}): a binomial response has two")
+    return ResponseValues(np.asarray(values == levels[1], dtype=float), success=str(levels[1]))
 
 
-def _read_counts(counts: Array, name: str) -> tuple[Array, Array, None]:
-    bad = (
-        ~np.isfinite(counts).all(axis=1) | (counts < 0).any(axis=1) | (counts != np.round(counts)).any(axis=1)
-    )
-    if bad.any():
-        raise DataError(
-            f"the counts of {name!r} must be whole numbers, not negative: {_rows(bad)} (successes, failures "
-            f"= {counts[np.flatnonzero(bad)[0]].tolist()}); are there fewer trials than successes?"
-        )
-    trials = counts.sum(axis=1)
-    if (trials == 0).any():
-        raise DataError(f"the response {name!r} has no trials in {_rows(trials == 0)}: leave such rows out")
-    return counts[:, 0] / trials, trials, None
+def check_range(
+    family: Any, y: Array, weights: Array | None, counts: Array | None, name: str, labels: pd.Index
+) -> None:
+    """Raise `DataError` where the response is outside of the family's range.
 
-
-def _rows(bad: NDArray[np.bool_]) -> str:
-    """Name the first few rows in which something is wrong."""
-    found = np.flatnonzero(bad)
-    return f"{len(found)} rows, e.g. row {', '.join(map(str, found[:3]))}"
-
-
-def check_range(family: Any, y: Array, weights: Array | None, name: str) -> None:
-    """Raise `DataError` where the response is outside of the family's range."""
+    Parameters
+    ----------
+    family : statsmodels family
+    y, weights : ndarray (n,)
+        As the model takes them.
+    counts : ndarray (n, 2) or None
+        Successes and failures, if given so.
+    name : str
+    labels : Index (n,)
+        Names of the rows.
+    """
     kind = _kind(family)
+
+    def refuse(bad: NDArray[np.bool_], problem: str, remedy: str) -> None:
+        if bad.any():
+            where = rows_text(np.flatnonzero(bad), labels)
+            raise DataError(f"the response {name!r} {problem} in {where}: {remedy}")
+
     if kind == "binomial":
-        bad = (y < 0) | (y > 1)
-        if bad.any():
-            raise DataError(
-                f"the response {name!r} is outside of 0..1 in {_rows(bad)}: give successes and failures by "
-                "cbind(successes, failures), or a proportion with weights= the trials"
-            )
+        if counts is not None:
+            _check_counts(counts, refuse)
+        remedy = "give cbind(successes, failures), or a proportion with weights= the trials"
+        refuse((y < 0) | (y > 1), "is outside of 0..1", remedy)
         trials = np.ones_like(y) if weights is None else weights
-        bad = np.abs(trials * y - np.round(trials * y)) > 1e-6 * np.maximum(trials, 1)
-        if bad.any():
-            what = (
-                "a proportion without weights= trials"
-                if weights is None
-                else "trials × proportion is not whole"
-            )
-            raise DataError(f"the response {name!r} is no number of successes in {_rows(bad)}: {what}")
-        bad = np.abs(trials - np.round(trials)) > 1e-9
-        if bad.any():
-            raise DataError(f"the trials (weights) of {name!r} are not whole in {_rows(bad)}")
+        fractional = np.abs(trials - np.round(trials)) > 1e-9 * trials
+        refuse(fractional, "has trials (weights) that are not whole", "they are numbers of trials")
+        what = "is neither 0 nor 1" if weights is None else "times the trials (weights) is not a whole number"
+        remedy = "a proportion needs weights= the trials" if weights is None else "are these its trials?"
+        refuse(np.abs(trials * y - np.round(trials * y)) > 1e-6 * np.maximum(trials, 1), what, remedy)
     elif kind in ("poisson", "negative_binomial"):
-        bad = (y < 0) | (y != np.round(y))
-        if bad.any():
-            raise DataError(f"the response {name!r} must be whole counts, not negative: {_rows(bad)} are not")
+        refuse(
+            (y < 0) | (y != np.round(y)), "is negative or not whole", f"{type(family).__name__} takes counts"
+        )
     elif kind in ("gamma", "inverse_gaussian"):
-        bad = y <= 0
-        if bad.any():
-            raise DataError(
-                f"the response {name!r} must be positive for {type(family).__name__}: {_rows(bad)} are not"
-            )
+        refuse(y <= 0, "is not positive", f"{type(family).__name__} takes positive numbers")
+
+
+def _check_counts(counts: Array, refuse: Callable[[NDArray[np.bool_], str, str], None]) -> None:
+    finite = np.isfinite(counts).all(axis=1)
+    refuse(~finite, "is infinite", "mend the value or leave the row out")
+    refuse(counts[:, 0] < 0, "has negative counts", "the first column is the number of successes")
+    refuse(
+        counts[:, 1] < 0,
+        "has negative counts of failures",
+        "are there fewer trials than successes? The second column is the number of failures",
+    )
+    refuse((counts != np.round(counts)).any(axis=1), "has counts that are not whole", "mend them")
+    refuse(counts.sum(axis=1) == 0, "has no trials", "leave such rows out")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodModelResults
-from statsmodels.stats.contrast import WaldTestResults
+from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools._decorators import cached_data
 
+from mixedext.columns import linear_constraints
 from mixedext.core.fit import Fit
 from mixedext.design import Labels
 from mixedext.errors import DataError
@@ -65,7 +67,7 @@ class MixedResults(LikelihoodModelResults):
     @property
     def bic(self) -> float:
         """−2 llf + log(nobs) n_params."""
-        return -2 * self.llf + np.log(self.nobs) * self.n_params
+        return -2 * self.llf + math.log(self.nobs) * self.n_params
 
     # ---------------------------------------------------------------------------------- random effects
 
@@ -180,6 +182,47 @@ class MixedResults(LikelihoodModelResults):
             self._cache.pop(name, None)
 
     # --------------------------------------------------------------------------------------- inference
+
+    def _constraints(self, hypotheses: Any) -> Any:
+        """Read hypotheses in words by patsy: statsmodels takes the formula engine that happens to be set."""
+        words = [hypotheses] if isinstance(hypotheses, (str, Mapping)) else hypotheses
+        if isinstance(words, (list, tuple)) and words and all(isinstance(w, (str, Mapping)) for w in words):
+            return linear_constraints(hypotheses, self.labels.exog_names)
+        return hypotheses
+
+    def t_test(self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None) -> ContrastResults:
+        """Return tests of single hypotheses Rβ = r, each for itself.
+
+        Parameters
+        ----------
+        r_matrix : array_like, tuple or str
+            R, or (R, r), or hypotheses in words: ``"x = 0"``, ``"f[T.b] = f[T.c], x - 2 * z = 1"``.
+        cov_p : array_like, optional
+            Covariance of the estimates, by default `cov_params`.
+        use_t : bool, optional
+            Whether to use the t distribution with `df_resid` degrees of freedom.
+        """
+        return super().t_test(self._constraints(r_matrix), cov_p=cov_p, use_t=use_t)
+
+    def wald_test(
+        self,
+        r_matrix: Any,
+        cov_p: Any = None,
+        invcov: Any = None,
+        use_f: bool | None = None,
+        df_constraints: int | None = None,
+        scalar: bool = True,
+    ) -> ContrastResults:
+        """Return a joint test of the hypotheses Rβ = r.
+
+        Parameters
+        ----------
+        r_matrix : array_like, tuple or str
+            As for `t_test`.
+        cov_p, invcov, use_f, df_constraints, scalar
+            As in statsmodels.
+        """
+        return super().wald_test(self._constraints(r_matrix), cov_p, invcov, use_f, df_constraints, scalar)
 
     def wald_test_terms(
         self,

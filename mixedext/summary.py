@@ -25,8 +25,8 @@ _WIDTH = 78
 _GAP, _WIDEST_GAP = 2, 5
 #: Models with more fixed effects than this have no table of their correlations, as in lme4.
 _MOST_CORRELATIONS = 12
-#: Longest heading of a column of correlations, the width of a correlation and a gap.
-_SHORT_NAME = 9
+#: Longest heading of a column of correlations.
+_SHORT_NAME = 12
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -366,7 +366,9 @@ def _add_correlations(out: MixedSummary, results: MixedResults) -> None:
     covariance = np.asarray(results.cov_params())
     std = np.sqrt(np.diag(covariance))
     correlation: NDArray[np.float64] = covariance / np.outer(std, std)
-    columns = max(1, (out.width - max(map(len, names))) // (_SHORT_NAME + _GAP))
+    headings = [_short(name) for name in names]
+    widest = max(len("-0.000"), *map(len, headings[:-1]))
+    columns = max(1, (out.width - max(map(len, names))) // (widest + _GAP))
     last = len(names) - 1
     for first in range(0, last, columns):
         part = range(first, min(first + columns, last))
@@ -375,4 +377,4 @@ def _add_correlations(out: MixedSummary, results: MixedResults) -> None:
             for i in range(first + 1, len(names))
         ]
         title = "Correlation of fixed effects:" if not first else ""
-        out.add(title, rows, ["", *(_short(names[j]) for j in part)], "l" + "r" * len(part))
+        out.add(title, rows, ["", *(headings[j] for j in part)], "l" + "r" * len(part))

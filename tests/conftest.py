@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from statsmodels.genmod import families
 
 import mixedext as mx
 
@@ -72,3 +73,40 @@ def fit_linear(
         warnings.simplefilter("ignore", mx.SingularFitWarning)
         warnings.simplefilter("ignore", mx.RankDeficiencyWarning)
         return mx.lmer(formula, frame, weights=weights, offset=offset).fit(reml=reml)
+
+
+@cache
+def fit_generalized(
+    formula: str,
+    data: str,
+    family: str = "binomial",
+    link: str = "logit",
+    nagq: int = 1,
+    weights: str | None = None,
+    cov_type: str | None = None,
+) -> Any:
+    """Return the results of a generalized linear mixed model, family and link by R's names (a family without a
+    link: our own string); warnings of findings are left to other tests.
+    """
+    frame = load_data(data)
+    chosen: Any = _FAMILIES[family](_LINKS[link]()) if family in _FAMILIES else family
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.MixedextWarning)
+        return mx.glmer(formula, frame, family=chosen, weights=weights).fit(nagq, cov_type=cov_type)
+
+
+_FAMILIES = {
+    "binomial": families.Binomial,
+    "poisson": families.Poisson,
+    "Gamma": families.Gamma,
+    "inverse.gaussian": families.InverseGaussian,
+    "gaussian": families.Gaussian,
+}
+_LINKS = {
+    "logit": families.links.Logit,
+    "probit": families.links.Probit,
+    "cloglog": families.links.CLogLog,
+    "log": families.links.Log,
+    "inverse": families.links.InversePower,
+    "identity": families.links.Identity,
+}

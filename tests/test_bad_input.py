@@ -553,14 +553,24 @@ def test_an_index_with_repeated_labels_cannot_align_another_series() -> None:
         ("subste", "subset"),
         ("ofset", "offset"),
         ("mising", "missing"),
-        ("groups", "it has: subset"),
-        ("re_formula", "it has: subset"),
+        ("groups", "in the formula"),
+        ("re_formula", "in the formula"),
+        ("REML", "fit"),
     ],
 )
 def test_an_unknown_keyword_is_a_type_error_that_names_the_nearest(given: str, meant: str) -> None:
     for function in (mx.lmer, mx.LinearMixedModel.from_formula):
         with pytest.raises(TypeError, match=rf"'{given}'.*{meant}"):
             function(FORMULA, make_data(), **{given: 1})
+
+
+def test_arguments_in_the_wrong_place_are_told_where_to_go() -> None:
+    with rejects("formula comes first", kind=mx.FormulaError):
+        mx.lmer(make_data(), FORMULA)  # type: ignore[arg-type]
+    with rejects("from_formula"):
+        mx.LinearMixedModel(FORMULA, make_data())
+    with rejects("'g'", "index", "reset_index"):
+        mx.lmer(FORMULA, make_data().set_index("g"))
 
 
 def test_unknown_keywords_of_the_constructor_and_of_fit_are_type_errors() -> None:

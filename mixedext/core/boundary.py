@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -98,8 +99,8 @@ class BoundarySearch(Generic[S]):
             escape = self._escape(state)
             if escape is None:
                 break
-            # on its way the criterion may be above that of the zero, which must not take the search back there
-            better = self._unless_higher(state, lambda start=escape: self.run(start, simplify=False))
+            # on its way the criterion may be above that of the zero: that must not take the search back there
+            better = self._unless_higher(state, partial(self.run, escape, simplify=False))
             if better is state:
                 break
             state = better
@@ -122,9 +123,9 @@ class BoundarySearch(Generic[S]):
         return state
 
     def deficient(self, state: S, wider_than: int = 0) -> bool:
-        """Whether the covariance of a term with more than so many effects is not of full rank."""
+        """Whether a covariance is not of full rank, of a grouping factor with more than so many effects."""
         return any(
-            t.covariance.width > wider_than and values[-1] == 0
+            self.parameters.rows.factors[t.factor].width > wider_than and values[-1] == 0
             for t, (_, values) in zip(self.parameters.terms, self._decompose(state.point), strict=True)
         )
 

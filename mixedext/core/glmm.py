@@ -151,6 +151,11 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Arr
     """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
 
     Directions in which a covariance of lower rank can be rotated have no curvature; they are left out.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the point is no minimum, or the criterion does not exist beside it.
     """
     point, size = fit.point, len(fit.point)
     hessian = np.empty((size, size))
@@ -163,5 +168,7 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Arr
         ahead, behind = criterion(point + step).gradient, criterion(point - step).gradient
         hessian[i] = (ahead - behind) / (2 * steps[i]) * steps[i] * steps
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-    keep = values > 1e-7 * values.max()
+    if not values[0] > -1e-3 * values[-1]:
+        raise np.linalg.LinAlgError("the Hessian is not positive definite")
+    keep = values > 1e-7 * values[-1]
     return 2.0 * np.outer(steps, steps) * ((vectors[:, keep] / values[keep]) @ vectors[:, keep].T)

@@ -217,8 +217,7 @@ class LaplaceState:
         if not self.problem.p:
             return np.zeros((0, 0))
         reduced = self.factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
-        root: Array = np.linalg.cholesky(reduced.outer)
-        return root
+        return np.asarray(np.linalg.cholesky(reduced.outer), dtype=float)
 
 
 def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:
@@ -271,4 +270,4 @@ def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
             break
     if not np.isfinite(best):
         raise np.linalg.LinAlgError("no coefficients put all rows in the range of the link")
-    return beta
+    return np.asarray(beta, dtype=float)

@@ -171,7 +171,7 @@ def _orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
     """
     transform = np.eye(len(gram))
     length = np.sqrt(np.diag(gram))
-    for _ in range(4):
+    for _ in range(4 if len(gram) else 0):  # SciPy 1.11 refuses to solve nothing
         scale = np.sqrt(np.diag(gram))
         correlation = gram / np.outer(scale, scale)
         try:

@@ -66,9 +66,8 @@ class CovarianceParameters:
 
     def from_data_scale(self, theta: Array) -> Array:
         """Undo `to_data_scale`."""
-        return self.theta(
-            [np.linalg.solve(b, f) for b, f in zip(self.basis.z_transforms, self.factors(theta), strict=True)]
-        )
+        pairs = zip(self.basis.z_transforms, self.factors(theta), strict=True)
+        return self.theta([np.asarray(np.linalg.solve(b, f), dtype=float) for b, f in pairs])
 
     def gradient(self, slopes: Sequence[Array]) -> Array:
         """Return the derivative in θ̃ from Γ_k F_k of each factor."""

@@ -9,13 +9,14 @@ import pytest
 import scipy.optimize as so
 from numpy.typing import NDArray
 
+from mixedext.core import optimize
 from mixedext.core.boundary import BoundarySearch
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.core.rows import Factor, Rows
 from mixedext.core.start import moment_start
-from tests.dense import DenseModel, central_differences, factors_of
+from tests.dense import DenseModel, factors_of
 from tests.designs import KINDS, codes, random_rows
 
 Array = NDArray[np.float64]
@@ -31,12 +32,11 @@ def fit(rows: Rows, reml: bool = True, start: Array | None = None) -> LinearFit:
     return fit_linear(LinearProblem(rows), reml, OptimizerOptions(), start)
 
 
-def grouped(y: Array, of_row: NDArray[np.int32], *columns: Array, widths: tuple[int, ...] | None = None) -> Rows:
-    """Return rows with one grouping factor and a fixed intercept."""
+def grouped(y: Array, of_row: NDArray[np.int32], *columns: Array) -> Rows:
+    """Return rows with one term of one grouping factor and a fixed intercept."""
     n = len(y)
     columns = columns or (np.ones(n),)
-    widths = widths or (len(columns),)
-    factor = Factor(of_row, int(of_row.max()) + 1, columns, widths, tuple(range(len(widths))))
+    factor = Factor(of_row, int(of_row.max()) + 1, columns, (len(columns),), (0,))
     return Rows(y, np.ones((n, 1)), None, (factor,))
 
 
@@ -60,7 +60,8 @@ def test_optimum_is_not_above_that_of_another_optimiser(kind: str, reml: bool) -
     problem = LinearProblem(rows)
     found = fit_linear(problem, reml, OptimizerOptions())
     assert found.optimizer.converged
-    for start in (problem.from_data_scale(found.theta), moment_start(problem.products, problem.terms, problem.n)):
+    moments = moment_start(problem.products, problem.terms, problem.n)
+    for start in (problem.from_data_scale(found.theta), moments):
         other = so.minimize(lambda t: problem.evaluate(t, reml).objective, start + 0.05, method="BFGS")
         assert found.objective <= other.fun + 1e-7
 
@@ -96,12 +97,11 @@ def test_average_information_is_near_the_hessian_at_the_optimum(kind: str) -> No
     problem = LinearProblem(random_rows(kind, seed=5, n=400))
     theta = problem.from_data_scale(fit_linear(problem, True, OptimizerOptions()).theta)
     state = problem.evaluate(theta, True)
-    hessian = np.array(
-        [
-            central_differences(lambda t, i=i: problem.evaluate(t, True).gradient[i], theta, 1e-4)
-            for i in range(problem.size)
-        ]
-    )
+    hessian = np.empty((problem.size, problem.size))
+    step = 1e-4
+    for i, e in enumerate(step * np.eye(problem.size)):
+        ahead, behind = problem.evaluate(theta + e, True), problem.evaluate(theta - e, True)
+        hessian[i] = (ahead.gradient - behind.gradient) / (2 * step)
     # relative to each other on every scale: eigenvalues of H⁻¹A near 1, not at 1
     values = np.linalg.eigvals(np.linalg.solve(hessian, state.information())).real
     assert values.min() > 0.3
@@ -163,6 +163,15 @@ def test_variance_just_inside_the_boundary_is_not_put_to_zero() -> None:
     assert found.theta[0] ** 2 == pytest.approx(0.002, rel=1e-4)
 
 
+def test_zero_taken_too_early_is_left_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = exact_moments(1.01)
+    expected = fit(rows)
+    monkeypatch.setattr(optimize, "_SLOW", range(1, 100))  # asks for zeros after every step
+    found = fit(rows, start=np.array([0.3]))
+    assert found.optimizer.converged
+    np.testing.assert_allclose(found.theta, expected.theta, rtol=1e-4)
+
+
 def test_perfect_correlation_is_found_as_a_covariance_of_rank_one() -> None:
     rng = np.random.default_rng(1)
     of_row = codes(rng, 400, 20)
@@ -181,6 +190,7 @@ def test_zero_variance_of_one_term_leaves_the_others_alone() -> None:
     rng = np.random.default_rng(2)
     first, second = codes(rng, 300, 15), codes(rng, 300, 10)
     noise = rng.normal(size=300)
+    # less alike within levels than at random
     # less alike within levels than at random
     noise -= (np.bincount(second, noise) / np.bincount(second))[second]
     y = rng.normal(size=15)[first] + noise
@@ -291,3 +301,19 @@ def test_start_equates_sums_of_squares_with_their_expectations() -> None:
     problem = LinearProblem(exact_moments(6.0, levels=400))
     start = moment_start(problem.products, problem.terms, problem.n)
     assert start[0] ** 2 == pytest.approx(1.0, rel=0.02)
+
+
+@pytest.mark.parametrize("reml", [False, True], ids=["ML", "REML"])
+def test_second_start_finds_the_lower_of_two_optima(reml: bool) -> None:
+    """Intercepts and slopes of seven groups of four: covariances of rank one have optima of their own."""
+    rng = np.random.default_rng(1152)
+    of_row, x = (np.arange(28) % 7).astype(np.int32), rng.normal(size=28)
+    y = rng.normal(size=28)
+    y = y + rng.normal(size=7)[of_row] * x
+    problem = LinearProblem(grouped(y, of_row, np.ones(28), x))
+    found = fit_linear(problem, reml, OptimizerOptions())
+    for start in np.random.default_rng(0).normal(size=(20, 3)):
+        other = fit_linear(problem, reml, OptimizerOptions(), start)
+        assert found.objective <= other.objective + 1e-6
+    far = fit_linear(problem, reml, OptimizerOptions(), np.array([0.01, 3.0, 0.01]))
+    assert found.objective <= far.objective + 1e-6

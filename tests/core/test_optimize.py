@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mixedext.core.optimize import OptimizerOptions, minimize
+from mixedext.core.optimize import OptimizerOptions, OptimizerRecord, minimize
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def search(
     start: list[float],
     rounding: float = 1e-15,
     **options: float,
-) -> tuple[Known, object]:
+) -> tuple[Known, OptimizerRecord]:
     def at(point: Array) -> Known:
         return Known(point, value, slope, curvature, rounding)
 

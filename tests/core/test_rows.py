@@ -111,6 +111,7 @@ def test_basis_is_orthonormal_whatever_location_and_scale(shift: float, scale: f
 
 def test_basis_of_effects_among_the_fixed_ones_is_taken_from_them() -> None:
     rows = random_rows("single 3", weighted=True)
+    assert rows.weights is not None
     basis = find_basis(rows)
     from_x = basis.z_from_x[0]
     assert from_x is not None

@@ -67,7 +67,8 @@ def test_description_names_factors_sizes_and_kinds() -> None:
     )
     crossed = choose_storage(random_rows("crossed dense").factors)
     assert crossed.describe(["s", "i"]) == (
-        "s: 12 columns in 12 diagonal blocks, crossed with i: dense Schur complement of order 5, dense coupling"
+        "s: 12 columns in 12 diagonal blocks, crossed with i: "
+        "dense Schur complement of order 5, dense coupling"
     )
     assert (single.dense_columns, nested.dense_columns, crossed.dense_columns) == (0, 0, 5)
 

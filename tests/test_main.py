@@ -1,0 +1,64 @@
+"""The command line: ``python -m mixedext``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mixedext as mx
+from mixedext.__main__ import main
+
+
+def test_without_arguments_a_model_of_the_package_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    out, err = capsys.readouterr()
+    assert "Reaction ~ Days + (1 + Days | Subject)" in out
+    assert "1743.6" in out
+    assert not err
+
+
+def test_a_formula_and_a_file_are_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sleep.csv"
+    mx.datasets.load("sleepstudy").to_csv(path, index=False)
+    assert main(["Reaction ~ Days + (1 | Subject)", str(path), "--ml"]) == 0
+    assert "maximum likelihood" in capsys.readouterr().out
+
+
+def test_warnings_are_printed_beside_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["Reaction ~ Days + I(2*Days) + (1 | Subject)"]) == 0
+    out, err = capsys.readouterr()
+    assert err == (
+        "mixedext: warning: fixed-effect column dropped (linearly dependent on others): I(2 * Days)\n"
+    )
+    assert "Scaled residuals" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["Reaction ~ Day + (1 | Subject)"], "did you mean 'Days'"),
+        (["Reaction ~ Days + (1 | Subject", "sleepstudy"], "not closed"),
+        (["y ~ x + (1 | g)", "sleepstud"], "neither a file nor a data set; did you mean 'sleepstudy'"),
+        (["y ~ x + (1 | g)", "nofile.csv"], "no file 'nofile.csv'"),
+        (["y ~ x + (1 | g)", "data.xls"], "'.xls'"),
+    ],
+)
+def test_an_error_is_one_message_and_a_status(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("mixedext: ")
+    assert message in err
+
+
+def test_it_runs_as_a_module() -> None:
+    command = [sys.executable, "-W", "error", "-m", "mixedext", "--version"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(mx.__file__).parents[1]
+    )
+    assert done.stdout == f"mixedext {mx.__version__}\n"
