@@ -14,8 +14,8 @@ from benchmarks.runner import Record, Settings, installed, run
 
 _HERE = Path(__file__).resolve().parent
 
-#: What --quick changes: one run, so many seconds a fit, so many in all.
-_QUICK = Settings(runs=1, cap=5.0, quick=True, total=270.0)
+#: What --quick changes: one run, so many seconds a fit, so many in all, two engines at a time.
+_QUICK = Settings(runs=1, cap=5.0, quick=True, total=270.0, at_once=2)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -59,6 +60,8 @@ class Settings:
         Whether the sizes are those of ``--quick``.
     total : float
         Seconds for everything; what is left then is left out.
+    at_once : int
+        Engines that run at the same time.
     """
 
     threads: int = 1
@@ -67,6 +70,7 @@ class Settings:
     patience: float = 60.0
     quick: bool = False
     total: float = math.inf
+    at_once: int = 1
 
     def runs_after(self, seconds: float) -> int:
         """Return how many runs a fit gets whose first took so long."""
@@ -107,22 +111,25 @@ def run(problems: list[Problem], names: list[str], settings: Settings) -> Iterat
             rows = len(frame)
             store.write(frame, directory)
             del frame
-            for name in names:
-                record = {
-                    "kind": "fit",
-                    "problem": problem.name,
-                    "title": problem.title,
-                    "formula": problem.formula,
-                    "rows": rows,
-                    "sizes": list(problem.sizes),
-                    "engine": name,
-                    "threads": settings.threads,
-                    "quick": settings.quick,
-                }
+            head = {
+                "kind": "fit",
+                "problem": problem.name,
+                "title": problem.title,
+                "formula": problem.formula,
+                "rows": rows,
+                "sizes": list(problem.sizes),
+                "threads": settings.threads,
+                "quick": settings.quick,
+            }
+
+            def pair(name: str, problem: Problem = problem, directory: Path = directory) -> Record:
                 if time.monotonic() > end:
-                    yield record | {"status": "left out", "message": "no time left"}
-                else:
-                    yield record | _run_pair(name, problem, directory, settings)
+                    return {"status": "left out", "message": "no time left"}
+                return _run_pair(name, problem, directory, settings)
+
+            with ThreadPoolExecutor(settings.at_once) as pool:
+                for name, record in zip(names, pool.map(pair, names), strict=True):
+                    yield head | {"engine": name} | record
 
 
 def describe_machine(settings: Settings) -> Record:
@@ -174,7 +181,7 @@ def _run_pair(name: str, problem: Problem, directory: Path, settings: Settings) 
 
 
 def _run_once(name: str, problem: Problem, directory: Path, settings: Settings) -> Record:
-    output = directory.parent / "run.json"
+    output = directory.parent / f"{name}.json"
     output.unlink(missing_ok=True)
     if name in engines.R:
         script = [_rscript(), "--vanilla", str(_HERE / "peers.R"), name, str(directory)]

@@ -188,13 +188,17 @@ class _Factor:
         new = values[(codes < 0) & ~pd.isna(values)]
         if len(new):
             raise DataError(f"{shown(new[0])} is not among the levels {self._levels[:12]}")
-        return patsy.builtins.C(pd.Categorical.from_codes(codes, categories=self._levels), contrast)
+        coded = pd.Categorical.from_codes(codes, categories=self._levels)
+        # where patsy looks for it; in a box of patsy's own it would walk through the values one by one
+        coded.contrast = contrast
+        return coded
 
 
 def _unboxed(data: Any, contrast: Any, levels: Any) -> tuple[Any, Any, Any]:
     """Return values, contrast and levels of a factor that may itself be ``C(…)``."""
-    if hasattr(data, "contrast") and hasattr(data, "levels"):
-        contrast = data.contrast if contrast is None else contrast
+    if contrast is None:
+        contrast = getattr(data, "contrast", None)
+    if hasattr(data, "contrast") and hasattr(data, "levels"):  # patsy's own box
         levels = data.levels if levels is None else levels
         data = data.data
     return data, contrast, levels
@@ -269,7 +273,7 @@ class Columns:
 def in_r_order(rhs: str, columns: Columns) -> tuple[int, ...]:
     """Return the indices of columns in R's order: terms of fewer factors first, then as written.
 
-    patsy puts categorical columns before numeric ones; the order of the effects of a random term is that of θ.
+    patsy puts categorical columns before numeric ones; the effects of a random term have the order of θ.
     """
     terms = sorted(_description(rhs).rhs_termlist, key=lambda term: len(term.factors))
     return tuple(j for term in terms for j in columns.terms[term.name()])
@@ -387,8 +391,7 @@ def evaluate(expression: str, frame: Frame, scope: Mapping[str, Any]) -> Any:
             factor.memorize_chunk(state, number, frame)
             factor.memorize_finish(state, number)
         values = factor.eval(state, frame)
-        if hasattr(values, "contrast"):  # patsy's C(x)
-            values = values.data
+        values, _, _ = _unboxed(values, None, None)
         if isinstance(values, (pd.Series, pd.Index)):
             values = values.array if isinstance(values.dtype, pd.CategoricalDtype) else values.to_numpy()
         return values if isinstance(values, pd.Categorical) else np.asarray(values)

@@ -21,7 +21,7 @@ from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_he
 from mixedext.errors import DataError, nearest
 from mixedext.frames import rows_text
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
-from mixedext.response import Response, check_range, read_generalized
+from mixedext.response import Response, check_range, inverse_link, read_generalized
 from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
@@ -179,8 +179,8 @@ class GeneralizedLinearMixedModel(MixedModel):
         exposure : array_like, Series or str, optional
             Its logarithm is added to the offset; for the log link.
         subset, missing, allow_saturated
-            As `LinearMixedModel.from_formula` takes them. An offset or exposure given here must not have missing
-            values; rows in which a column of the formula is missing go by `missing`.
+            As `LinearMixedModel.from_formula` takes them. An offset or exposure given here must not have
+            missing values; rows in which a column of the formula is missing go by `missing`.
 
         Returns
         -------
@@ -283,7 +283,7 @@ class GeneralizedLinearMixedModel(MixedModel):
 
 
 def _refuse_missing(values: Any, name: str, data: Any = None) -> None:
-    """Refuse an offset or exposure that is given by itself and has missing values: which rows are meant to go?"""
+    """Refuse an offset or exposure that is given by itself and has missing values."""
     if isinstance(values, str):
         try:
             values = data[values]
@@ -295,16 +295,16 @@ def _refuse_missing(values: Any, name: str, data: Any = None) -> None:
     if missing.any():
         labels = values.index if isinstance(values, pd.Series) else pd.RangeIndex(missing.size)
         raise DataError(
-            f"the {name} is missing in {rows_text(np.flatnonzero(missing), labels)}: give it for every row, or "
-            "leave such rows out of the data"
+            f"the {name} is missing in {rows_text(np.flatnonzero(missing), labels)}: give it for every row, "
+            "or leave such rows out of the data"
         )
 
 
 def _refuse_exposure(family: Any) -> None:
     if type(family.link) is not families.links.Log:
         raise DataError(
-            f"exposure needs the log link, not {type(family.link).__name__}: give what is known of the linear "
-            "predictor by offset="
+            f"exposure needs the log link, not {type(family.link).__name__}: give what is known of the "
+            "linear predictor by offset="
         )
 
 
@@ -466,15 +466,15 @@ class GeneralizedMixedResults(MixedResults):
         eta = self._linear_predictor(data, random_effects, new_levels)
         if which == "linear":
             return eta
-        link = self.family.link
+        values = eta.to_numpy()
         if which == "mean":
-            return pd.Series(link.inverse(eta.to_numpy()), index=eta.index, name=eta.name)
+            return pd.Series(inverse_link(self.family, values), index=eta.index, name=eta.name)
         if data is not None or random_effects != "none":
             raise DataError("which='marginal' is for the rows of the fit with random_effects='none'")
         nodes, weights = np.polynomial.hermite.hermgauss(31)
         spread = np.sqrt(2.0 * self._random_variance())
         mean = sum(
-            w * link.inverse(eta.to_numpy() + t * spread) for t, w in zip(nodes, weights, strict=True)
+            w * inverse_link(self.family, values + t * spread) for t, w in zip(nodes, weights, strict=True)
         ) / np.sqrt(np.pi)
         return pd.Series(mean, index=eta.index, name=eta.name)
 

@@ -189,6 +189,16 @@ class MixedModel(LikelihoodModel):
             If the data cannot be fitted; the message names the column, level or row.
         TypeError
             For an unknown keyword.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> first = 3
+        >>> mx.LinearMixedModel.from_formula(
+        ...     "Reaction ~ log(Days) + (1 | Subject)", sleep, subset="Days >= @first", weights="Days"
+        ... )
+        <LinearMixedModel Reaction ~ log(Days) + (1 | Subject): 126 rows, 18 levels of Subject>
         """
         refuse_unknown(f"{cls.__name__}.from_formula", options, ("subset", *cls._options, *cls._own_options))
         own = {k: options.pop(k) for k in cls._own_options if k in options}

@@ -197,12 +197,7 @@ class Response:
 
     def mean(self, eta: Array) -> Array:
         """Return μ."""
-        if self._fast == ("binomial", "Logit"):
-            return expit(eta)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if self._tails is not None:
-                return np.exp(self._tails(eta).log_cdf)
-            return mean_and_derivatives(self.link, eta)[0]
+        return inverse_link(self.family, eta)
 
     def _variance(self, mean: Array, nuisance: float) -> tuple[Array | float, Array | float]:
         if self.kind == "binomial":
@@ -293,9 +288,9 @@ class Response:
             total = -shape * (np.log(shape * y / mean) + 1 - y / mean - digamma(shape))
         return float(np.sum(total)), -terms.weight, -terms.score
 
-    def rounding(self, terms: RowTerms) -> float:
+    def rounding(self, weights: Array) -> float:
         """Return the rounding error of the log-likelihood that large counts and numbers of trials bring."""
-        return 0.0 if self.has_dispersion else float(np.finfo(float).eps * np.linalg.norm(terms.weight))
+        return 0.0 if self.has_dispersion else float(np.finfo(float).eps * np.linalg.norm(weights))
 
     def conditional_variance(self, mean: Array, nuisance: float) -> Array:
         """Return the variance of the response given the mean, (n,)."""
@@ -414,6 +409,15 @@ _TAILS: dict[type, Callable[[Array], Tails]] = {
     families.links.LogLog: _loglog_tails,
     families.links.Cauchy: _cauchy_tails,
 }
+
+
+def inverse_link(family: Any, eta: Array) -> Array:
+    """Return the mean of a family at linear predictors, without overflow and with all digits of the tails."""
+    tails = _TAILS.get(type(family.link)) if _kind(family) == "binomial" else None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if type(family.link) is families.links.Logit:
+            return expit(eta)
+        return np.exp(tails(eta).log_cdf) if tails else mean_and_derivatives(family.link, eta)[0]
 
 
 def mean_and_derivatives(link: Any, eta: Array) -> tuple[Array, Array, Array]:
@@ -585,7 +589,7 @@ def check_range(
 
 
 def _check_counts(counts: Array, refuse: Callable[[NDArray[np.bool_], str, str], None]) -> None:
-    finite = np.isfinite(counts).all(axis=1)
+    finite = np.isfinite(counts[:, 0]) & np.isfinite(counts[:, 1])
     refuse(~finite, "is infinite", "mend the value or leave the row out")
     refuse(counts[:, 0] < 0, "has negative counts", "the first column is the number of successes")
     refuse(
@@ -593,5 +597,5 @@ def _check_counts(counts: Array, refuse: Callable[[NDArray[np.bool_], str, str],
         "has negative counts of failures",
         "are there fewer trials than successes? The second column is the number of failures",
     )
-    refuse((counts != np.round(counts)).any(axis=1), "has counts that are not whole", "mend them")
+    refuse(np.any(counts != np.round(counts), axis=1), "has counts that are not whole", "mend them")
     refuse(counts.sum(axis=1) == 0, "has no trials", "leave such rows out")

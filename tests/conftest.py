@@ -85,8 +85,8 @@ def fit_generalized(
     weights: str | None = None,
     cov_type: str | None = None,
 ) -> Any:
-    """Return the results of a generalized linear mixed model, family and link by R's names (a family without a
-    link: our own string); warnings of findings are left to other tests.
+    """Return the results of a generalized linear mixed model, family and link by R's names (any other family:
+    our own string); warnings of findings are left to other tests.
     """
     frame = load_data(data)
     chosen: Any = _FAMILIES[family](_LINKS[link]()) if family in _FAMILIES else family

@@ -1,7 +1,7 @@
 """The Laplace criterion of the generalized linear mixed model on dense matrices, to test the core against.
 
-Nothing here knows of blocks, storage or changes of basis, nor of our log-likelihoods: those are scipy's, the links
-and variance functions statsmodels'.
+Nothing here knows of blocks, storage or changes of basis, nor of our log-likelihoods: those are scipy's, the
+links and variance functions statsmodels'.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What must hold of the generalized linear mixed model whatever the numbers: identities, limits, gradients."""
+"""What must hold of the generalized linear mixed model whatever the numbers."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_constant_offset_moves_the_intercept():
     data = toy().assign(far=20.0)
     near = fit("count ~ x + (1 | g)", data, "poisson")
     far = fit("count ~ x + offset(far) + (1 | g)", data, "poisson")
-    np.testing.assert_allclose(far.params + [20, 0], near.params, atol=1e-6)
+    np.testing.assert_allclose(far.params.to_numpy() + np.array([20, 0]), near.params, atol=1e-6)
     assert far.objective == pytest.approx(near.objective, abs=CRITERION)
 
 
@@ -506,7 +506,7 @@ def test_the_gradient_is_that_of_central_differences(case, storage):
 
 
 def check_gradient(problem: GeneralizedProblem, point: np.ndarray, profile: bool) -> None:
-    """Compare with central differences of step h: their error is h²f‴/6 and rounding of the criterion over h."""
+    """Compare with central differences of step h, whose error is h²f‴/6 and rounding over h."""
     gradient = problem.evaluate(point, profile).gradient
     numeric = np.empty_like(gradient)
     h = 1e-5

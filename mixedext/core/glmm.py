@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.boundary import KEEP_ZERO, BoundarySearch
+from mixedext.core.boundary import BoundarySearch
 from mixedext.core.fit import Fit, modes_on_data_scale, relative_covariances
 from mixedext.core.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
 from mixedext.core.optimize import OptimizerOptions
@@ -15,6 +15,9 @@ from mixedext.core.quadrature import QuadratureState
 from mixedext.core.start import moment_start
 
 Array = NDArray[np.float64]
+
+#: Curvature, relative to the largest, that stands for none.
+_FLAT = 1e-14
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,7 @@ def fit_generalized(
     if search.deficient(state, wider_than=1):
         other_theta = problem.theta([np.eye(f.width) for f in problem.rows.factors])
         problem.latest = (zero, state.beta)
-        other = search.settle(search.run(np.concatenate([other_theta, state.point[problem.size :]])))
-        if other.objective < state.objective - KEEP_ZERO:
-            state = other
+        state = search.restart(state, np.concatenate([other_theta, state.point[problem.size :]]))
         problem.latest = (state.modes.g, state.beta)
     if nagq > 1:
         inner = search
@@ -150,7 +151,8 @@ def _record(
 def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Array:
     """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
 
-    Directions in which a covariance of lower rank can be rotated have no curvature; they are left out.
+    Directions in which a covariance of lower rank can be rotated have no curvature; they are left out. Those
+    in which a coefficient runs to infinity have none either; their variances are large, not missing.
 
     Raises
     ------
@@ -171,4 +173,8 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Arr
     if not values[0] > -1e-3 * values[-1]:
         raise np.linalg.LinAlgError("the Hessian is not positive definite")
     keep = values > 1e-7 * values[-1]
+    beta = slice(problem.size, problem.size + problem.p)
+    endless = ~keep & ((vectors[beta] ** 2).sum(axis=0) > 1e-4)
+    values[endless] = _FLAT * values[-1]
+    keep |= endless
     return 2.0 * np.outer(steps, steps) * ((vectors[:, keep] / values[keep]) @ vectors[:, keep].T)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from mixedext.core.crossprod import CrossProducts
@@ -96,7 +95,7 @@ class LaplaceState:
             raise np.linalg.LinAlgError("the Laplace criterion is not finite")
         #: rounding error of the objective
         self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
-        self.rounding += 4 * problem.response.rounding(self.terms)
+        self.rounding += 4 * problem.response.rounding(self.terms.weight)
 
     def release(self) -> None:
         """Let go of the large arrays; they are made again if asked for."""
@@ -188,7 +187,7 @@ class LaplaceState:
         out = np.zeros((total, total))
         theta = reduced[p:, p:]
         if self.profile:
-            half = sla.cho_solve(sla.cho_factor(reduced[:p, :p]), reduced[:p, p:])
+            half = np.linalg.pinv(reduced[:p, :p], rcond=1e-14, hermitian=True) @ reduced[:p, p:]
             theta = theta - reduced[p:, :p] @ half
         else:
             out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
@@ -213,11 +212,13 @@ class LaplaceState:
         return max((slopes[1] - slopes[0]) / (2 * h), 1.0)
 
     def fixed_effects_root(self) -> Array:
-        """Return L with LL' = X̃'V⁻¹X̃, the information on β̃ at fixed θ."""
+        """Return a root R, RR' = X̃'V⁻¹X̃, of the information on β̃ at fixed θ."""
         if not self.problem.p:
             return np.zeros((0, 0))
         reduced = self.factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
-        return np.asarray(np.linalg.cholesky(reduced.outer), dtype=float)
+        values, vectors = np.linalg.eigh(reduced.outer)
+        # where a response is separated the weights, and with them the information, vanish
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 1e-14 * values[-1])), dtype=float)
 
 
 def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:

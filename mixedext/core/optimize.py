@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 _TOO_ROUGH = 1e-2
 #: Iterations after which to look for a simpler state.
 _SLOW = (6, 12, 24, 48, 96)
+#: A criterion that falls by less than `_FLAT` over this many iterations has its infimum at infinity, as where
+#: a column separates a binomial response: steps near a minimum gain far more, or are the last.
+_CRAWL, _FLAT = 8, 1e-7
 _HIDDEN = "rounding errors hide the minimum: the residual variance is all but zero"
 
 
@@ -154,6 +157,9 @@ def minimize(
             hessian = _bfgs(hessian, new.point - state.point, change)
         state = new
         trace.append(state.objective)
+        if len(trace) > _CRAWL and trace[-1 - _CRAWL] - trace[-1] < _FLAT and decrement < _FLAT:
+            message, converged = "the criterion falls no further", True
+            break
         if len(trace) - 1 in _SLOW and (simpler := simplify(state)) is not None:
             state, informed = simpler, True
     record = OptimizerRecord(
