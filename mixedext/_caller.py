@@ -14,11 +14,14 @@ _PACKAGE = str(Path(__file__).parent) + os.sep
 _INLINE = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
 
-def user_frame() -> tuple[FrameType, int]:
-    """Return the innermost frame outside of this package and its depth as `warnings.warn` counts it."""
+def user_frame(between: tuple[str, ...] = ()) -> tuple[FrameType, int]:
+    """Return the innermost frame outside of this package and its depth as `warnings.warn` counts it.
+
+    `between` are further places, files or folders, whose frames are not the user's.
+    """
     frame: FrameType | None = sys._getframe(1)
     depth = 0
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith((_PACKAGE, *between)):
         last, frame, depth = frame, frame.f_back, depth + 1
     return (frame, depth) if frame is not None else (last, depth - 1)
 

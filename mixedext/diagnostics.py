@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import statsmodels
 from numpy.typing import NDArray
 
 from mixedext._caller import user_frame
@@ -23,10 +27,13 @@ from mixedext.errors import (
 )
 from mixedext.response import Response
 
+#: An attribute of results is looked up through these.
+_BETWEEN = (str(functools.__file__), str(Path(statsmodels.__file__).parent) + os.sep)
+
 
 def _warn(message: str, category: type[MixedextWarning]) -> None:
     """Warn at the line of the user's code that led here."""
-    _, depth = user_frame()
+    _, depth = user_frame(_BETWEEN)
     warnings.warn(message, category, stacklevel=depth + 1)
 
 

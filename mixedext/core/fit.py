@@ -98,7 +98,7 @@ def fit_linear(
         state = search.restart(state, problem.theta([np.eye(f.width) for f in problem.rows.factors]))
     theta = problem.to_data_scale(state.point)
     basis = problem.basis
-    inverse_root = np.linalg.inv(state.x_root) @ basis.x_transform.T
+    inverse_root = state.x_root_inverse @ basis.x_transform.T
     blocks = state.factorization.posterior_blocks()
     modes, mode_covariances = modes_on_data_scale(problem, state.factors, state.scores, blocks)
     return LinearFit(

@@ -13,7 +13,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from mixedext.core import smallblocks as sb
@@ -82,9 +81,11 @@ class LinearState:
         p, products = problem.p, problem.products
         outer = self.reduced.outer
         self.x_root = np.linalg.cholesky(outer[:p, :p]) if p else np.zeros((0, 0))
-        half = sla.solve_triangular(self.x_root, outer[:p, p], lower=True) if p else np.zeros(0)
+        # X̃ is orthonormal but for V: its triangle is well-conditioned, and products cost less than solving
+        self.x_root_inverse = np.linalg.inv(self.x_root)
+        half = self.x_root_inverse @ outer[:p, p]
         #: coefficients in the basis X̃, relative to `basis.start`
-        self.coefficients = sla.solve_triangular(self.x_root, half, lower=True, trans=1) if p else half
+        self.coefficients = self.x_root_inverse.T @ half
         self.penalized_rss = float(outer[p, p] - half @ half)
         self.degrees = problem.degrees(reml)
         self.scale = self.penalized_rss / self.degrees
@@ -139,7 +140,7 @@ class LinearState:
             taken = score @ score.T / self.scale
             if self.reml and self.problem.p:
                 fixed = self._solved.projected[k][:, : self.problem.p]
-                half = np.tensordot(np.linalg.inv(self.x_root), fixed, axes=(1, 1)).transpose(1, 0, 2)
+                half = np.tensordot(self.x_root_inverse, fixed, axes=(1, 1)).transpose(1, 0, 2)
                 taken += sb.sum_of_products(half, half)
             out.append(product - taken @ self.factors[k])
         return tuple(out)
@@ -164,7 +165,7 @@ class LinearState:
             outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
         outer[p:, :p] = outer[:p, p:].T
         reduced = self.factorization.reduce(rhs, outer).outer
-        half = sla.solve_triangular(self.x_root, reduced[:p, p:], lower=True) if p else np.zeros((0, size))
+        half = self.x_root_inverse @ reduced[:p, p:]
         working = reduced[p:, p:] - half.T @ half  # f'Pf
         first = np.zeros(size)  # f'Py = y'PV_iPy / 2 for each parameter: f_i = V_i P y
         for vector, score in zip(vectors, self.scores, strict=True):
