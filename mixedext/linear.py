@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -233,7 +234,7 @@ class LinearMixedResults(MixedResults):
 class LinearMixedResultsWrapper(LikelihoodResultsWrapper):
     """Labels the arrays of `LinearMixedResults` with the names of rows and columns."""
 
-    _attrs: dict[str, str] = {"resid_pearson": "rows"}  # noqa: RUF012
+    _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows"}
     _wrap_attrs = wrap.union_dicts(LikelihoodResultsWrapper._wrap_attrs, _attrs)
 
 

@@ -31,8 +31,6 @@ class GeneralizedFit(Fit):
         log φ, or log α of the negative binomial, where it is estimated.
     eta : ndarray (n,)
         Linear predictor at the modes.
-    loglik_given_modes : float
-        ℓ(y | η̂).
     penalty : float
         ‖û‖².
     point : ndarray
@@ -42,7 +40,6 @@ class GeneralizedFit(Fit):
     nagq: int
     nuisance: float | None
     eta: Array
-    loglik_given_modes: float
     penalty: float
     point: Array
 
@@ -142,7 +139,6 @@ def _record(
         nagq=nagq,
         nuisance=laplace.nuisance if problem.extra else None,
         eta=laplace.modes.eta,
-        loglik_given_modes=laplace.terms.loglik,
         penalty=laplace.modes.penalty,
         point=point,
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.crossprod import CrossProducts
 from mixedext.core.elimination import Factorization
-from mixedext.core.pirls import ResponseModel, Terms, WorkingRows, find_modes
+from mixedext.core.pirls import ResponseModel, Terms, WorkingRows, find_modes, solve_working
 from mixedext.core.rows import Rows
 from mixedext.core.terms import CovarianceParameters
 
@@ -118,30 +118,18 @@ class LaplaceState:
     @cached_property
     def _adjoint(self) -> tuple[tuple[Array, ...], Array, Array, Array]:
         """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
-        work, p = self.problem.work, self.problem.p
+        work = self.problem.work
         leverages = work.leverages(self.factorization)
         c = self.terms.slope * leverages
         if self.problem.response.canonical:
-            products, factorization = self._fisher_modes_only, self.factorization
+            products = self._fisher if self.profile else self._fisher_modes_only
+            factorization = self.factorization
         else:
-            products = work.weighted_products(self.terms.observed)
+            products = work.weighted_products(self.terms.observed, work.x if self.profile else None)
             factorization = work.elimination.factorize(products, self.factors)
-        rhs = [z[:, None] for z in work.transposed(c)]
-        if not self.profile:
-            solved = factorization.back_solve(factorization.reduce(rhs, np.zeros((1, 1))))
-            adjoint = tuple(r[:, 0] for r in solved.projected)
-            return adjoint, c, work.random_part([m[:, 0] for m in solved.modes]), leverages
-        weighted = work.weighted_products(self.terms.observed, work.x)
-        outer = np.zeros((p + 1, p + 1))
-        outer[:p, :p] = weighted.outer
-        outer[:p, p] = outer[p, :p] = work.x.T @ c
-        joined = [np.concatenate([a, b], axis=1) for a, b in zip(weighted.rhs, rhs, strict=True)]
-        reduced = factorization.reduce(joined, outer)
-        solved = factorization.back_solve(reduced)
-        v = np.linalg.solve(reduced.outer[:p, :p], reduced.outer[:p, p])
-        adjoint = tuple(r[:, p] - np.einsum("apj,p->aj", r[:, :p], v) for r in solved.projected)
-        b = [m[:, p] - np.einsum("apj,p->aj", m[:, :p], v) for m in solved.modes]
-        return adjoint, c, work.random_part(b) + work.x @ v, leverages
+        adjoint, modes, v = solve_working(work, factorization, products, c, self.profile)
+        image = work.random_part(modes)
+        return adjoint, c, image + work.x @ v if self.profile else image, leverages
 
     @cached_property
     def slopes(self) -> tuple[Array, ...]:

@@ -273,6 +273,37 @@ def _penalty(factors: Sequence[Array], g: Sequence[Array]) -> float:
     return sum(float(((f.T @ s) ** 2).sum()) for f, s in zip(factors, g, strict=True))
 
 
+def solve_working(
+    work: WorkingRows,
+    factorization: Factorization,
+    products: CrossProducts,
+    values: Array,
+    profile: bool,
+) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
+    """Solve the penalised equations for rows R'Wv = `values` (n,), jointly with coefficients if `profile`.
+
+    Returns Z'V⁻¹(v − Xc) and the modes ΛM⁻¹Λ'Z'W(v − Xc) by factor (q_k, J_k), and c (p,), which is zero
+    but for the profile; `products` must hold those with X for it.
+    """
+    p = work.p if profile else 0
+    rhs = [z[:, None] for z in work.transposed(values)]
+    outer = np.zeros((p + 1, p + 1))
+    if profile:
+        rhs = [np.concatenate([a, b], axis=1) for a, b in zip(products.rhs, rhs, strict=True)]
+        outer[:p, :p] = products.outer
+        outer[:p, p] = outer[p, :p] = work.x.T @ values
+    reduced = factorization.reduce(rhs, outer)
+    solved = factorization.back_solve(reduced)
+    c = np.zeros(work.p)
+    if profile:
+        c[:] = np.linalg.solve(reduced.outer[:p, :p], reduced.outer[:p, p])
+    less_fixed = [
+        tuple(r[:, p] - np.einsum("apj,p->aj", r[:, :p], c[:p]) for r in blocks)
+        for blocks in (solved.projected, solved.modes)
+    ]
+    return less_fixed[0], less_fixed[1], c
+
+
 def _newton(
     work: WorkingRows,
     response: ResponseModel,
@@ -297,26 +328,9 @@ def _newton(
     score = work.transposed(terms.score)
     moment = terms.score + weights * random  # W(z − Xβ − o) with z the working response
     products = work.weighted_products(weights, work.x if profile else None)
-    rhs = [m[:, None] for m in work.transposed(moment)]
     factorization = work.elimination.factorize(products, factors)
-    if not np.isfinite(factorization.log_determinant):
-        raise np.linalg.LinAlgError("the penalised equations are not positive definite")
-    if profile:
-        p = work.p
-        outer = np.zeros((p + 1, p + 1))
-        outer[:p, :p] = products.outer
-        outer[:p, p] = outer[p, :p] = work.x.T @ moment
-        joined = [np.concatenate([a, b], axis=1) for a, b in zip(products.rhs, rhs, strict=True)]
-        reduced = factorization.reduce(joined, outer)
-        solved = factorization.back_solve(reduced)
-        change = np.linalg.solve(reduced.outer[:p, :p], reduced.outer[:p, p])
-        new_g = tuple(r[:, p] - np.einsum("apj,p->aj", r[:, :p], change) for r in solved.projected)
-        gradient = work.x.T @ terms.score
-        decrement = float(change @ gradient)
-    else:
-        solved = factorization.back_solve(factorization.reduce(rhs, np.zeros((1, 1))))
-        new_g = tuple(r[:, 0] for r in solved.projected)
-        change, decrement = np.zeros(work.p), 0.0
+    new_g, _, change = solve_working(work, factorization, products, moment, profile)
+    decrement = float(change @ (work.x.T @ terms.score)) if profile else 0.0
     for f, a, b, s in zip(factors, g, new_g, score, strict=True):
         decrement += float(((f.T @ (b - a)) * (f.T @ (s - a))).sum())
     return new_g, beta + change, decrement, exact
