@@ -17,6 +17,7 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
 from mixedext.core.laplace import GeneralizedProblem
+from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
 from mixedext.errors import DataError, nearest
 from mixedext.frames import rows_text
@@ -135,6 +136,9 @@ class GeneralizedLinearMixedModel(MixedModel):
     def _take_own_options(self, options: dict[str, Any]) -> None:
         family, self.estimate_alpha = as_family(options.get("family", "binomial"))
         self.family = copy.deepcopy(family)
+
+    def _given_options(self) -> dict[str, Any]:
+        return {"family": "negative_binomial" if self.estimate_alpha else self.family}
 
     @property
     def _saturated_is_fine(self) -> bool:
@@ -349,6 +353,13 @@ class GeneralizedMixedResults(MixedResults):
         self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
             record.nagq, f"adaptive quadrature, {record.nagq} nodes"
         )
+
+    def fit_like(
+        self, model: GeneralizedLinearMixedModel, *, start_theta: Array | None = None
+    ) -> GeneralizedMixedResults:
+        """Fit another model by the method of these results, without a wrapper or warnings."""
+        record = fit_generalized(model.problem, self.nagq, OptimizerOptions(1e-11), start_theta)
+        return GeneralizedMixedResults(model, record, self.cov_type)
 
     @property
     def llf(self) -> float:

@@ -16,8 +16,10 @@ from statsmodels.base.model import LikelihoodResultsWrapper
 
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
+from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import warn_of_fit
 from mixedext.errors import DataError
+from mixedext.inference.ddf import METHODS
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
 from mixedext.prediction import mean_prediction
 from mixedext.results import MixedResults
@@ -163,12 +165,22 @@ class LinearMixedResults(MixedResults):
     """
 
     _record: LinearFit
+    _ddf_methods = METHODS
 
     def __init__(self, model: LinearMixedModel, record: LinearFit):
         super().__init__(model, record, record.scale)
         self.reml = record.reml
         self.sigma = float(np.sqrt(record.scale))
         self.method = "REML" if record.reml else "ML"
+
+    def fit_like(
+        self, model: LinearMixedModel, *, reml: bool | None = None, start_theta: Array | None = None
+    ) -> LinearMixedResults:
+        """Fit another model by the method of these results, without a wrapper or warnings."""
+        criterion = self.reml if reml is None else reml
+        return LinearMixedResults(
+            model, fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
+        )
 
     @property
     def llf(self) -> float:

@@ -101,6 +101,7 @@ class MixedModel(LikelihoodModel):
 
     def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
         design = options.pop("_design", None)
+        silent = options.pop("_silent", False)
         refuse_unknown(type(self).__name__, options, (*self._options, *self._own_options))
         self._take_own_options({k: options.pop(k) for k in self._own_options if k in options})
         if design is None:
@@ -119,7 +120,8 @@ class MixedModel(LikelihoodModel):
         self.weights, self.offset = design.weights, design.offset
         # long arrays that `remove_data` clears besides statsmodels' own
         self._data_attr += ["weights", "offset", "design", "_problem", "data.frame", "data.row_labels"]
-        warn_of_design(design, self._saturated_is_fine)
+        if not silent:
+            warn_of_design(design, self._saturated_is_fine)
 
     def _handle_data(
         self, endog: Any, exog: Any, missing: str, hasconst: bool | None, **kwargs: Any
@@ -221,6 +223,23 @@ class MixedModel(LikelihoodModel):
         model._given_offsets = _given_offsets(options)
         model._formula_options = {k: v for k, v in options.items() if k in ("missing", "allow_saturated")}
         return model
+
+    def variant(self, **changes: Any) -> Any:
+        """Return the model of the same rows with parts of its design changed, without a formula or warnings.
+
+        Parameters
+        ----------
+        **changes
+            Attributes of `Design`: ``endog=``, ``exog=`` with ``exog_names=`` and ``fixed_terms=``,
+            ``terms=``, …
+        """
+        if self.design is None:
+            raise DataError("the data of this model were removed: no model can be made from it")
+        return type(self)(None, _design=replace(self.design, **changes), _silent=True, **self._given_options())
+
+    def _given_options(self) -> dict[str, Any]:
+        """Return the options of the kind of model as they were given."""
+        return {}
 
     def builders(self) -> Design:
         """Return a design without rows that can build the columns of new ones.

@@ -18,6 +18,7 @@ from mixedext.columns import linear_constraints
 from mixedext.core.fit import Fit
 from mixedext.design import Labels
 from mixedext.errors import DataError
+from mixedext.inference.ddf import DegreesOfFreedom, estimates_table, make_ddf, read_method
 from mixedext.prediction import linear_predictor
 from mixedext.summary import format_digits, make_summary
 
@@ -49,6 +50,7 @@ class MixedResults(LikelihoodModelResults):
         weights = model.weights
         self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
         self._residual_quantiles: Array | None = None
+        self._ddf_made: dict[str, DegreesOfFreedom] = {}
         #: further findings for the summary, a line each
         self.remarks: list[str] = []
 
@@ -182,6 +184,37 @@ class MixedResults(LikelihoodModelResults):
             self._cache.pop(name, None)
 
     # --------------------------------------------------------------------------------------- inference
+
+    #: what ``ddf=`` may be; the first is the default
+    _ddf_methods: tuple[str, ...] = ("infinite", "residual")
+
+    def ddf_method(self, ddf: str | None = None) -> DegreesOfFreedom:
+        """Return degrees of freedom and the covariance of the fixed effects by one method, made once.
+
+        Parameters
+        ----------
+        ddf : str, optional
+            ``"satterthwaite"``, ``"kenward-roger"`` (linear models), ``"residual"`` or ``"infinite"``; by
+            default Satterthwaite's in linear and infinite in generalized models.
+        """
+        method = self._ddf_methods[0] if ddf is None else read_method(ddf, self._ddf_methods)
+        if method not in self._ddf_made:
+            self._ddf_made[method] = make_ddf(self, method)
+        return self._ddf_made[method]
+
+    def coef_table(self, ddf: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Return one row a coefficient: ``estimate std_err df statistic p_value ci_lower ci_upper``.
+
+        Parameters
+        ----------
+        ddf : str, optional
+            Method of the degrees of freedom, as `ddf_method` takes it.
+        level : float
+            Of the confidence intervals.
+        """
+        identity = np.eye(len(self._record.params))
+        names = list(self.labels.exog_names)
+        return estimates_table(self.ddf_method(ddf), self._record.params, identity, names, level)
 
     def _constraints(self, hypotheses: Any) -> Any:
         """Read hypotheses in words by patsy: statsmodels takes the formula engine that happens to be set."""

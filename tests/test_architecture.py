@@ -36,6 +36,8 @@ LAYERS = (
     ("mixedext.design", "mixedext.response"),
     ("mixedext.arrays", "mixedext.diagnostics"),
     ("mixedext.model", "mixedext.prediction", "mixedext.summary"),
+    ("mixedext.inference",),
+    ("mixedext.inference.ddf",),
     ("mixedext.results",),
     ("mixedext.linear", "mixedext.generalized"),
     ("mixedext",),

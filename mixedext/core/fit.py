@@ -43,6 +43,8 @@ class Fit:
         Their conditional covariances over `scale`.
     log_determinant : float
         log|M| at the optimum.
+    point : ndarray
+        The optimum in the well-conditioned basis: θ̃, then what else the criterion is minimised over.
     optimizer : OptimizerRecord
     """
 
@@ -56,6 +58,7 @@ class Fit:
     modes: tuple[Array, ...]
     mode_covariances: tuple[Array, ...]
     log_determinant: float
+    point: Array
     optimizer: OptimizerRecord
 
 
@@ -112,6 +115,7 @@ def fit_linear(
         modes=modes,
         mode_covariances=mode_covariances,
         log_determinant=state.factorization.log_determinant,
+        point=state.point,
         optimizer=search.record,
         reml=state.reml,
         penalized_rss=state.penalized_rss,

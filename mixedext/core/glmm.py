@@ -22,7 +22,7 @@ _FLAT = 1e-14
 
 @dataclass(frozen=True)
 class GeneralizedFit(Fit):
-    """What a fit of the generalized linear mixed model found besides.
+    """What a fit of the generalized linear mixed model found besides; `point` is (θ̃, β̃, nuisance).
 
     Attributes
     ----------
@@ -33,15 +33,12 @@ class GeneralizedFit(Fit):
         Linear predictor at the modes.
     penalty : float
         ‖û‖².
-    point : ndarray
-        (θ̃, β̃, nuisance) in the well-conditioned basis.
     """
 
     nagq: int
     nuisance: float | None
     eta: Array
     penalty: float
-    point: Array
 
 
 def fit_generalized(

@@ -1,0 +1,1 @@
+"""Tests, tables and intervals made from fitted models."""
