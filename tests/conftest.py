@@ -62,6 +62,13 @@ def references(file: str) -> dict[str, dict[str, Any]]:
 
 
 @cache
+def inference_references(section: str) -> list[dict[str, Any]]:
+    """Return the entries of a section of inference.json: lmm, glmm, profile, lrt or lrt_fixed."""
+    text = (HERE / "reference" / "inference.json").read_text(encoding="utf-8")
+    return json.loads(text)[section]
+
+
+@cache
 def fit_linear(
     formula: str, data: str, reml: bool = True, weights: str | None = None, offset: str | None = None
 ) -> Any:
