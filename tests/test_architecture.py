@@ -35,9 +35,11 @@ LAYERS = (
     ("mixedext.frames",),
     ("mixedext.design", "mixedext.response"),
     ("mixedext.arrays", "mixedext.diagnostics"),
-    ("mixedext.model", "mixedext.prediction", "mixedext.summary"),
+    ("mixedext.model", "mixedext.prediction", "mixedext.simulation", "mixedext.summary"),
     ("mixedext.inference",),
-    ("mixedext.inference.ddf",),
+    ("mixedext.inference.parameters", "mixedext.inference.ddf",),
+    ("mixedext.inference.bootstrap",),
+    ("mixedext.inference.restricted",),
     ("mixedext.results",),
     ("mixedext.linear", "mixedext.generalized"),
     ("mixedext",),
@@ -56,6 +58,8 @@ THIRD_PARTIES = {
     "pyreadstat": ("mixedext.io",),
     "pyarrow": ("mixedext.io",),
     "matplotlib": (),
+    "joblib": ("mixedext.inference.bootstrap",),
+    "tqdm": ("mixedext.inference.bootstrap",),
 }
 #: The numerical core knows arrays only.
 CORE_MAY_IMPORT = ("numpy", "scipy")

@@ -1,0 +1,129 @@
+"""The parameters of a model by the names and on the scale in which intervals are wanted, in lme4's order.
+
+Standard deviations and correlations stand in the order of θ (each term's lower triangle column by column),
+then `sigma` (in generalized models `dispersion`, where it is estimated), then the fixed effects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.fit import Fit
+from mixedext.core.glmm import GeneralizedFit
+from mixedext.design import Labels
+from mixedext.errors import DataError, nearest
+
+Array = NDArray[np.float64]
+
+#: Names that stand for several parameters, the first two as in lme4.
+_SETS = {
+    "theta_": ("sd", "cor", "sigma", "dispersion"),
+    "beta_": ("fixed",),
+    "random": ("sd", "cor", "sigma", "dispersion"),
+    "fixed": ("fixed",),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Attributes
+    ----------
+    name : str
+        ``"sd_Intercept|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``, ``"dispersion"`` or that of
+        a fixed effect.
+    kind : {"sd", "cor", "sigma", "dispersion", "fixed"}
+    term : int
+        Number of the random term, −1 for others.
+    row, column : int
+        Place in the term's covariance matrix; for a fixed effect `row` is its number.
+    """
+
+    name: str
+    kind: Literal["sd", "cor", "sigma", "dispersion", "fixed"]
+    term: int = -1
+    row: int = 0
+    column: int = 0
+
+
+def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
+    """Return the parameters of a fit, in lme4's order.
+
+    Where two terms of a grouping factor have an effect in common, the term's label takes the place of the
+    factor's name.
+    """
+    effects = Counter((t.group, name) for t in labels.terms for name in t.names)
+    out = []
+    for number, term in enumerate(labels.terms):
+        twice = any(effects[term.group, name] > 1 for name in term.names)
+        place = term.label if twice else term.group
+        for b, column in enumerate(term.names):
+            out.append(Parameter(f"sd_{column}|{place}", "sd", number, b, b))
+            for a in range(b + 1, len(term.names)):
+                name = f"cor_{term.names[a]}.{column}|{place}"
+                out.append(Parameter(name, "cor", number, a, b))
+    if not isinstance(record, GeneralizedFit):
+        out.append(Parameter("sigma", "sigma"))
+    elif record.nuisance is not None:
+        out.append(Parameter("dispersion", "dispersion"))
+    out += [Parameter(name, "fixed", row=j) for j, name in enumerate(labels.exog_names)]
+    return tuple(out)
+
+
+def parameter_values(parameters: tuple[Parameter, ...], record: Fit) -> Array:
+    """Return the values of parameters at a fit, (k,); a correlation with an effect of variance 0 is NaN."""
+    out = np.empty(len(parameters))
+    std_dev = [np.sqrt(np.diag(c)) for c in record.covariances]
+    for i, p in enumerate(parameters):
+        if p.kind == "sd":
+            out[i] = np.sqrt(record.scale) * std_dev[p.term][p.row]
+        elif p.kind == "cor":
+            size = std_dev[p.term][p.row] * std_dev[p.term][p.column]
+            out[i] = record.covariances[p.term][p.row, p.column] / size if size > 0 else np.nan
+        elif p.kind == "sigma":
+            out[i] = np.sqrt(record.scale)
+        elif p.kind == "dispersion":
+            assert isinstance(record, GeneralizedFit) and record.nuisance is not None
+            out[i] = np.exp(record.nuisance)
+        else:
+            out[i] = record.params[p.row]
+    return out
+
+
+def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]:
+    """Return the numbers of the parameters that a user's ``parm=`` names, in the order of `parameters`.
+
+    Parameters
+    ----------
+    parameters : tuple of Parameter
+    parm : None, str or list of str
+        Names; ``"theta_"`` or ``"random"`` stands for all standard deviations and correlations with sigma,
+        ``"beta_"`` or ``"fixed"`` for all fixed effects; None for all.
+
+    Raises
+    ------
+    DataError
+        If there is no parameter of that name.
+    """
+    if parm is None:
+        return list(range(len(parameters)))
+    wanted = [parm] if isinstance(parm, str) else parm
+    if not isinstance(wanted, (list, tuple)) or not wanted or not all(isinstance(w, str) for w in wanted):
+        raise DataError(f"parm must be the name of a parameter or a list of names, not {parm!r}")
+    names = [p.name for p in parameters]
+    chosen: set[int] = set()
+    for name in wanted:
+        if name in names:
+            chosen.add(names.index(name))
+        elif name in _SETS:
+            chosen.update(i for i, p in enumerate(parameters) if p.kind in _SETS[name])
+        else:
+            hint = nearest(name, names)
+            raise DataError(f"there is no parameter {name!r}{hint} (there are: {', '.join(names)})")
+    return sorted(chosen)
