@@ -26,7 +26,7 @@ LAYERS = (
     ("mixedext.core.crossprod", "mixedext.core.boundary"),
     ("mixedext.core.elimination", "mixedext.core.start"),
     ("mixedext.core.lmm", "mixedext.core.pirls"),
-    ("mixedext.core.fit", "mixedext.core.laplace"),
+    ("mixedext.core.fit", "mixedext.core.laplace", "mixedext.core.sensitivity"),
     ("mixedext.core.quadrature",),
     ("mixedext.core.glmm",),
     ("mixedext.errors", "mixedext._caller", "mixedext.datasets._catalogue"),

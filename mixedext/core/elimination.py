@@ -239,6 +239,16 @@ class Factorization:
                 out[k] = product
         return tuple(out)  # type: ignore[arg-type]
 
+    def gram_sums(self) -> tuple[Array, ...]:
+        """Return Σ_j (Z'V⁻¹Z)_jj for each factor, (q_k, q_k)."""
+        out: list[Array | None] = [None] * len(self.factors)
+        for block, inner in zip(self.stages, self._inner, strict=True):
+            out[block.stage.factor] = block.gram_sum(inner)
+        if self.tail is not None:
+            for k, sums in zip(self.tail.plan.stage.rest, self.tail.gram_sums(), strict=True):
+                out[k] = sums
+        return tuple(out)  # type: ignore[arg-type]
+
     def posterior_blocks(self) -> tuple[Array, ...]:
         """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k): conditional covariances over
         σ².
@@ -344,7 +354,7 @@ class _CrossedPlan:
         self.entry_level = np.concatenate(level)[self.sort]
         self.entry_column = np.concatenate(column)[self.sort]
         self.entry_start = np.searchsorted(self.entry_level, np.arange(self.levels + 1))
-        self._latest: tuple[CrossProducts, _CrossedCoupling] | None = None
+        self._latest: tuple[dict[tuple[int, int], Array], _CrossedCoupling] | None = None
 
     def join(self, parts: Sequence[Array]) -> Array:
         """Stack blocks (q_k, r, J_k) of the factors that are left as rows (order, r)."""
@@ -367,11 +377,12 @@ class _CrossedPlan:
         """Return the couplings' values; those of the last products again where no earlier stage changes
         them.
         """
-        if self._latest is not None and self._latest[0] is products:
-            return self._latest[1]
+        latest = self._latest  # read once: other threads may replace it
+        if latest is not None and latest[0] is products.cross:
+            return latest[1]
         coupling = _CrossedCoupling(self, gram, cross)
         if self.stage is self.storage.stages[0]:
-            self._latest = (products, coupling)
+            self._latest = (products.cross, coupling)
         return coupling
 
     def dense_base(self, gram: Sequence[Array], cross: dict[tuple[int, int], Array]) -> Array:
@@ -608,6 +619,21 @@ class _Tail:
     def gram_sums_times_factor(self) -> list[Array]:
         """Return the diagonal blocks of Z'V⁻¹ZΛ, summed over levels, for each factor."""
         return self._selected[1]
+
+    def gram_sums(self) -> list[Array]:
+        """Return the diagonal blocks of Z'V⁻¹Z = C − CΛS⁻¹Λ'C, summed over levels, for each factor."""
+        image = self.schur @ self.posterior
+        out = []
+        for rows, q, _ in self._blocks():
+            own, taken = self.schur[rows], image[rows]
+            sums = np.empty((q, q))
+            for a in range(q):
+                for b in range(q):
+                    sums[a, b] = np.trace(own[a::q, rows][:, b::q]) - np.einsum(
+                        "ij,ij->", taken[a::q], own[b::q]
+                    )
+            out.append((sums + sums.T) / 2)
+        return out
 
     def posterior_blocks(self) -> list[Array]:
         """Return the diagonal blocks of ΛS⁻¹Λ' by level, for each factor."""

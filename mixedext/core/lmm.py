@@ -10,6 +10,8 @@ FF'.
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +47,19 @@ class LinearProblem(CovarianceParameters):
         self.log_weights = 0.0 if rows.weights is None else float(np.log(rows.weights).sum())
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
+
+    def with_responses(self, responses: Array) -> list[LinearProblem]:
+        """Return the problems of other responses (n, m), less the offset, on the same rows.
+
+        Basis, storage, elimination and all cross-products without y are shared.
+        """
+        found = self.products.with_responses(self.rows, self.basis, responses)
+        out = []
+        for y, (basis, products) in zip(responses.T, found, strict=True):
+            problem = copy(self)
+            problem.rows, problem.basis, problem.products = replace(self.rows, y=y), basis, products
+            out.append(problem)
+        return out
 
     @property
     def is_exact(self) -> bool:
@@ -122,6 +137,11 @@ class LinearState:
     def _solved(self) -> BackSolved:
         return self.factorization.back_solve(self.reduced)
 
+    @property
+    def projected_fixed(self) -> tuple[Array, ...]:
+        """Z'V⁻¹X̃ by factor, (q_k, p, J_k)."""
+        return tuple(r[:, : self.problem.p] for r in self._solved.projected)
+
     @cached_property
     def scores(self) -> tuple[Array, ...]:
         """s = Z'V⁻¹(y − Xβ̂) by factor, (q_k, J_k)."""
@@ -139,8 +159,7 @@ class LinearState:
         ):
             taken = score @ score.T / self.scale
             if self.reml and self.problem.p:
-                fixed = self._solved.projected[k][:, : self.problem.p]
-                half = np.tensordot(self.x_root_inverse, fixed, axes=(1, 1)).transpose(1, 0, 2)
+                half = np.tensordot(self.x_root_inverse, self.projected_fixed[k], axes=(1, 1)).transpose(1, 0, 2)
                 taken += sb.sum_of_products(half, half)
             out.append(product - taken @ self.factors[k])
         return tuple(out)

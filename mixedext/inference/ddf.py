@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
 from mixedext.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class DegreesOfFreedom:
         return np.full(len(contrasts), self.value)
 
     def joint(self, contrasts: Array) -> tuple[float, float]:
-        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p) of full rank r."""
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         return self.value, 1.0
 
 
@@ -72,6 +73,91 @@ class Infinite(DegreesOfFreedom):
 
     def __init__(self, cov_params: Array):
         super().__init__(cov_params, math.inf)
+
+
+class Satterthwaite(DegreesOfFreedom):
+    """Degrees of freedom 2f²/(g'Ag) of f = ℓ'Cℓ, g its derivative in the covariance parameters.
+
+    Giesbrecht & Burns (1985); several hypotheses by Fai & Cornelius (1996), as in lmerTest.
+
+    Parameters
+    ----------
+    found : Sensitivity
+    """
+
+    name = "satterthwaite"
+
+    def __init__(self, found: Sensitivity):
+        super().__init__(found.covariance, math.nan)
+        self.found = found
+
+    def single(self, contrasts: Array) -> Array:
+        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        variance = np.einsum("kp,pq,kq->k", contrasts, self.cov_params, contrasts)
+        slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
+        spread = np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 2.0 * variance**2 / spread
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        values, vectors = np.linalg.eigh(contrasts @ self.cov_params @ contrasts.T)
+        keep = values > 1e-10 * values[-1]
+        df = self.single(vectors[:, keep].T @ contrasts)
+        if len(df) == 1 or np.ptp(df) < 1e-8:
+            return float(df.mean()), 1.0
+        if (df <= 2).any():
+            return 2.0, 1.0
+        expected = float((df / (df - 2)).sum())
+        return 2.0 * expected / (expected - len(df)), 1.0
+
+
+class KenwardRogerDdf(DegreesOfFreedom):
+    """Degrees of freedom, adjusted covariance and factor of F by Kenward & Roger (1997), as in pbkrtest.
+
+    Parameters
+    ----------
+    found : KenwardRoger
+    """
+
+    name = "kenward-roger"
+
+    def __init__(self, found: KenwardRoger):
+        super().__init__(found.adjusted, math.nan)
+        self.found = found
+
+    def single(self, contrasts: Array) -> Array:
+        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        variance = np.einsum("kp,pq,kq->k", contrasts, self.found.covariance, contrasts)
+        slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
+        spread = np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 2.0 * variance**2 / spread
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        found = self.found
+        values, vectors = np.linalg.eigh(contrasts @ found.covariance @ contrasts.T)
+        keep = values > 1e-10 * values[-1]
+        q = int(keep.sum())
+        root = (vectors[:, keep] / np.sqrt(values[keep])).T @ contrasts  # Θ = root' root
+        terms = np.einsum("ip,mpq,jq->mij", root, found.derivatives, root, optimize=True)
+        traces = np.einsum("mii->m", terms)
+        a1 = float(traces @ found.parameters @ traces)
+        a2 = float(np.einsum("ml,mij,lji->", found.parameters, terms, terms, optimize=True))
+        b = (a1 + 6 * a2) / (2 * q)
+        g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2) if a2 > 0 else -1.0
+        divisor = 3 * q + 2 * (1 - g)
+        v0 = 1 + g / divisor * b
+        v1 = 1 - (q - g) / divisor * b
+        v2 = 1 - (q + 2 - g) / divisor * b
+        v0 = 0.0 if abs(v0) < 1e-10 else v0
+        ratio = (1 - a2 / q) / v1 if abs(v1) > 1e-14 else 1.0
+        rho = ratio**2 * v0 / (q * v2)
+        if a2 <= 0 or q * rho == 1:
+            return math.inf, 1.0
+        df = 4 + (q + 2) / (q * rho - 1)
+        return df, 1.0 if abs(df - 2) < 0.01 else df * (1 - a2 / q) / (df - 2)
 
 
 METHODS = ("satterthwaite", "kenward-roger", "residual", "infinite")
@@ -114,7 +200,7 @@ def joint_test(ddf: DegreesOfFreedom, params: Array, contrasts: Array, null: Arr
     if not rank:
         return JointTest(math.nan, 0, math.nan, math.nan)
     statistic = float((((rotated @ difference) ** 2) / values[keep]).sum()) / rank
-    den_df, factor = ddf.joint(rotated @ contrasts)
+    den_df, factor = ddf.joint(contrasts)
     statistic *= factor
     return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df))
 
@@ -194,8 +280,24 @@ def t_quantile(probability: float, df: Array) -> Array:
 
 
 def make_ddf(results: MixedResults, method: str) -> DegreesOfFreedom:
-    """Return a method of degrees of freedom for one fit; `method` as `read_method` returns it."""
+    """Return a method of degrees of freedom for one fit; `method` as `read_method` returns it.
+
+    Raises
+    ------
+    DataError
+        For Kenward–Roger's method of a fit by maximum likelihood, which it is not defined for, and where the
+        data were removed.
+    """
     covariance = np.asarray(results.cov_params(), dtype=float)
     if method == "infinite":
         return Infinite(covariance)
-    return DegreesOfFreedom(covariance, results.df_resid)
+    if method == "residual":
+        return DegreesOfFreedom(covariance, results.df_resid)
+    if method == "kenward-roger" and not results.reml:
+        raise DataError(
+            "ddf='kenward-roger' needs a fit by REML: call fit(reml=True), or take ddf='satterthwaite'"
+        )
+    problem, point = results._model_with_data().problem, results._record.point
+    if method == "satterthwaite":
+        return Satterthwaite(sensitivity(problem, point, results.reml))
+    return KenwardRogerDdf(kenward_roger(problem, point))
