@@ -285,6 +285,13 @@ class GeneralizedLinearMixedModel(MixedModel):
             self._problem = GeneralizedProblem(rows, self._response(), offset)
         return self._problem
 
+    def problems_of(self, responses: Array) -> list[GeneralizedProblem]:
+        """Return the problems of other responses (n, m) of the same rows, in the same basis."""
+        return [
+            self.problem.with_response(Response(self.family, y, self.design.weights, self.estimate_alpha))
+            for y in responses.T
+        ]
+
 
 def _refuse_missing(values: Any, name: str, data: Any = None) -> None:
     """Refuse an offset or exposure that is given by itself and has missing values."""
@@ -360,6 +367,18 @@ class GeneralizedMixedResults(MixedResults):
         """Fit another model by the method of these results, without a wrapper or warnings."""
         record = fit_generalized(model.problem, self.nagq, OptimizerOptions(1e-11), start_theta)
         return GeneralizedMixedResults(model, record, self.cov_type)
+
+    def fit_problem(self, problem: GeneralizedProblem, tolerance: float = 1e-11) -> GeneralizedFit:
+        """Fit by the approximation of these results."""
+        return fit_generalized(problem, self.nagq, OptimizerOptions(tolerance))
+
+    def from_record(
+        self, model: GeneralizedLinearMixedModel, record: GeneralizedFit
+    ) -> GeneralizedMixedResults:
+        """Make results of a fit by the method of these."""
+        results = GeneralizedMixedResults(model, record, self.cov_type)
+        results.remarks = [r.text for r in remarks_on_generalized(model.design, record, model._response())]
+        return results
 
     @property
     def llf(self) -> float:
@@ -543,3 +562,4 @@ class GeneralizedMixedResultsWrapper(LikelihoodResultsWrapper):
 
 
 wrap.populate_wrapper(GeneralizedMixedResultsWrapper, GeneralizedMixedResults)
+GeneralizedMixedResults._wrapper = GeneralizedMixedResultsWrapper

@@ -26,6 +26,8 @@ from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
 
+EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
+
 
 class LinearMixedModel(MixedModel):
     __doc__ = f"""Linear mixed model y = Xβ + Zb + ε; random effects may be crossed, nested and correlated.
@@ -90,9 +92,7 @@ class LinearMixedModel(MixedModel):
         problem = self.problem
         start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
         if problem.is_exact:
-            raise DataError(
-                "the fixed effects fit the response exactly: nothing is left to estimate variances from"
-            )
+            raise DataError(EXACT_FIT)
         record = fit_linear(problem, bool(reml), options, start)
         results = LinearMixedResults(self, record)
         warn_of_fit(results.labels, record.ranks, record.optimizer)
@@ -106,6 +106,11 @@ class LinearMixedModel(MixedModel):
         if self._problem is None:
             self._problem = LinearProblem(self.design.rows())
         return self._problem
+
+    def problems_of(self, responses: Array) -> list[LinearProblem]:
+        """Return the problems of other responses (n, m) of the same rows; all without y is shared."""
+        offset = self.design.offset
+        return self.problem.with_responses(responses if offset is None else responses - offset[:, None])
 
     def objective(self, theta: ArrayLike, reml: bool = True) -> float:
         """Return the profiled REML criterion or deviance at relative covariance parameters.
@@ -182,6 +187,22 @@ class LinearMixedResults(MixedResults):
             model, fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
         )
 
+    def fit_problem(self, problem: LinearProblem, tolerance: float = 1e-12) -> LinearFit:
+        """Fit by the criterion of these results.
+
+        Raises
+        ------
+        DataError
+            If the fixed effects fit the response exactly.
+        """
+        if problem.is_exact:
+            raise DataError(EXACT_FIT)
+        return fit_linear(problem, self.reml, OptimizerOptions(tolerance))
+
+    def from_record(self, model: LinearMixedModel, record: LinearFit) -> LinearMixedResults:
+        """Make results of a fit by the criterion of these."""
+        return LinearMixedResults(model, record)
+
     @property
     def llf(self) -> float:
         """Log-likelihood; of the REML kind for a REML fit."""
@@ -251,3 +272,4 @@ class LinearMixedResultsWrapper(LikelihoodResultsWrapper):
 
 
 wrap.populate_wrapper(LinearMixedResultsWrapper, LinearMixedResults)
+LinearMixedResults._wrapper = LinearMixedResultsWrapper

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import numbers
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from numbers import Integral, Real
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from mixedext.design import Design, DesignTerm, Labels, design_from_formula, rea
 from mixedext.diagnostics import warn_of_design
 from mixedext.errors import DataError, FormulaError, nearest
 from mixedext.formula import MixedFormula, parse
-from mixedext.frames import names_in_subset
+from mixedext.frames import align_by_index, names_in_subset, numbers, refuse_infinite, rows_text
 
 
 class _MixedData(PandasData):
@@ -237,6 +237,60 @@ class MixedModel(LikelihoodModel):
             raise DataError("the data of this model were removed: no model can be made from it")
         return type(self)(None, _design=replace(self.design, **changes), _silent=True, **self._given_options())
 
+    def read_response(self, endog: Any) -> NDArray[np.float64]:
+        """Return another response of the rows of the model, on the scale of `endog`, as floats (n,).
+
+        Parameters
+        ----------
+        endog : array_like (n,) or Series
+            A Series is aligned by its index.
+
+        Raises
+        ------
+        DataError
+            If it has not one finite value for each row.
+        """
+        if self.design is None:
+            raise DataError("the data of this model were removed: it cannot be fitted again")
+        what, labels = "the new response", self.design.row_labels
+        rows = pd.DataFrame(index=labels)
+        if isinstance(endog, pd.DataFrame) and endog.shape[1] == 1:
+            endog = endog.iloc[:, 0]
+        if not isinstance(endog, pd.Series):
+            array = np.asarray(endog)
+            if array.shape != (len(labels),):
+                raise DataError(
+                    f"{what} has shape {array.shape} where the model has {len(labels)} rows: give one value "
+                    "for each"
+                )
+            endog = pd.Series(array, index=labels)
+        values = numbers(align_by_index(endog, what, rows), what)
+        if len(values) != len(labels):
+            raise DataError(f"{what} has {len(values)} values for {len(labels)} rows")
+        if np.isnan(values).any():
+            raise DataError(f"{what} is missing in {rows_text(np.flatnonzero(np.isnan(values)), labels)}")
+        refuse_infinite(values, what, labels)
+        return values
+
+    def with_response(self, endog: NDArray[np.float64], problem: Any = None) -> Any:
+        """Return the model of the same rows for another response, without warnings.
+
+        Parameters
+        ----------
+        endog : ndarray (n,)
+        problem : optional
+            The numbers of the model as the core wants them, if they are there already.
+        """
+        model = self.variant(endog=endog)
+        own = ("formula", "mixed_formula", "success", "_parsed", "_scope", "_formula_options")
+        for name in (*own, "_given_offsets"):
+            if name in vars(self):
+                setattr(model, name, vars(self)[name])
+        if hasattr(self.data, "frame"):
+            model.data.frame = self.data.frame
+        model._problem = problem
+        return model
+
     def _given_options(self) -> dict[str, Any]:
         """Return the options of the kind of model as they were given."""
         return {}
@@ -402,9 +456,9 @@ def read_fit_options(
     DataError
         If a value is none of its kind.
     """
-    if isinstance(tol, bool) or not isinstance(tol, numbers.Real) or not 0 < float(tol) < np.inf:
+    if isinstance(tol, bool) or not isinstance(tol, Real) or not 0 < float(tol) < np.inf:
         raise DataError(f"tol must be a positive number, not {tol!r}")
-    if isinstance(maxiter, bool) or not isinstance(maxiter, numbers.Integral) or maxiter < 1:
+    if isinstance(maxiter, bool) or not isinstance(maxiter, Integral) or maxiter < 1:
         raise DataError(f"maxiter must be a whole number from 1, not {maxiter!r}")
     options = OptimizerOptions(float(tol), int(maxiter))
     if start_theta is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +17,12 @@ from statsmodels.tools._decorators import cached_data
 from mixedext.columns import linear_constraints
 from mixedext.core.fit import Fit
 from mixedext.design import Labels
+from mixedext.diagnostics import warn_of_fit
 from mixedext.errors import DataError
+from mixedext.inference.bootstrap import Bootstrap, bootstrap
 from mixedext.inference.ddf import DegreesOfFreedom, estimates_table, make_ddf, read_method
 from mixedext.prediction import linear_predictor
+from mixedext.simulation import simulate
 from mixedext.summary import format_digits, make_summary
 
 Array = NDArray[np.float64]
@@ -308,6 +311,144 @@ class MixedResults(LikelihoodModelResults):
             "t_test_pairwise needs the design of a formula without random effects: test differences of "
             "coefficients by name, as in t_test('f[T.b] - f[T.c] = 0')"
         )
+
+    # -------------------------------------------------------------------------------- simulation, bootstrap
+
+    #: labels the arrays of these results
+    _wrapper: Any = None
+
+    def simulate(self, nsim: int = 1, rng: Any = None, random_effects: str = "new") -> pd.DataFrame:
+        """Return new responses drawn from the fitted model.
+
+        Parameters
+        ----------
+        nsim : int
+            How many.
+        rng : numpy.random.Generator or int, optional
+            Source of random numbers, or its seed.
+        random_effects : {"new", "conditional"}
+            "new" draws the random effects too, from their estimated distribution; "conditional" keeps them at
+            their conditional modes.
+
+        Returns
+        -------
+        DataFrame (nobs, nsim)
+            On the scale of the model's `endog` (proportions where it holds those), indexed as its rows.
+
+        Raises
+        ------
+        DataError
+            If `nsim` is no positive whole number, or a mean is out of the range of the family.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.simulate(2, rng=1).shape
+        (180, 2)
+        """
+        return simulate(self, nsim, rng, random_effects)
+
+    def refit(self, endog: Any) -> Any:
+        """Fit the same model by the same method to another response of the same rows.
+
+        Parameters
+        ----------
+        endog : array_like (nobs,) or Series
+            On the scale of the model's `endog`, as `simulate` returns it; a Series is aligned by its index.
+
+        Returns
+        -------
+        LinearMixedResults or GeneralizedMixedResults
+
+        Raises
+        ------
+        DataError
+            If `endog` has not one finite value in the range of the family for each row.
+
+        Warns
+        -----
+        SingularFitWarning, ConvergenceWarning
+            As `fit` does.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.refit(2 * sleep["Reaction"]).params.round(3).to_dict()
+        {'Intercept': 502.81, 'Days': 20.935}
+        """
+        values = self.model.read_response(endog)
+        # the model looks at the range of the response before the numerics meet it
+        model = self.model.with_response(values)
+        (model._problem,) = self.model.problems_of(values[:, None])
+        results = self.from_record(model, self.fit_problem(model._problem))
+        warn_of_fit(results.labels, results._record.ranks, results.optimizer)
+        return self._wrapper(results)
+
+    def bootstrap(
+        self,
+        nsim: int = 999,
+        kind: str = "parametric",
+        statistic: Callable[[Any], Any] | None = None,
+        rng: Any = None,
+        n_jobs: int | None = 1,
+        progress: bool | None = None,
+        groups: str | None = None,
+    ) -> Bootstrap:
+        """Return a bootstrap of the fit: parametric, or of the levels of a grouping factor.
+
+        Parameters
+        ----------
+        nsim : int
+            Number of replicates.
+        kind : {"parametric", "case"}
+            "parametric" draws responses from the fitted model, as `simulate` does, and refits; "case" draws
+            levels of a grouping factor with replacement, with all their rows, each copy a level of its own.
+        statistic : callable, optional
+            Takes results, returns numbers (k,), a Series of them or one. By default the standard deviations
+            and correlations of the random effects, sigma and the fixed effects.
+        rng : numpy.random.Generator or int, optional
+            Source of random numbers, or its seed. Each replicate has a stream of its own, so that the numbers
+            do not depend on `n_jobs`.
+        n_jobs : int, optional
+            Number of workers, by joblib (`mixedext[parallel]`) and whatever backend is active there; 1 works
+            without it, None takes what ``joblib.parallel_config`` says.
+        progress : bool, optional
+            Whether to show a progress bar (needs tqdm); by default where tqdm is installed and the first
+            replicates say that it will take more than some ten seconds.
+        groups : str, optional
+            Grouping factor whose levels "case" draws, and which the jackknife of `Bootstrap.confint` leaves
+            out; by default the one in which all others are nested.
+
+        Returns
+        -------
+        Bootstrap
+            With `estimates`, `failures`, `confint` and `summary`. An interrupt from the keyboard returns what
+            is done: `complete` is then False, and `resume` goes on.
+
+        Raises
+        ------
+        DataError
+            For numbers, kinds and factors that are none, and for a case bootstrap of crossed factors.
+
+        Notes
+        -----
+        Davison & Hinkley (1997), *Bootstrap Methods and their Application*; Van der Leeden, Meijer & Busing
+        (2008) for the case bootstrap of multilevel models.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> boot = result.bootstrap(19, rng=1)
+        >>> list(boot.estimates.columns)
+        ['sd_Intercept|Subject', 'sigma', 'Intercept', 'Days']
+        """
+        return bootstrap(self, nsim, kind, statistic, rng, n_jobs, progress, groups)
 
     def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
         return linear_predictor(self, data, random_effects, new_levels)

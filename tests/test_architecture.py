@@ -37,7 +37,7 @@ LAYERS = (
     ("mixedext.arrays", "mixedext.diagnostics"),
     ("mixedext.model", "mixedext.prediction", "mixedext.simulation", "mixedext.summary"),
     ("mixedext.inference",),
-    ("mixedext.inference.parameters", "mixedext.inference.ddf",),
+    ("mixedext.inference.parameters", "mixedext.inference.ddf"),
     ("mixedext.inference.bootstrap",),
     ("mixedext.inference.restricted",),
     ("mixedext.results",),
@@ -64,7 +64,7 @@ THIRD_PARTIES = {
 #: The numerical core knows arrays only.
 CORE_MAY_IMPORT = ("numpy", "scipy")
 #: Imported where they are needed: large, or not installed with the package.
-LAZY = ("pyreadstat", "pyarrow", "matplotlib")
+LAZY = ("pyreadstat", "pyarrow", "matplotlib", "joblib", "tqdm")
 #: Besides the module that warns, the command line, which shows warnings its own way.
 MAY_IMPORT_WARNINGS = ("mixedext.diagnostics", "mixedext.__main__")
 

@@ -5,7 +5,7 @@ The blocks are sums over rows, so they add up over chunks of rows, files or work
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,46 @@ class CrossProducts:
     cross: dict[Pair, Array]
     rhs: tuple[Array, ...]
     outer: Array
+
+    def with_responses(self, rows: Rows, basis: Basis, responses: Array) -> list[tuple[Basis, CrossProducts]]:
+        """Return basis and cross-products of other responses (n, m); all without y is that of these.
+
+        Parameters
+        ----------
+        rows : Rows
+            Those of the cross-products; their y is not looked at.
+        basis : Basis
+        responses : ndarray (n, m)
+        """
+        p, m = rows.x.shape[1], responses.shape[1]
+        starts = np.zeros((p, m))
+        for part in rows.chunks():
+            starts += (rows.x[part] @ basis.x_transform).T @ _weighted(rows, part, responses[part])
+        starts = basis.x_transform @ starts / rows.n
+        right = [np.zeros((f.width, m, f.n_levels)) for f in rows.factors]
+        fixed_moments, squares = np.zeros((p, m)), np.zeros(m)
+        for part in rows.chunks():
+            left = responses[part] - rows.x[part] @ starts
+            weighted = _weighted(rows, part, left)
+            fixed = rows.x[part] @ basis.x_transform
+            fixed_moments += fixed.T @ weighted
+            squares += np.einsum("ij,ij->j", weighted, left)
+            for k, factor in enumerate(rows.factors):
+                for a, z in enumerate(_whitened(basis, k, fixed, rows, part).T):
+                    right[k][a] += grouped_sums(factor.codes[part], z, weighted, factor.n_levels).T
+        out = []
+        cross_matrices = self._cross_matrices
+        for j in range(m):
+            rhs = [r.copy() for r in self.rhs]
+            for k, block in enumerate(rhs):
+                block[:, p] = right[k][:, j]
+            outer = self.outer.copy()
+            outer[:p, p] = outer[p, :p] = fixed_moments[:, j]
+            outer[p, p] = squares[j]
+            products = replace(self, rhs=tuple(rhs), outer=outer)
+            products.__dict__["_cross_matrices"] = cross_matrices
+            out.append((replace(basis, start=starts[:, j]), products))
+        return out
 
     @cached_property
     def _cross_matrices(self) -> dict[Pair, sp.csr_array]:
@@ -102,11 +142,15 @@ def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
 
 
 def _whitened(basis: Basis, k: int, fixed: Array, rows: Rows, part: slice) -> Array:
-    """Return the rows of z̃ of factor k, (rows, q_k)."""
+    """Return the rows of z̃ of factor k, (rows, q_k); `fixed` begins with those of x̃."""
     from_x = basis.z_from_x[k]
     if from_x is not None:
-        return fixed[:, :-1] @ from_x
+        return fixed[:, : len(from_x)] @ from_x
     return np.column_stack([c[part] for c in rows.factors[k].columns]) @ basis.z_transforms[k]
+
+
+def _weighted(rows: Rows, part: slice, values: Array) -> Array:
+    return values if rows.weights is None else values * rows.weights[part, None]
 
 
 def grouped_sums(codes: Codes, weights: Array, values: Array, size: int) -> Array:

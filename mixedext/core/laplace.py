@@ -11,6 +11,7 @@ For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered b
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +50,14 @@ class GeneralizedProblem(CovarianceParameters):
         self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
         #: where to start when that fails: no random effects, and the coefficients that fit best without them
         self.safe_start = self.latest
+
+    def with_response(self, response: ResponseModel) -> GeneralizedProblem:
+        """Return the problem of another response of the same rows, in the same basis."""
+        problem = copy(self)
+        problem.response = response
+        zero = tuple(np.zeros((f.width, f.n_levels)) for f in self.rows.factors)
+        problem.latest = problem.safe_start = (zero, np.zeros(self.p))
+        return problem
 
     def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
         """Return the state of the criterion at a point; the fast profile if `profile`."""

@@ -38,7 +38,8 @@ class Parameter:
     name : str
         ``"sd_Intercept|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``, ``"dispersion"`` or that of
         a fixed effect.
-    kind : {"sd", "cor", "sigma", "dispersion", "fixed"}
+    kind : {"sd", "cor", "sigma", "dispersion", "fixed", "statistic"}
+        The last for what a user's own function returns.
     term : int
         Number of the random term, −1 for others.
     row, column : int
@@ -46,7 +47,7 @@ class Parameter:
     """
 
     name: str
-    kind: Literal["sd", "cor", "sigma", "dispersion", "fixed"]
+    kind: Literal["sd", "cor", "sigma", "dispersion", "fixed", "statistic"]
     term: int = -1
     row: int = 0
     column: int = 0
@@ -89,7 +90,8 @@ def parameter_values(parameters: tuple[Parameter, ...], record: Fit) -> Array:
         elif p.kind == "sigma":
             out[i] = np.sqrt(record.scale)
         elif p.kind == "dispersion":
-            assert isinstance(record, GeneralizedFit) and record.nuisance is not None
+            assert isinstance(record, GeneralizedFit)
+            assert record.nuisance is not None
             out[i] = np.exp(record.nuisance)
         else:
             out[i] = record.params[p.row]

@@ -1,0 +1,571 @@
+"""Bootstrap of a fit: parametric, or of the levels of a grouping factor.
+
+Replicates are fitted by the core; model and results objects are made only where a statistic asks for
+them. Each replicate has a stream of random numbers of its own, and replicates are taken in blocks whose
+size depends on the model alone, so that neither the number of workers nor an interrupt changes a number.
+
+References: Davison & Hinkley (1997), *Bootstrap Methods and their Application*; Efron (1987), Better
+bootstrap confidence intervals, JASA 82; Van der Leeden, Meijer & Busing (2008) for resampling levels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from mixedext.design import Design
+from mixedext.errors import DataError, nearest, shown
+from mixedext.inference.ddf import check_level
+from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
+from mixedext.simulation import Simulator, read_count
+
+if TYPE_CHECKING:
+    from mixedext.results import MixedResults
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Any], Any]
+Span = tuple[int, int]
+
+KINDS = ("parametric", "case")
+INTERVALS = ("percentile", "basic", "bca", "normal")
+#: Newton decrement at which a replicate's fit stops: far below the error of any number of replicates.
+TOLERANCE = 1e-9
+#: Replicates in a block, and numbers in the responses of a block.
+_BLOCK, _BLOCK_SIZE = 32, 2_000_000
+#: Seconds that are expected of a run which shows a progress bar unasked.
+_LONG = 10.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replicate: its values (k,), or None with the message of what failed."""
+
+    values: Array | None
+    message: str = ""
+    singular: bool = False
+    converged: bool = True
+
+
+def read_seed(rng: Any) -> np.random.SeedSequence:
+    """Return the root of the streams of all replicates; a Generator gives it from its own stream.
+
+    Raises
+    ------
+    DataError
+        If `rng` is neither a Generator nor a seed.
+    """
+    if isinstance(rng, np.random.SeedSequence):
+        return rng
+    if isinstance(rng, np.random.Generator):
+        return np.random.SeedSequence([int(word) for word in rng.integers(0, 2**32, size=4)])
+    try:
+        return np.random.SeedSequence(rng)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"rng must be a numpy Generator, a seed or None, not {rng!r}") from error
+
+
+def stream(seed: np.random.SeedSequence, number: int) -> np.random.Generator:
+    """Return the random numbers of one replicate."""
+    child = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number))
+    return np.random.default_rng(child)
+
+
+def blocks(first: int, last: int, nobs: int) -> list[Span]:
+    """Return the blocks of replicates first … last − 1; `first` is where one begins."""
+    size = max(1, min(_BLOCK, _BLOCK_SIZE // nobs))
+    return [(start, min(start + size, last)) for start in range(first, last, size)]
+
+
+# --------------------------------------------------------------------------------------- running blocks
+
+
+def run_blocks(
+    run: Callable[[int, int], list[Any]], spans: Sequence[Span], n_jobs: int | None, progress: bool | None
+) -> tuple[list[Any], bool]:
+    """Run blocks of replicates in their order; returns what they gave, and whether none was interrupted.
+
+    Parameters
+    ----------
+    run : callable
+        First and last number of a block → its outcomes; must pickle where joblib's backend needs that.
+    spans : list of (int, int)
+    n_jobs : int or None
+        1 works without joblib, None takes what its active configuration says.
+    progress : bool or None
+    """
+    outcomes: list[Any] = []
+    bar = _Progress(progress, sum(last - first for first, last in spans))
+    results = _results_of_blocks(run, spans, n_jobs)
+    try:
+        for block in results:
+            outcomes += block
+            bar.update(len(block))
+    except KeyboardInterrupt:
+        return outcomes, False
+    finally:
+        results.close()
+        bar.close()
+    return outcomes, True
+
+
+def _results_of_blocks(
+    run: Callable[[int, int], list[Any]], spans: Sequence[Span], n_jobs: int | None
+) -> Generator[list[Any], None, None]:
+    if n_jobs == 1:
+        for first, last in spans:
+            yield run(first, last)
+        return
+    try:
+        import joblib
+    except ImportError as error:
+        raise ImportError("n_jobs other than 1 needs joblib: pip install 'mixedext[parallel]'") from error
+    workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    yield from workers(joblib.delayed(run)(first, last) for first, last in spans)
+
+
+def check_jobs(n_jobs: Any) -> int | None:
+    """Return a number of workers.
+
+    Raises
+    ------
+    DataError
+        If it is none that joblib takes.
+    """
+    whole = isinstance(n_jobs, (int, np.integer)) and not isinstance(n_jobs, bool) and n_jobs != 0
+    if n_jobs is not None and not whole:
+        raise DataError(f"n_jobs must be a whole number other than 0, or None, not {n_jobs!r}")
+    return None if n_jobs is None else int(n_jobs)
+
+
+class _Progress:
+    """A progress bar by tqdm; unasked it comes once the first replicates say that the run is long."""
+
+    def __init__(self, asked: bool | None, total: int):
+        self.total, self.done = total, 0
+        self.undecided = asked is None
+        self.bar: Any = None
+        self.start = time.monotonic()
+        if asked:
+            self._show(required=True)
+
+    def _show(self, required: bool) -> None:
+        try:
+            from tqdm import tqdm
+        except ImportError as error:
+            if required:
+                raise ImportError("progress=True needs tqdm: pip install tqdm") from error
+            return
+        self.bar = tqdm(total=self.total, initial=self.done, unit="fit", desc="bootstrap")
+
+    def update(self, count: int) -> None:
+        self.done += count
+        if self.undecided:
+            elapsed = time.monotonic() - self.start
+            if elapsed / self.done * self.total > _LONG:
+                self._show(required=False)
+            self.undecided = elapsed < 1.0 and self.bar is None
+        elif self.bar is not None:
+            self.bar.update(count)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+# -------------------------------------------------------------------------------------------- replicates
+
+
+class Replicator:
+    """Makes and fits the replicates of one fit; pickles for workers.
+
+    Parameters
+    ----------
+    results : MixedResults
+        Without wrapper.
+    kind : {"parametric", "case"}
+    statistic : callable or None
+    seed : SeedSequence
+    group : str
+        Grouping factor whose levels are drawn, or left out by the jackknife.
+    """
+
+    def __init__(
+        self,
+        results: MixedResults,
+        kind: str,
+        statistic: Statistic | None,
+        seed: np.random.SeedSequence,
+        group: str,
+    ):
+        self.results, self.kind, self.statistic, self.seed, self.group = results, kind, statistic, seed, group
+        self.parameters = parameters_of(results.labels, results._record)
+        self.simulator = Simulator(results) if kind == "parametric" else None
+
+    def original(self) -> tuple[tuple[Parameter, ...], Array]:
+        """Return names and values at the fit itself."""
+        if self.statistic is None:
+            return self.parameters, parameter_values(self.parameters, self.results._record)
+        found = self.statistic(self.results._wrapper(self.results))
+        values = _as_values(found)
+        if isinstance(found, pd.Series):
+            names = [str(name) for name in found.index]
+        else:
+            names = [f"t{i + 1}" for i in range(len(values))]
+        return tuple(Parameter(name, "statistic") for name in names), values
+
+    def replicates(self, first: int, last: int) -> list[Outcome]:
+        """Draw and fit replicates first … last − 1."""
+        generators = [stream(self.seed, number) for number in range(first, last)]
+        if self.simulator is None:
+            return [self._attempt(partial(self._case, rng)) for rng in generators]
+        if self.simulator.kind != "linear":
+            return [self._attempt(partial(self._drawn, rng)) for rng in generators]
+        responses = self.simulator.draw(generators)
+        problems = self.results.model.problems_of(responses)
+        return [
+            self._attempt(partial(_pair, y, problem))
+            for y, problem in zip(responses.T, problems, strict=True)
+        ]
+
+    def jackknife(self, first: int, last: int) -> list[Outcome]:
+        """Fit without each of some levels of the grouping factor."""
+        return [self._attempt(partial(self._without, level)) for level in range(first, last)]
+
+    def _attempt(self, make: Callable[[], tuple[Any, Any]]) -> Outcome:
+        """Fit what `make` returns: a response or a model, and the numbers of it for the core."""
+        results = self.results
+        try:
+            source, problem = make()
+            record = results.fit_problem(problem, TOLERANCE)
+            if self.statistic is None:
+                values = parameter_values(self.parameters, record)
+            else:
+                model = source
+                if isinstance(source, np.ndarray):
+                    model = results.model.with_response(source, problem)
+                values = _as_values(self.statistic(results._wrapper(results.from_record(model, record))))
+        except (np.linalg.LinAlgError, DataError) as error:
+            return Outcome(None, str(error))
+        singular = any(r < len(t.names) for r, t in zip(record.ranks, results.labels.terms, strict=True))
+        return Outcome(values, "", singular, record.optimizer.converged)
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        assert self.simulator is not None
+        response = self.simulator.draw([rng])
+        return response[:, 0], self.results.model.problems_of(response)[0]
+
+    def _case(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        design = self.results.model.design
+        order, ends = self._rows_by_level
+        counts = np.diff(ends)
+        drawn = rng.integers(len(counts), size=len(counts))
+        copies = np.repeat(np.arange(len(drawn), dtype=np.int32), counts[drawn])
+        rows = np.concatenate([order[ends[level] : ends[level + 1]] for level in drawn])
+        return self._model_of(design, rows, copies)
+
+    def _without(self, level: int) -> tuple[Any, Any]:
+        design = self.results.model.design
+        codes = _codes_of(design, self.group)
+        rows = np.flatnonzero(codes != level)
+        return self._model_of(design, rows, None)
+
+    def _model_of(self, design: Design, rows: NDArray[np.intp], copies: Any) -> tuple[Any, Any]:
+        model = self.results.model.variant(**_taken(design, rows, self.group, copies))
+        return model, model.problem
+
+    @cached_property
+    def _rows_by_level(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows sorted by the level of the grouping factor, and where each level begins."""
+        codes = _codes_of(self.results.model.design, self.group)
+        counts = np.bincount(codes)
+        return np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+
+def _pair(response: Array, problem: Any) -> tuple[Any, Any]:
+    return response, problem
+
+
+def _as_values(found: Any) -> Array:
+    values = np.atleast_1d(np.asarray(found, dtype=float))
+    if values.ndim != 1:
+        raise TypeError(f"statistic must return one number or an array (k,), not one of shape {values.shape}")
+    return values
+
+
+def _codes_of(design: Design, group: str) -> NDArray[np.int32]:
+    return next(t.codes for t in design.terms if t.group == group)
+
+
+def _taken(design: Design, rows: NDArray[np.intp], group: str, copies: Any) -> dict[str, Any]:
+    """Return the changes of a design that take some of its rows, with repetitions.
+
+    `copies` are the levels of factor `group` by row, in which all others are nested; None keeps the levels.
+    """
+    terms = []
+    for term in design.terms:
+        codes = term.codes[rows].astype(np.int64)
+        if copies is not None:
+            codes = copies if term.group == group else copies * np.int64(len(term.levels)) + codes
+        levels, codes = np.unique(codes, return_inverse=True)
+        terms.append(
+            replace(
+                term,
+                codes=codes.astype(np.int32),
+                levels=pd.RangeIndex(len(levels)),
+                columns=tuple(column[rows] for column in term.columns),
+            )
+        )
+    return {
+        "endog": design.endog[rows],
+        "exog": design.exog[rows],
+        "terms": tuple(terms),
+        "weights": None if design.weights is None else design.weights[rows],
+        "offset": None if design.offset is None else design.offset[rows],
+        "row_labels": pd.RangeIndex(len(rows)),
+        "used": None,
+    }
+
+
+def choose_group(design: Design, groups: Any, kind: str) -> str:
+    """Return the grouping factor whose levels are drawn or left out.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name, or others are not nested in it where levels are to be drawn.
+    """
+    names = design.groups
+    crossed = {
+        g: [h for h in names if h != g and not _nested(_codes_of(design, h), _codes_of(design, g))]
+        for g in names
+    }
+    if groups is not None:
+        if groups not in names:
+            hint = nearest(str(groups), names)
+            raise DataError(
+                f"groups: there is no grouping factor {groups!r}{hint} (there are: {_list(names)})"
+            )
+        if kind == "case" and crossed[groups]:
+            raise DataError(
+                f"levels of {groups!r} cannot be drawn with their rows: {_list(crossed[groups])} is not "
+                "nested in it, so that rows of one level would come into several copies; use "
+                "kind='parametric'"
+            )
+        return str(groups)
+    outermost = [g for g in names if not crossed[g]]
+    if outermost:
+        return outermost[0]
+    if kind == "case":
+        raise DataError(
+            "the case bootstrap draws levels of a grouping factor in which all others are nested; "
+            f"{_list(names)} are crossed, and no way of drawing levels keeps that: use kind='parametric'"
+        )
+    return names[0]
+
+
+def _nested(inner: NDArray[np.int32], outer: NDArray[np.int32]) -> bool:
+    pairs = np.unique(inner.astype(np.int64) * (int(outer.max()) + 1) + outer)
+    return len(pairs) == len(np.unique(inner))
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+# ------------------------------------------------------------------------------------------ the results
+
+
+class Bootstrap:
+    """Replicates of a fit.
+
+    Attributes
+    ----------
+    original : Series (k,)
+        The values at the fit itself: standard deviations and correlations of the random effects in the order
+        of θ, ``sigma``, fixed effects; or what `statistic` returned.
+    estimates : DataFrame (replicates, k)
+        The same for each replicate; rows of NaN for those that failed. A correlation is missing where a
+        standard deviation is 0.
+    failures : Series
+        Replicate → message, for those without an estimate.
+    n_singular, n_not_converged : int
+        Replicates with a covariance of lower rank, and those whose optimiser stopped early; both are used.
+    nsim : int
+        Number of replicates asked for.
+    complete : bool
+        Whether all were done; see `resume`.
+    kind, groups : str
+    """
+
+    def __init__(self, replicator: Replicator, nsim: int, outcomes: list[Outcome], jobs: tuple[Any, Any]):
+        self._replicator, self._outcomes, self._jobs = replicator, outcomes, jobs
+        self.kind, self.groups = replicator.kind, replicator.group
+        self.nsim = nsim
+        self.complete = len(outcomes) == nsim
+        self._parameters, values = replicator.original()
+        names = [p.name for p in self._parameters]
+        self.original = pd.Series(values, index=names)
+        table = np.full((len(outcomes), len(names)), np.nan)
+        for row, outcome in zip(table, outcomes, strict=True):
+            if outcome.values is not None:
+                if len(outcome.values) != len(row):
+                    raise DataError(
+                        f"statistic returned {len(row)} numbers for the fit and {len(outcome.values)} for a "
+                        "replicate: it must return equally many for each"
+                    )
+                row[:] = outcome.values
+        self.estimates = pd.DataFrame(table, columns=names)
+        failed = {i: o.message for i, o in enumerate(outcomes) if o.values is None}
+        self.failures = pd.Series(failed, dtype=object, name="message")
+        self.n_singular = sum(o.singular for o in outcomes)
+        self.n_not_converged = sum(o.values is not None and not o.converged for o in outcomes)
+
+    def __repr__(self) -> str:
+        done = f"{len(self._outcomes)} of {self.nsim}" if not self.complete else str(self.nsim)
+        by = f" by {self.groups}" if self.kind == "case" else ""
+        return (
+            f"<Bootstrap: {self.kind}{by}, {done} replicates, {len(self.failures)} failed, "
+            f"{self.n_singular} singular, {self.n_not_converged} not converged>"
+        )
+
+    def resume(self) -> Bootstrap:
+        """Return the bootstrap with the replicates that an interrupt left out.
+
+        They take the same streams of random numbers as without the interrupt.
+        """
+        n_jobs, progress = self._jobs
+        spans = blocks(len(self._outcomes), self.nsim, self._replicator.results.nobs)
+        more, _ = run_blocks(self._replicator.replicates, spans, n_jobs, progress)
+        return Bootstrap(self._replicator, self.nsim, self._outcomes + more, self._jobs)
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row a parameter: ``original bias std_err n``, `n` the replicates that have a value."""
+        return pd.DataFrame(
+            {
+                "original": self.original,
+                "bias": self.estimates.mean() - self.original,
+                "std_err": self.estimates.std(ddof=1),
+                "n": self.estimates.notna().sum(),
+            }
+        )
+
+    def confint(self, level: float = 0.95, kind: str = "percentile", parm: Any = None) -> pd.DataFrame:
+        """Return confidence intervals.
+
+        Parameters
+        ----------
+        level : float
+        kind : {"percentile", "basic", "bca", "normal"}
+            "bca" is bias-corrected and accelerated (Efron 1987), its acceleration by the jackknife over the
+            levels of the grouping factor `groups`: one more fit a level, made once. "normal" takes off the
+            bias.
+        parm : str or list of str, optional
+            Names of parameters; ``"theta_"`` and ``"beta_"`` as in lme4.
+
+        Returns
+        -------
+        DataFrame
+            ``lower upper``, one row a parameter. Quantiles are those of Davison & Hinkley (1997), element
+            (n + 1)p of the sorted replicates; fewer than 2/(1 − level) replicates give their range.
+
+        Raises
+        ------
+        DataError
+            For a level, kind or name that is none, and where fewer than two replicates have a value.
+        """
+        level = check_level(level)
+        if kind not in INTERVALS:
+            hint = nearest(str(kind), INTERVALS)
+            raise DataError(f"kind must be one of {_list(INTERVALS)}, not {kind!r}{hint}")
+        chosen = select_parameters(self._parameters, parm)
+        rows = [self._interval(i, level, kind) for i in chosen]
+        names = [self._parameters[i].name for i in chosen]
+        return pd.DataFrame(rows, index=names, columns=["lower", "upper"])
+
+    def _interval(self, i: int, level: float, kind: str) -> tuple[float, float]:
+        values = self.estimates.to_numpy()[:, i]
+        values = values[~np.isnan(values)]
+        original = float(self.original.iloc[i])
+        if len(values) < 2 or np.isnan(original):
+            raise DataError(self._why_none(i, len(values)))
+        tail = np.array([(1 - level) / 2, (1 + level) / 2])
+        normal = stats.norm.ppf(tail)
+        if kind == "normal":
+            centre = 2 * original - values.mean()
+            lower, upper = centre + normal * values.std(ddof=1)
+            return float(lower), float(upper)
+        if kind == "bca":
+            # equal values, as standard deviations of 0 are, count by half: none of both sides has them all
+            below = (values < original).mean() + 0.5 * (values == original).mean()
+            below = np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values))
+            shift = stats.norm.ppf(below)
+            tail = stats.norm.cdf(shift + (shift + normal) / (1 - self._acceleration[i] * (shift + normal)))
+        lower, upper = np.quantile(values, tail, method="weibull")
+        if kind == "basic":
+            return float(2 * original - upper), float(2 * original - lower)
+        return float(lower), float(upper)
+
+    def _why_none(self, i: int, count: int) -> str:
+        name = self._parameters[i].name
+        if np.isnan(self.original.iloc[i]):
+            return f"{name!r} has no value at the fit itself: leave it out by parm="
+        text = f"only {count} of {len(self._outcomes)} replicates have a value of {name!r}"
+        if len(self.failures):
+            text += f"; the first failure was: {self.failures.iloc[0]}"
+        return text + ("" if self.complete else "; the run was interrupted: call resume()")
+
+    @cached_property
+    def _acceleration(self) -> Array:
+        """A sixth of the skewness of the jackknife's influence values, (k,)."""
+        labels = self._replicator.results.labels
+        levels = labels.groups[self.groups]
+        n_jobs, progress = self._jobs
+        spans = blocks(0, len(levels), labels.nobs)
+        outcomes, complete = run_blocks(self._replicator.jackknife, spans, n_jobs, progress)
+        if not complete:
+            raise KeyboardInterrupt
+        found = [o.values for o in outcomes if o.values is not None]
+        if len(found) < 2:
+            first = next(i for i, o in enumerate(outcomes) if o.values is None)
+            raise DataError(
+                f"the jackknife of kind='bca' needs fits without each level of {self.groups!r}; without "
+                f"{shown(levels[first])}: {outcomes[first].message}; use kind='percentile'"
+            )
+        values = np.stack(found)
+        influence = np.nanmean(values, axis=0) - values
+        squares = np.nansum(influence**2, axis=0)
+        cubes = np.nansum(influence**3, axis=0)
+        return np.divide(cubes, 6 * squares**1.5, out=np.zeros(len(squares)), where=squares > 0)
+
+
+def bootstrap(
+    results: MixedResults,
+    nsim: Any,
+    kind: Any,
+    statistic: Statistic | None,
+    rng: Any,
+    n_jobs: Any,
+    progress: bool | None,
+    groups: Any,
+) -> Bootstrap:
+    """Run a bootstrap; `MixedResults.bootstrap` says what the arguments are."""
+    count = read_count(nsim, "nsim")
+    if kind not in KINDS:
+        raise DataError(f"kind must be 'parametric' or 'case', not {kind!r}{nearest(str(kind), KINDS)}")
+    if statistic is not None and not callable(statistic):
+        raise DataError(f"statistic must be a function of results, not {statistic!r}")
+    jobs = check_jobs(n_jobs)
+    design = results._model_with_data().design
+    group = choose_group(design, groups, kind)
+    replicator = Replicator(results, kind, statistic, read_seed(rng), group)
+    spans = blocks(0, count, results.nobs)
+    outcomes, _ = run_blocks(replicator.replicates, spans, jobs, progress)
+    return Bootstrap(replicator, count, outcomes, (jobs, progress))

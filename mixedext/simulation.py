@@ -1,0 +1,177 @@
+"""New responses drawn from a fitted model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.core.covariance import Unstructured
+from mixedext.errors import DataError, nearest
+from mixedext.frames import rows_text
+from mixedext.response import Response, inverse_link
+
+if TYPE_CHECKING:
+    from mixedext.results import MixedResults
+
+Array = NDArray[np.float64]
+
+_KINDS = ("new", "conditional")
+#: Means of counts above this cannot be drawn as whole numbers.
+_MOST = 1e15
+
+
+def read_generator(rng: Any) -> np.random.Generator:
+    """Return the generator that a user's ``rng=`` stands for: a Generator itself, or one of a seed.
+
+    Raises
+    ------
+    DataError
+        If it is neither.
+    """
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"rng must be a numpy Generator, a seed or None, not {rng!r}") from error
+
+
+def read_count(value: Any, name: str) -> int:
+    """Return a number of replications.
+
+    Raises
+    ------
+    DataError
+        If it is not a whole number from 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise DataError(f"{name} must be a whole number from 1, not {value!r}")
+    return int(value)
+
+
+class Simulator:
+    """Draws responses from a fitted model; one generator a response, so that each can be drawn by itself.
+
+    Parameters
+    ----------
+    results : MixedResults
+    random_effects : {"new", "conditional"}
+        Whether the random effects are drawn too or kept at their conditional modes.
+    """
+
+    def __init__(self, results: MixedResults, random_effects: str = "new"):
+        if random_effects not in _KINDS:
+            hint = nearest(str(random_effects), _KINDS)
+            raise DataError(f"random_effects must be 'new' or 'conditional', not {random_effects!r}{hint}")
+        model = results._model_with_data()
+        self.design = model.design
+        self.family: Any = getattr(results, "family", None)
+        self.scale = results.scale
+        record = results._record
+        self.kind = "linear" if self.family is None else Response(self.family, self.design.endog, None).kind
+        #: φ of the families that have one, α of the negative binomial
+        self.dispersion = getattr(results, "dispersion", 1.0)
+        weights = self.design.weights
+        if self.kind in ("poisson", "negative_binomial") and weights is not None and (weights != 1).any():
+            raise DataError(
+                f"counts cannot be drawn with prior weights: a weighted {type(self.family).__name__} "
+                "likelihood belongs to no distribution of counts"
+            )
+        self.weights: Array | float = 1.0 if weights is None else weights
+        #: the linear predictor without the random effects that are drawn
+        kept = "all" if random_effects == "conditional" else "none"
+        self.mean: Array = results._linear_predictor(None, kept, "error").to_numpy()
+        self.roots: list[Array] = []
+        if random_effects == "new":
+            start = 0
+            for term in self.design.terms:
+                kind = Unstructured(len(term.names))
+                theta = record.theta[start : start + kind.size]
+                self.roots.append(np.sqrt(record.scale) * kind.factor(theta))
+                start += kind.size
+        terms = self.design.terms if self.roots else ()
+        self._sizes = [len(t.names) * len(t.levels) for t in terms]
+
+    def draw(self, generators: Iterable[np.random.Generator]) -> Array:
+        """Return one response for each generator, on the scale of `endog`, (n, m).
+
+        Raises
+        ------
+        DataError
+            If the mean of a row is out of the range of the family.
+        """
+        if self.kind == "linear":
+            return self._draw_linear(list(generators))
+        return np.column_stack([self._draw_one(rng) for rng in generators])
+
+    def _draw_linear(self, generators: Sequence[np.random.Generator]) -> Array:
+        n = len(self.design.endog)
+        normal = np.stack([rng.standard_normal(sum(self._sizes) + n) for rng in generators], axis=1)
+        noise = np.sqrt(self.scale) * normal[len(normal) - n :]
+        if not np.isscalar(self.weights):
+            noise /= np.sqrt(self.weights)[:, None]
+        noise += self.mean[:, None]
+        self._add_random(noise, normal)
+        return noise
+
+    def _add_random(self, out: Array, normal: Array) -> None:
+        """Add Zb to `out` (n, m), b made of the first rows of standard normal numbers (size, m)."""
+        start = 0
+        for term, root, size in zip(
+            self.design.terms[: len(self.roots)], self.roots, self._sizes, strict=True
+        ):
+            q = len(root)
+            effects = np.tensordot(root, normal[start : start + size].reshape(q, len(term.levels), -1), 1)
+            for column, values in zip(term.columns, effects, strict=True):
+                out += column[:, None] * values[term.codes]
+            start += size
+
+    def _draw_one(self, rng: np.random.Generator) -> Array:
+        eta = self.mean[:, None].copy()
+        self._add_random(eta, rng.standard_normal((sum(self._sizes), 1)))
+        mean = inverse_link(self.family, eta[:, 0])
+        self._check_mean(mean)
+        m, phi = self.weights, self.dispersion
+        if self.kind == "binomial":
+            trials = np.broadcast_to(np.round(m).astype(np.int64), mean.shape)
+            return rng.binomial(trials, mean) / trials
+        if self.kind == "poisson":
+            return rng.poisson(mean).astype(float)
+        if self.kind == "negative_binomial":
+            return rng.poisson(rng.gamma(1.0 / phi, phi * mean)).astype(float)
+        if self.kind == "gamma":
+            # the smallest number for what underflows: a Gamma variable is positive
+            return np.maximum(rng.gamma(m / phi, mean * (phi / m)), np.finfo(float).tiny)
+        if self.kind == "inverse_gaussian":
+            return rng.wald(mean, m / phi)
+        return mean + np.sqrt(phi / m) * rng.standard_normal(len(mean))
+
+    def _check_mean(self, mean: Array) -> None:
+        fine = np.isfinite(mean)
+        if self.kind != "gaussian":
+            fine &= mean >= 0
+        if self.kind == "binomial":
+            fine &= mean <= 1
+        elif self.kind in ("poisson", "negative_binomial"):
+            fine &= mean < _MOST
+        elif self.kind in ("gamma", "inverse_gaussian"):
+            fine &= mean > 0
+        if not fine.all():
+            bad = np.flatnonzero(~fine)
+            raise DataError(
+                f"the mean of {rows_text(bad, self.design.row_labels)} is {mean[bad[0]]:.4g} with the random "
+                f"effects drawn, which {type(self.family).__name__} does not take: link "
+                f"{type(self.family.link).__name__} does not keep the mean in its range"
+            )
+
+
+def simulate(results: MixedResults, nsim: Any, rng: Any, random_effects: str) -> pd.DataFrame:
+    """Return `nsim` responses drawn from a fitted model; `MixedResults.simulate` says more."""
+    count = read_count(nsim, "nsim")
+    generator = read_generator(rng)
+    values = Simulator(results, random_effects).draw([generator] * count)
+    names = [f"sim_{i + 1}" for i in range(count)]
+    return pd.DataFrame(values, index=results.model.design.row_labels, columns=names)
