@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.base.model import LikelihoodModelResults
-from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.columns import linear_constraints
 from mixedext.core.fit import Fit
 from mixedext.design import Labels
 from mixedext.diagnostics import warn_of_fit
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Bootstrap, bootstrap
-from mixedext.inference.ddf import DegreesOfFreedom, estimates_table, make_ddf, read_method
+from mixedext.inference.ddf import DegreesOfFreedom
 from mixedext.prediction import linear_predictor
 from mixedext.simulation import simulate
 from mixedext.summary import format_digits, make_summary
+from mixedext.wald import WaldInference
 
 Array = NDArray[np.float64]
 
 
-class MixedResults(LikelihoodModelResults):
+class MixedResults(WaldInference):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     #: whether the model has a residual variance beside those of the random effects
@@ -179,138 +177,12 @@ class MixedResults(LikelihoodModelResults):
         """Remove all arrays as long as the data from the results and the model; the summary still works."""
         if self.model.design is not None:
             self.residual_quantiles()
-            _ = self.deviance
+            _ = self.deviance, self.ddf_method()
         super().remove_data()
         # statsmodels leaves the row labels that it has looked up
         self.model.data._cache = {}
         for name in ("fittedvalues", "resid", "resid_pearson"):
             self._cache.pop(name, None)
-
-    # --------------------------------------------------------------------------------------- inference
-
-    #: what ``ddf=`` may be; the first is the default
-    _ddf_methods: tuple[str, ...] = ("infinite", "residual")
-
-    def ddf_method(self, ddf: str | None = None) -> DegreesOfFreedom:
-        """Return degrees of freedom and the covariance of the fixed effects by one method, made once.
-
-        Parameters
-        ----------
-        ddf : str, optional
-            ``"satterthwaite"``, ``"kenward-roger"`` (linear models), ``"residual"`` or ``"infinite"``; by
-            default Satterthwaite's in linear and infinite in generalized models.
-        """
-        method = self._ddf_methods[0] if ddf is None else read_method(ddf, self._ddf_methods)
-        if method not in self._ddf_made:
-            self._ddf_made[method] = make_ddf(self, method)
-        return self._ddf_made[method]
-
-    def coef_table(self, ddf: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Return one row a coefficient: ``estimate std_err df statistic p_value ci_lower ci_upper``.
-
-        Parameters
-        ----------
-        ddf : str, optional
-            Method of the degrees of freedom, as `ddf_method` takes it.
-        level : float
-            Of the confidence intervals.
-        """
-        identity = np.eye(len(self._record.params))
-        names = list(self.labels.exog_names)
-        return estimates_table(self.ddf_method(ddf), self._record.params, identity, names, level)
-
-    def _constraints(self, hypotheses: Any) -> Any:
-        """Read hypotheses in words by patsy: statsmodels takes the formula engine that happens to be set."""
-        words = [hypotheses] if isinstance(hypotheses, (str, Mapping)) else hypotheses
-        if isinstance(words, (list, tuple)) and words and all(isinstance(w, (str, Mapping)) for w in words):
-            return linear_constraints(hypotheses, self.labels.exog_names)
-        return hypotheses
-
-    def t_test(self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None) -> ContrastResults:
-        """Return tests of single hypotheses Rβ = r, each for itself.
-
-        Parameters
-        ----------
-        r_matrix : array_like, tuple or str
-            R, or (R, r), or hypotheses in words: ``"x = 0"``, ``"f[T.b] = f[T.c], x - 2 * z = 1"``.
-        cov_p : array_like, optional
-            Covariance of the estimates, by default `cov_params`.
-        use_t : bool, optional
-            Whether to use the t distribution with `df_resid` degrees of freedom.
-        """
-        return super().t_test(self._constraints(r_matrix), cov_p=cov_p, use_t=use_t)
-
-    def wald_test(
-        self,
-        r_matrix: Any,
-        cov_p: Any = None,
-        invcov: Any = None,
-        use_f: bool | None = None,
-        df_constraints: int | None = None,
-        scalar: bool = True,
-    ) -> ContrastResults:
-        """Return a joint test of the hypotheses Rβ = r.
-
-        Parameters
-        ----------
-        r_matrix : array_like, tuple or str
-            As for `t_test`.
-        cov_p, invcov, use_f, df_constraints, scalar
-            As in statsmodels.
-        """
-        return super().wald_test(self._constraints(r_matrix), cov_p, invcov, use_f, df_constraints, scalar)
-
-    def wald_test_terms(
-        self,
-        skip_single: bool = False,
-        extra_constraints: Sequence[tuple[str, Any]] | None = None,
-        combine_terms: Sequence[str] | None = None,
-        scalar: bool = True,
-    ) -> WaldTestResults:
-        """Return Wald tests that all coefficients of a term are zero, for each term of the fixed effects.
-
-        Parameters
-        ----------
-        skip_single : bool
-            Whether to leave out terms of one column.
-        extra_constraints : list of (name, matrix), optional
-            Further tests.
-        combine_terms : list of str, optional
-            For each string one more test, of all terms whose name contains it.
-        scalar : bool
-            Whether the statistic is a scalar or an array.
-
-        Returns
-        -------
-        WaldTestResults
-        """
-        identity = np.eye(len(self.params))
-        terms = self.labels.fixed_terms or {n: (j,) for j, n in enumerate(self.labels.exog_names)}
-        constraints = [
-            (name, identity[list(columns)])
-            for name, columns in terms.items()
-            if len(columns) > 1 or not skip_single
-        ]
-        for text in combine_terms or ():
-            columns = [j for name, part in terms.items() if text in name for j in part]
-            if not columns:
-                raise DataError(f"no term contains {text!r} (terms: {', '.join(terms)})")
-            constraints.append((text, identity[columns]))
-        constraints += list(extra_constraints or ())
-        rows = []
-        for _, matrix in constraints:
-            test = self.wald_test(matrix, use_f=False, scalar=scalar)
-            rows.append((test.statistic, test.pvalue, int(test.df_denom)))
-        names = [name for name, _ in constraints]
-        table = pd.DataFrame(rows, index=names, columns=["statistic", "pvalue", "df_constraint"])
-        return WaldTestResults(None, "chi2", None, table=table)
-
-    def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
-        """Not available: statsmodels reads it off a formula that mixed models do not have."""
-        raise NotImplementedError(
-            "t_test_pairwise needs the design of a formula without random effects: test differences of "
-            "coefficients by name, as in t_test('f[T.b] - f[T.c] = 0')"
-        )
 
     # -------------------------------------------------------------------------------- simulation, bootstrap
 
@@ -453,12 +325,14 @@ class MixedResults(LikelihoodModelResults):
     def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
         return linear_predictor(self, data, random_effects, new_levels)
 
-    def summary(self, alpha: float = 0.05) -> Any:
+    def summary(self, alpha: float = 0.05, ddf: str | None = None) -> Any:
         """Return a summary as lme4's, a statsmodels `Summary` (``as_text``, ``as_html``, ``as_latex``).
 
         Parameters
         ----------
         alpha : float
             1 less the level of the confidence intervals.
+        ddf : str, optional
+            Method of the degrees of freedom, as `ddf_method` takes it.
         """
-        return make_summary(self, alpha)
+        return make_summary(self, alpha, ddf)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import Cell, SimpleTable, get_output_format
 
@@ -27,6 +26,13 @@ _GAP, _WIDEST_GAP = 2, 5
 _MOST_CORRELATIONS = 12
 #: Longest heading of a column of correlations.
 _SHORT_NAME = 12
+
+#: How the methods of degrees of freedom are called in print.
+_DDF_TITLES = {
+    "satterthwaite": "Satterthwaite",
+    "kenward-roger": "Kenward-Roger, standard errors adjusted",
+    "residual": "residual",
+}
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -256,7 +262,7 @@ def _body(table: SimpleTable, width: int) -> list[str]:
 # -------------------------------------------------------------------------------------------- contents
 
 
-def make_summary(results: MixedResults, alpha: float = 0.05) -> Summary:
+def make_summary(results: MixedResults, alpha: float = 0.05, ddf: str | None = None) -> Summary:
     """Return the summary of linear and generalized linear mixed models."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
@@ -264,9 +270,13 @@ def make_summary(results: MixedResults, alpha: float = 0.05) -> Summary:
     _add_top(out, results)
     _add_residuals(out, results)
     _add_random_effects(out, results)
-    _add_fixed_effects(out, results, alpha)
+    remarks = list(results.remarks)
+    if ddf is None and not results.knows_ddf:
+        ddf = "infinite"
+        remarks.append("The data were removed before degrees of freedom were asked for: z tests.")
+    _add_fixed_effects(out, results, alpha, ddf)
     names = results.labels.exog_names
-    notes = findings(results.labels, results._record.ranks, results.optimizer) + results.remarks
+    notes = findings(results.labels, results._record.ranks, results.optimizer) + remarks
     if 1 < len(names) <= _MOST_CORRELATIONS:
         _add_correlations(out, results)
     elif len(names) > 1:
@@ -336,28 +346,32 @@ def _add_random_effects(out: MixedSummary, results: MixedResults) -> None:
     out.add_line(f"Number of groups: {counts}")
 
 
-def _add_fixed_effects(out: MixedSummary, results: MixedResults, alpha: float) -> None:
-    params, bse = np.asarray(results.params), np.asarray(results.bse)
-    k = len(params)
+def _add_fixed_effects(out: MixedSummary, results: MixedResults, alpha: float, ddf: str | None) -> None:
+    frame = results.coef_table(ddf, 1 - alpha)
+    k = len(frame)
     if not k:
         out.add("Fixed effects: none", [])
         return
-    half = float(ndtri(1 - alpha / 2)) * bse
-    joint = format_digits(np.concatenate([params, bse]))
+    joint = format_digits(np.concatenate([frame["estimate"], frame["std_err"]]))
     mantissa, power, _ = joint[0].partition("e")
     style = f".{len(mantissa.partition('.')[2])}{power or 'f'}"
-    rows = zip(
+    degrees = frame["df"].to_numpy()
+    normal = np.isinf(degrees).all()
+    columns = [
         results.labels.exog_names,
         joint[:k],
         joint[k:],
-        format_digits(np.round(np.asarray(results.tvalues), 3)),
-        (f"{p:.3f}" for p in np.asarray(results.pvalues)),
-        (_plain(x, style) for x in params - half),
-        (_plain(x, style) for x in params + half),
-        strict=True,
-    )
-    headers = ["", "coef", "std err", "z", "P>|z|", f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
-    out.add("Fixed effects:", list(rows), headers, "lrrrrrr")
+        format_digits(np.round(frame["statistic"], 3)),
+        *([] if normal else [[f"{df:.1f}" for df in degrees]]),
+        [f"{p:.3f}" for p in frame["p_value"]],
+        [_plain(x, style) for x in frame["ci_lower"]],
+        [_plain(x, style) for x in frame["ci_upper"]],
+    ]
+    tests = ["z", "P>|z|"] if normal else ["t", "df", "P>|t|"]
+    headers = ["", "coef", "std err", *tests, f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
+    out.add("Fixed effects:", list(zip(*columns, strict=True)), headers, "l" + "r" * (len(headers) - 1))
+    if not normal:
+        out.add_line(f"Degrees of freedom: {_DDF_TITLES[results.ddf_method(ddf).name]}")
 
 
 def _add_correlations(out: MixedSummary, results: MixedResults) -> None:

@@ -40,6 +40,7 @@ LAYERS = (
     ("mixedext.inference.parameters", "mixedext.inference.ddf"),
     ("mixedext.inference.bootstrap",),
     ("mixedext.inference.restricted",),
+    ("mixedext.wald",),
     ("mixedext.results",),
     ("mixedext.linear", "mixedext.generalized"),
     ("mixedext",),

@@ -2,15 +2,15 @@
 
 Both methods look at C(φ) = σ²(X'V⁻¹X)⁻¹ as a function of the covariance parameters φ.
 
-Satterthwaite (Giesbrecht & Burns 1985; Kuznetsova, Brockhoff & Christensen 2017) needs ∂C/∂φ and the asymptotic
-covariance A = 2H⁻¹ of φ̂, H the Hessian of the criterion in φ = (θ̃, log σ²). The first is exact; H is made of
-central differences of the exact gradient, so it costs a few evaluations and no more memory than the fit.
+Satterthwaite (Giesbrecht & Burns 1985; Kuznetsova, Brockhoff & Christensen 2017) needs ∂C/∂φ and the
+asymptotic covariance A = 2H⁻¹ of φ̂, H the Hessian of the criterion in φ = (θ̃, log σ²). The first is exact; H
+is made of central differences of the exact gradient: a few evaluations, and no more memory than the fit.
 
-Kenward & Roger (1997) is invariant to linear changes of φ as long as V is linear in it. So V itself may stand
-for the residual part: with G_r = Z u_r u_r'Z' for vectors u_r whose u_r u_r' span the covariances of a term, and V
-last, all the traces and products are those of Z'V⁻¹[Z X], whose sums over levels the elimination gives. tr(V⁻¹G_r
-V⁻¹G_s), which involves pairs of levels that never meet, is minus the derivative of tr(V⁻¹G_r) in direction s; as
-u_s u_s' is positive semi-definite these differences exist at singular covariances as well.
+Kenward & Roger (1997) is invariant to linear changes of φ as long as V is linear in it. So V itself may
+stand for the residual part: with G_r = Z u_r u_r'Z' for vectors u_r whose u_r u_r' span the covariances of a
+term, and V last, all the traces and products are those of Z'V⁻¹[Z X], whose sums over levels the elimination
+gives. tr(V⁻¹G_rV⁻¹G_s), which involves pairs of levels that never meet, is minus the derivative of tr(V⁻¹G_r)
+in direction s; as u_s u_s' is positive semi-definite these differences exist at singular covariances as well.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _fixed_products(state: LinearState, k: int) -> Array:
     """Return Σ_j (Z_j'V⁻¹X)_a' (Z_j'V⁻¹X)_c for factor k, (q, q, p, p)."""
     fixed = state.projected_fixed[k]
     q, p, _ = fixed.shape
-    flat = fixed.reshape(q * p, -1)
+    flat = fixed.reshape(q * p, fixed.shape[2])
     return (flat @ flat.T).reshape(q, p, q, p).transpose(0, 2, 1, 3)
 
 
@@ -158,20 +158,20 @@ def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
     traces = _traces(problem, state, directions)
     scaled = np.einsum("ij,rjk->rik", inverse, minus_p)
     information = (
-        traces
-        - 2.0 * np.einsum("ij,rsji->rs", inverse, products)
-        + np.einsum("rij,sji->rs", scaled, scaled)
+        traces - 2.0 * np.einsum("ij,rsji->rs", inverse, products) + np.einsum("rij,sji->rs", scaled, scaled)
     )
     weights = 2.0 * _inverse((information + information.T) / 2)
     correction = np.einsum("rs,rsij->ij", weights, products)
     correction -= np.einsum("rs,rij,sjk->ik", weights, minus_p, scaled, optimize=True)
     adjusted = inverse + 2.0 * inverse @ correction @ inverse
     to_data = problem.basis.x_transform
+    root = to_data @ inverse
     return KenwardRoger(
         state.scale * (to_data @ inverse @ to_data.T),
         state.scale * (to_data @ ((adjusted + adjusted.T) / 2) @ to_data.T),
         # signs of P cancel in products of two; a factor σ² keeps ratios to ℓ'Cℓ those of σ² = 1
-        state.scale * np.einsum("ij,rjk,lk->ril", to_data @ inverse, minus_p, to_data @ inverse, optimize=True),
+        state.scale
+        * np.einsum("ij,rjk,lk->ril", to_data @ inverse, minus_p, to_data @ inverse, optimize=True),
         weights,
     )
 
@@ -188,9 +188,7 @@ def _directions(problem: LinearProblem) -> list[tuple[int, Array]]:
     return out
 
 
-def _fixed_directions(
-    state: LinearState, directions: list[tuple[int, Array]]
-) -> tuple[list[Array], Array]:
+def _fixed_directions(state: LinearState, directions: list[tuple[int, Array]]) -> tuple[list[Array], Array]:
     """Return vectors u u'Z'V⁻¹X of all directions by factor, (q_k, m·p, J_k), and X'V⁻¹G_rV⁻¹X (m, p, p)."""
     m, p = len(directions), state.problem.p
     vectors = [np.zeros((f.width, m, p, f.n_levels)) for f in state.problem.rows.factors]

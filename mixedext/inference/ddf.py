@@ -179,7 +179,9 @@ def read_method(name: Any, known: tuple[str, ...] = METHODS) -> str:
     raise DataError(f"ddf must be one of {', '.join(map(repr, known))}, not {name!r}{hint}")
 
 
-def joint_test(ddf: DegreesOfFreedom, params: Array, contrasts: Array, null: Array | float = 0.0) -> JointTest:
+def joint_test(
+    ddf: DegreesOfFreedom, params: Array, contrasts: Array, null: Array | float = 0.0
+) -> JointTest:
     """Test that contrasts @ params = null; dependent rows of `contrasts` (r, p) count once.
 
     Parameters
@@ -226,7 +228,12 @@ def check_level(level: Any) -> float:
 
 
 def estimates_table(
-    ddf: DegreesOfFreedom, params: Array, contrasts: Array, index: Any, level: float, null: Array | float = 0.0
+    ddf: DegreesOfFreedom,
+    params: Array,
+    contrasts: Array,
+    index: Any,
+    level: float,
+    null: Array | float = 0.0,
 ) -> pd.DataFrame:
     """Return one row for each linear function contrasts @ params.
 
