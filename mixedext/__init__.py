@@ -23,6 +23,8 @@ from mixedext.errors import (
     SingularFitWarning,
 )
 from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedResults
+from mixedext.inference.bootstrap import Bootstrap
+from mixedext.inference.restricted import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from mixedext.io import describe, read_data
 from mixedext.linear import LinearMixedModel, LinearMixedResults
 
@@ -83,6 +85,7 @@ def glmer(formula: str, data: Any, **options: Any) -> GeneralizedLinearMixedMode
 
 
 __all__ = [
+    "Bootstrap",
     "ConvergenceWarning",
     "DataError",
     "FormulaError",
@@ -96,10 +99,14 @@ __all__ = [
     "OptimizerRecord",
     "RandomTerm",
     "RankDeficiencyWarning",
+    "SimulatedTest",
     "SingularFitWarning",
     "__version__",
+    "bootstrap_lrt",
     "datasets",
     "describe",
+    "exact_lrt",
+    "exact_rlrt",
     "glmer",
     "lmer",
     "read_data",

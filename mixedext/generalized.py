@@ -27,6 +27,10 @@ from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
 
+_NO_LIKELIHOOD = (
+    "the likelihood could not be computed ({}): check the response, the link and the scale of the columns"
+)
+
 _BY_NAME: dict[str, Any] = {
     "binomial": families.Binomial,
     "poisson": families.Poisson,
@@ -258,10 +262,7 @@ class GeneralizedLinearMixedModel(MixedModel):
         try:
             record = fit_generalized(problem, int(nagq), options, start)
         except np.linalg.LinAlgError as error:
-            raise DataError(
-                f"the likelihood could not be computed ({error}): check the response, the link and the scale "
-                "of the columns"
-            ) from error
+            raise DataError(_NO_LIKELIHOOD.format(error)) from error
         remarks = remarks_on_generalized(self.design, record, self._response())
         results = GeneralizedMixedResults(self, record, cov_type)
         results.remarks = [r.text for r in remarks]
@@ -368,9 +369,14 @@ class GeneralizedMixedResults(MixedResults):
         record = fit_generalized(model.problem, self.nagq, OptimizerOptions(1e-11), start_theta)
         return GeneralizedMixedResults(model, record, self.cov_type)
 
-    def fit_problem(self, problem: GeneralizedProblem, tolerance: float = 1e-11) -> GeneralizedFit:
+    def fit_problem(
+        self, problem: GeneralizedProblem, tolerance: float = 1e-11, start_theta: Array | None = None
+    ) -> GeneralizedFit:
         """Fit by the approximation of these results."""
-        return fit_generalized(problem, self.nagq, OptimizerOptions(tolerance))
+        try:
+            return fit_generalized(problem, self.nagq, OptimizerOptions(tolerance), start_theta)
+        except np.linalg.LinAlgError as error:
+            raise DataError(_NO_LIKELIHOOD.format(error)) from error
 
     def from_record(
         self, model: GeneralizedLinearMixedModel, record: GeneralizedFit

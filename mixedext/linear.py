@@ -175,6 +175,7 @@ class LinearMixedResults(MixedResults):
     def __init__(self, model: LinearMixedModel, record: LinearFit):
         super().__init__(model, record, record.scale)
         self.reml = record.reml
+        self.use_t = True
         self.sigma = float(np.sqrt(record.scale))
         self.method = "REML" if record.reml else "ML"
 
@@ -187,7 +188,9 @@ class LinearMixedResults(MixedResults):
             model, fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
         )
 
-    def fit_problem(self, problem: LinearProblem, tolerance: float = 1e-12) -> LinearFit:
+    def fit_problem(
+        self, problem: LinearProblem, tolerance: float = 1e-12, start_theta: Array | None = None
+    ) -> LinearFit:
         """Fit by the criterion of these results.
 
         Raises
@@ -197,7 +200,7 @@ class LinearMixedResults(MixedResults):
         """
         if problem.is_exact:
             raise DataError(EXACT_FIT)
-        return fit_linear(problem, self.reml, OptimizerOptions(tolerance))
+        return fit_linear(problem, self.reml, OptimizerOptions(tolerance), start_theta)
 
     def from_record(self, model: LinearMixedModel, record: LinearFit) -> LinearMixedResults:
         """Make results of a fit by the criterion of these."""

@@ -127,8 +127,17 @@ def _results_of_blocks(
         import joblib
     except ImportError as error:
         raise ImportError("n_jobs other than 1 needs joblib: pip install 'mixedext[parallel]'") from error
-    workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    yield from workers(joblib.delayed(run)(first, last) for first, last in spans)
+    backend, _ = joblib.parallel.get_active_backend()
+    if getattr(backend, "supports_return_generator", False):
+        yield from joblib.Parallel(n_jobs=n_jobs, return_as="generator")(
+            joblib.delayed(run)(first, last) for first, last in spans
+        )
+        return
+    at_once = 4 * joblib.effective_n_jobs(n_jobs)
+    for i in range(0, len(spans), at_once):
+        yield from joblib.Parallel(n_jobs=n_jobs)(
+            joblib.delayed(run)(first, last) for first, last in spans[i : i + at_once]
+        )
 
 
 def check_jobs(n_jobs: Any) -> int | None:
@@ -244,7 +253,7 @@ class Replicator:
         results = self.results
         try:
             source, problem = make()
-            record = results.fit_problem(problem, TOLERANCE)
+            record = fit_replicate(results, problem)
             if self.statistic is None:
                 values = parameter_values(self.parameters, record)
             else:
@@ -287,6 +296,22 @@ class Replicator:
         codes = _codes_of(self.results.model.design, self.group)
         counts = np.bincount(codes)
         return np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+
+def fit_replicate(results: MixedResults, problem: Any) -> Any:
+    """Return the record of a fit by the method of `results`, from their estimates.
+
+    Next to covariances of lower rank there are local optima: where one is found, and where the estimates
+    themselves have none to start from, the fit starts from the data as any other does.
+    """
+    terms = results.labels.terms
+    warm = None
+    if not results.is_singular:
+        warm = results.fit_problem(problem, TOLERANCE, results.theta)
+        if all(rank == len(t.names) or len(t.names) == 1 for rank, t in zip(warm.ranks, terms, strict=True)):
+            return warm
+    cold = results.fit_problem(problem, TOLERANCE)
+    return cold if warm is None or cold.objective < warm.objective else warm
 
 
 def _pair(response: Array, problem: Any) -> tuple[Any, Any]:
