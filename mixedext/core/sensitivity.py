@@ -170,8 +170,7 @@ def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
         state.scale * (to_data @ inverse @ to_data.T),
         state.scale * (to_data @ ((adjusted + adjusted.T) / 2) @ to_data.T),
         # signs of P cancel in products of two; a factor σ² keeps ratios to ℓ'Cℓ those of σ² = 1
-        state.scale
-        * np.einsum("ij,rjk,lk->ril", to_data @ inverse, minus_p, to_data @ inverse, optimize=True),
+        state.scale * np.einsum("ij,rjk,lk->ril", root, minus_p, root, optimize=True),
         weights,
     )
 
