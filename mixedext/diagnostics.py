@@ -110,6 +110,11 @@ def warn_of_hessian(problem: str) -> None:
     )
 
 
+def warn_of_profile(texts: Sequence[str]) -> None:
+    """Warn of what went wrong on the way of a profile."""
+    _warn("; ".join(texts), ConvergenceWarning)
+
+
 def findings(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerRecord) -> list[str]:
     """Return what a reader of the summary must know, a line each."""
     out = []

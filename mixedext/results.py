@@ -17,7 +17,9 @@ from mixedext.design import Labels
 from mixedext.diagnostics import warn_of_fit
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Bootstrap, bootstrap
+from mixedext.inference.confint import confint
 from mixedext.inference.ddf import DegreesOfFreedom
+from mixedext.inference.profile import Profile, profile
 from mixedext.prediction import linear_predictor
 from mixedext.simulation import simulate
 from mixedext.summary import format_digits, make_summary
@@ -321,6 +323,108 @@ class MixedResults(WaldInference):
         ['sd_Intercept|Subject', 'sigma', 'Intercept', 'Days']
         """
         return bootstrap(self, nsim, kind, statistic, rng, n_jobs, progress, groups)
+
+    # ------------------------------------------------------------------------------------------ intervals
+
+    def profile(self, parm: Any = None, level: float = 0.95) -> Profile:
+        """Return profiles of the likelihood: of standard deviations, correlations, σ and the fixed effects.
+
+        Parameters
+        ----------
+        parm : str, int or list of these, optional
+            Names or positions of parameters, in the order of `confint`; ``"theta_"`` stands for all standard
+            deviations and correlations with sigma, ``"beta_"`` for all fixed effects. By default all.
+        level : float
+            Level of confidence as far as which to go.
+
+        Returns
+        -------
+        Profile
+            With the `table` of points, `zeta` and `value` (splines both ways), `confint` and `plot`.
+
+        Raises
+        ------
+        DataError
+            For a level or a parameter that is none, and for a fit with ``nagq=0``.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a likelihood above that of the fit is found, or a limit is not.
+
+        Notes
+        -----
+        Profiles are of the likelihood: a fit by REML is first refitted by maximum likelihood, as lme4 does,
+        and `Profile.remarks` says so. On the boundary they go one way; a correlation with an effect whose
+        standard deviation is 0 has none.
+
+        Bates, Maechler, Bolker & Walker (2015), section 5.1.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit(reml=False)
+        >>> profile = result.profile("sigma")
+        >>> profile.confint().round(2).loc["sigma"].tolist()
+        [27.81, 34.59]
+        >>> profile.value("sigma", [-1, 0, 1]).round(2).tolist()
+        [29.29, 30.9, 32.66]
+        """
+        return profile(self, parm, level)
+
+    def confint(
+        self, parm: Any = None, level: float = 0.95, method: str = "profile", **options: Any
+    ) -> pd.DataFrame:
+        """Return confidence intervals of standard deviations, correlations, σ and the fixed effects.
+
+        Parameters
+        ----------
+        parm : str, int or list of these, optional
+            Names or positions of parameters; ``"theta_"`` stands for all standard deviations and correlations
+            with sigma, ``"beta_"`` for all fixed effects. By default all.
+        level : float
+        method : {"profile", "wald", "bootstrap"}
+            "profile": where the likelihood ratio test does not reject, as `profile` finds it (of the
+            likelihood also for a REML fit). "wald": from standard errors, by the normal distribution; those
+            of standard deviations and σ on the logarithmic scale and of correlations on that of atanh by the
+            delta method (lme4 gives none), NaN where a parameter is at the end of its range. "bootstrap":
+            quantiles of `bootstrap`.
+        **options
+            For "bootstrap": ``nsim``, ``rng``, ``n_jobs``, ``progress`` and ``groups`` as `bootstrap` takes
+            them, ``resample`` for its ``kind``, and ``kind`` of the interval, ``"percentile"``, ``"basic"``,
+            ``"bca"`` or ``"normal"``.
+
+        Returns
+        -------
+        DataFrame
+            ``lower upper``, in lme4's order: standard deviations and correlations as `theta`, `sigma` (in
+            generalized models `dispersion`, where it is estimated), the fixed effects.
+
+        Raises
+        ------
+        DataError
+            For a level, parameter or method that is none.
+        TypeError
+            For an unknown option.
+
+        See Also
+        --------
+        conf_int : intervals of the fixed effects alone, by t.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit(reml=False)
+        >>> result.confint().round(2)
+                               lower   upper
+        sd_Intercept|Subject   26.01   52.94
+        sigma                  27.81   34.59
+        Intercept             231.99  270.82
+        Days                    8.89   12.05
+        """
+        return confint(self, parm, level, method, options)
 
     def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
         return linear_predictor(self, data, random_effects, new_levels)

@@ -174,6 +174,43 @@ def minimize(
     return state, record
 
 
+def follow(
+    evaluate: Callable[[Array], S], start: S, hessian: Array, options: OptimizerOptions
+) -> tuple[S, Array, bool]:
+    """Minimise from near a minimum with a Hessian known beforehand; for many like problems in a row.
+
+    Parameters
+    ----------
+    evaluate : callable
+        As for `minimize`.
+    start : State
+        Its `information` is not asked for.
+    hessian : ndarray (m, m)
+    options : OptimizerOptions
+
+    Returns
+    -------
+    state : State
+    hessian : ndarray (m, m)
+        With what the steps taught of it.
+    converged : bool
+    """
+    state = start
+    for _ in range(options.max_iterations):
+        hessian, step = _newton_step(hessian, state.gradient)
+        noise = state.rounding
+        if -state.gradient @ step <= max(options.tolerance, noise):
+            return state, hessian, True
+        limit = 2.0 * max(1.0, float(np.abs(state.point).max()))
+        step *= min(1.0, limit / float(np.abs(step).max()))
+        new, _ = _line_search(evaluate, state, step, noise)
+        if new is None:
+            break
+        hessian = _bfgs(hessian, new.point - state.point, new.gradient - state.gradient)
+        state = new
+    return state, hessian, False
+
+
 def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
     """Return the Hessian made positive definite and the step −H⁻¹g."""
     values, vectors = np.linalg.eigh(hessian)

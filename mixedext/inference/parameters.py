@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.fit import Fit
@@ -104,9 +105,9 @@ def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]
     Parameters
     ----------
     parameters : tuple of Parameter
-    parm : None, str or list of str
-        Names; ``"theta_"`` or ``"random"`` stands for all standard deviations and correlations with sigma,
-        ``"beta_"`` or ``"fixed"`` for all fixed effects; None for all.
+    parm : None, str, int or list of these
+        Names, or positions from 0; ``"theta_"`` or ``"random"`` stands for all standard deviations and
+        correlations with sigma, ``"beta_"`` or ``"fixed"`` for all fixed effects; None for all.
 
     Raises
     ------
@@ -115,13 +116,23 @@ def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]
     """
     if parm is None:
         return list(range(len(parameters)))
-    wanted = [parm] if isinstance(parm, str) else parm
-    if not isinstance(wanted, (list, tuple)) or not wanted or not all(isinstance(w, str) for w in wanted):
-        raise DataError(f"parm must be the name of a parameter or a list of names, not {parm!r}")
+    wanted = [parm] if isinstance(parm, str) or _is_position(parm) else parm
+    if isinstance(wanted, (np.ndarray, pd.Index, pd.Series, range)):
+        wanted = list(wanted)
+    if (
+        not isinstance(wanted, (list, tuple))
+        or not wanted
+        or not all(isinstance(w, str) or _is_position(w) for w in wanted)
+    ):
+        raise DataError(f"parm must be names of parameters or their positions, one or a list, not {parm!r}")
     names = [p.name for p in parameters]
     chosen: set[int] = set()
     for name in wanted:
-        if name in names:
+        if not isinstance(name, str):
+            if not -len(names) <= name < len(names):
+                raise DataError(f"there is no parameter {name}: there are {len(names)} ({', '.join(names)})")
+            chosen.add(int(name) % len(names))
+        elif name in names:
             chosen.add(names.index(name))
         elif name in _SETS:
             chosen.update(i for i, p in enumerate(parameters) if p.kind in _SETS[name])
@@ -129,3 +140,7 @@ def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]
             hint = nearest(name, names)
             raise DataError(f"there is no parameter {name!r}{hint} (there are: {', '.join(names)})")
     return sorted(chosen)
+
+
+def _is_position(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

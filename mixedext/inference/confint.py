@@ -1,0 +1,117 @@
+"""Confidence intervals of all parameters: by the profile likelihood, by standard errors, by the bootstrap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from mixedext.core.glmm import GeneralizedFit, covariance_of_point
+from mixedext.core.held import transformed_slopes
+from mixedext.core.sensitivity import sensitivity
+from mixedext.diagnostics import warn_of_hessian
+from mixedext.errors import DataError, nearest
+from mixedext.inference.ddf import check_level
+from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
+from mixedext.inference.profile import profile
+from mixedext.model import refuse_unknown
+
+if TYPE_CHECKING:
+    from mixedext.results import MixedResults
+
+Array = NDArray[np.float64]
+
+METHODS = ("profile", "wald", "bootstrap")
+#: what the bootstrap takes, and how its intervals are made
+_BOOTSTRAP = ("nsim", "resample", "rng", "n_jobs", "progress", "groups", "kind")
+
+
+def confint(
+    results: MixedResults, parm: Any, level: Any, method: Any, options: dict[str, Any]
+) -> pd.DataFrame:
+    """Return intervals of parameters of a fit; `MixedResults.confint` says what the arguments are."""
+    wanted = check_level(level)
+    if method not in METHODS:
+        known = ", ".join(map(repr, METHODS))
+        raise DataError(f"method must be one of {known}, not {method!r}{nearest(str(method), METHODS)}")
+    refuse_unknown(f"confint(method={method!r})", options, _BOOTSTRAP if method == "bootstrap" else ())
+    if method == "profile":
+        return profile(results, parm, wanted).confint()
+    chosen = select_parameters(parameters_of(results.labels, results._record), parm)
+    if method == "wald":
+        return wald_intervals(results, chosen, wanted)
+    how = {"kind": options.pop("kind")} if "kind" in options else {}
+    if "resample" in options:
+        options["kind"] = options.pop("resample")
+    return results.bootstrap(**options).confint(wanted, parm=parm, **how)
+
+
+def wald_intervals(results: MixedResults, chosen: list[int], level: float) -> pd.DataFrame:
+    """Return intervals from standard errors for the parameters of given numbers.
+
+    Coefficients have normal intervals. Standard deviations, σ and the dispersion have them on the
+    logarithmic scale, correlations on that of atanh, by the delta method, NaN where they are at the end of
+    their range.
+    """
+    parameters = parameters_of(results.labels, results._record)
+    values = parameter_values(parameters, results._record)
+    half = stats.norm.ppf(0.5 + level / 2) * _standard_errors(results, parameters, chosen)
+    rows = []
+    for i in chosen:
+        kind, value = parameters[i].kind, values[i]
+        if kind == "fixed":
+            rows.append((value - half[i], value + half[i]))
+        elif kind == "cor":
+            centre = np.arctanh(value) if abs(value) < 1 else np.nan
+            rows.append((np.tanh(centre - half[i]), np.tanh(centre + half[i])))
+        else:
+            rows.append((value * np.exp(-half[i]), value * np.exp(half[i])))
+    index = [parameters[i].name for i in chosen]
+    return pd.DataFrame(rows, index=index, columns=["lower", "upper"], dtype=float)
+
+
+def _standard_errors(results: MixedResults, parameters: tuple[Parameter, ...], chosen: list[int]) -> Array:
+    """Return standard errors on the scales of the intervals, (k,)."""
+    fixed = [p.kind == "fixed" for p in parameters]
+    out = np.full(len(parameters), np.nan)
+    out[fixed] = np.sqrt(np.maximum(np.diag(np.asarray(results.cov_params(), dtype=float)), 0.0))
+    if all(fixed[i] for i in chosen):
+        return out
+    covariance, jacobian = _transformed(results)
+    variance = np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian)
+    out[~np.array(fixed)] = np.sqrt(np.maximum(variance, 0.0))
+    return out
+
+
+def _transformed(results: MixedResults) -> tuple[Array, Array]:
+    """Return the covariance of the criterion's own parameters, and the derivatives in them of the
+    logarithms of standard deviations, σ and the dispersion, and of atanh of correlations.
+    """
+    problem, record = results._model_with_data().problem, results._record
+    slopes = transformed_slopes(problem, record.point[: problem.size])
+    deviations = [q for t in results.labels.terms for q in _are_deviations(len(t.names))]
+    if isinstance(record, GeneralizedFit):
+        try:
+            covariance = covariance_of_point(problem, record)
+        except np.linalg.LinAlgError as error:
+            warn_of_hessian(str(error))
+            covariance = np.full((len(record.point), len(record.point)), np.nan)
+        jacobian = np.zeros((len(slopes) + problem.extra, len(record.point)))
+        jacobian[: len(slopes), : problem.size] = slopes
+        if problem.extra:
+            jacobian[-1, -1] = 1.0
+        return covariance, jacobian
+    # the parameters are (θ̃, log σ²), and a standard deviation is σ times that of θ̃
+    jacobian = np.zeros((len(slopes) + 1, problem.size + 1))
+    jacobian[:-1, :-1] = slopes
+    jacobian[:-1, -1] = np.where(deviations, 0.5, 0.0)
+    jacobian[-1, -1] = 0.5
+    return sensitivity(problem, record.point, results.reml).parameters, jacobian
+
+
+def _are_deviations(width: int) -> list[bool]:
+    """Return which of a term's parameters are standard deviations, in lme4's order."""
+    return [a == b for b in range(width) for a in range(b, width)]
