@@ -44,7 +44,7 @@ LAYERS = (
     ("mixedext.inference.confint",),
     ("mixedext.inference.restricted",),
     ("mixedext.wald",),
-    ("mixedext.inference.grid", "mixedext.inference.adjust"),
+    ("mixedext.inference.grid", "mixedext.inference.adjust", "mixedext.inference.scale"),
     ("mixedext.inference.means",),
     ("mixedext.results",),
     ("mixedext.linear", "mixedext.generalized"),

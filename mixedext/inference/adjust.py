@@ -1,0 +1,388 @@
+"""Families of contrasts between means, and adjustments of tests and intervals for their number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+from scipy.stats import qmc
+from statsmodels.stats.multitest import multipletests
+
+from mixedext.errors import DataError, nearest, shown
+from mixedext.inference.ddf import t_quantile
+
+Array = NDArray[np.float64]
+
+
+# ------------------------------------------------------------------------------------------- families
+
+
+@dataclass(frozen=True)
+class Family:
+    """Contrasts between k means.
+
+    Attributes
+    ----------
+    names : tuple of str
+    matrix : ndarray (c, k)
+    adjust : str
+        What such contrasts are adjusted by unless another is asked for.
+    ratios : tuple of str
+        Their names where means are compared by their ratio.
+    kind : str
+    """
+
+    names: tuple[str, ...]
+    matrix: Array
+    adjust: str
+    ratios: tuple[str, ...]
+    kind: str
+
+    @property
+    def sums_to_zero(self) -> NDArray[np.bool_]:
+        """Which contrasts compare means: their coefficients sum to zero, (c,)."""
+        size = np.abs(self.matrix).sum(axis=1)
+        return np.abs(self.matrix.sum(axis=1)) <= 1e-8 * size
+
+
+def _pairwise(labels: Sequence[str], _: int) -> Family:
+    pairs = list(combinations(range(len(labels)), 2))
+    return _differences(labels, [(a, b) for a, b in pairs], "tukey")
+
+
+def _reverse_pairwise(labels: Sequence[str], _: int) -> Family:
+    pairs = [(a, b) for a in range(len(labels)) for b in range(a)]
+    return _differences(labels, pairs, "tukey")
+
+
+def _against_control(labels: Sequence[str], ref: int) -> Family:
+    return _differences(labels, [(a, ref) for a in range(len(labels)) if a != ref], "dunnett")
+
+
+def _consecutive(labels: Sequence[str], _: int) -> Family:
+    return _differences(labels, [(a + 1, a) for a in range(len(labels) - 1)], "mvt")
+
+
+def _differences(labels: Sequence[str], pairs: Sequence[tuple[int, int]], adjust: str) -> Family:
+    identity = np.eye(len(labels))
+    matrix = np.array([identity[a] - identity[b] for a, b in pairs]).reshape(-1, len(labels))
+    named = tuple(f"{labels[a]} - {labels[b]}" for a, b in pairs)
+    return Family(named, matrix, adjust, tuple(f"{labels[a]} / {labels[b]}" for a, b in pairs), "")
+
+
+def _effects(labels: Sequence[str], _: int) -> Family:
+    k = len(labels)
+    names = tuple(f"{label} effect" for label in labels)
+    return Family(names, np.eye(k) - 1 / k, "fdr", names, "")
+
+
+def _polynomials(labels: Sequence[str], _: int) -> Family:
+    k = len(labels)
+    degrees = range(1, min(k, 7))
+    known = ("linear", "quadratic", "cubic", "quartic")
+    names = tuple(known[d - 1] if d <= len(known) else f"degree {d}" for d in degrees)
+    matrix = np.array(orthogonal_polynomials(k, len(degrees)), dtype=float).reshape(-1, k)
+    return Family(names, matrix, "none", names, "")
+
+
+def orthogonal_polynomials(k: int, degree: int) -> list[list[int]]:
+    """Return the orthogonal polynomials of equidistant points in smallest integers, degrees 1 to `degree`."""
+    basis = [[Fraction(1)] * k]
+    for d in range(1, degree + 1):
+        values = [Fraction(i) ** d for i in range(k)]
+        for other in basis:
+            size = sum((v * v for v in other), Fraction(0))
+            share = sum((a * b for a, b in zip(values, other, strict=True)), Fraction(0)) / size
+            values = [a - share * b for a, b in zip(values, other, strict=True)]
+        basis.append(values)
+    out = []
+    for values in basis[1:]:
+        common = math.lcm(*(v.denominator for v in values))
+        whole = [int(v * common) for v in values]
+        divisor = math.gcd(*whole)
+        out.append([v // divisor for v in whole])
+    return out
+
+
+#: Name → maker of the family from the labels of the means and the place of the control.
+_KINDS: dict[str, Callable[[Sequence[str], int], Family]] = {
+    "pairwise": _pairwise,
+    "revpairwise": _reverse_pairwise,
+    "dunnett": _against_control,
+    "trt.vs.ctrl": _against_control,
+    "poly": _polynomials,
+    "eff": _effects,
+    "dev": _effects,
+    "consec": _consecutive,
+}
+
+
+def contrast_family(
+    kind: Any, labels: Sequence[str], levels: Sequence[Any] | None = None, ref: Any = None
+) -> Family:
+    """Return the contrasts of a kind, or those given.
+
+    Parameters
+    ----------
+    kind : str, mapping or array_like (c, k)
+        ``"pairwise"``, ``"revpairwise"``, ``"dunnett"`` (``"trt.vs.ctrl"``), ``"poly"``, ``"eff"``
+        (``"dev"``), ``"consec"``; or name → coefficients, in the order of the means or by label; or a matrix
+        or data frame with one row a contrast.
+    labels : sequence of str (k,)
+        Of the means.
+    levels : sequence (k,), optional
+        Of the means as the user knows them: what `ref` may be besides a label.
+    ref : optional
+        Label or level of the control, by default the first.
+
+    Raises
+    ------
+    DataError
+        For an unknown kind or control, and coefficients that do not fit.
+    """
+    if not isinstance(kind, str):
+        if ref is not None:
+            raise DataError("ref is for kind='dunnett': contrasts of your own name all means themselves")
+        return _custom(kind, labels)
+    if kind not in _KINDS:
+        raise DataError(
+            f"the kind of contrasts {kind!r} is not known{nearest(kind, _KINDS)} (known: "
+            f"{', '.join(_KINDS)}, a mapping of names to coefficients, a matrix)"
+        )
+    maker = _KINDS[kind]
+    if ref is not None and maker is not _against_control:
+        raise DataError(f"ref is for kind='dunnett', not {kind!r}")
+    if len(labels) < 2:
+        raise DataError(
+            f"contrasts need two means or more, and there is one for each family ({labels[0]}): a number "
+            "stands at its mean unless at= names values; a variable named by by= is held fixed"
+        )
+    place = 0 if ref is None else _place(ref, labels, levels or labels)
+    made = maker(labels, place)
+    name = "pairwise" if maker is _reverse_pairwise else "dunnett" if maker is _against_control else kind
+    return Family(made.names, made.matrix, made.adjust, made.ratios, name)
+
+
+def _place(ref: Any, labels: Sequence[str], levels: Sequence[Any]) -> int:
+    for known in (list(levels), list(labels)):
+        for place, value in enumerate(known):
+            if type(value) is not bool and type(ref) is bool:
+                continue
+            if value == ref:
+                return place
+    hint = nearest(str(ref), labels)
+    raise DataError(f"ref: there is no mean {shown(ref)}{hint} (means: {', '.join(labels[:12])})")
+
+
+def _custom(kind: Any, labels: Sequence[str]) -> Family:
+    if isinstance(kind, pd.DataFrame):
+        names: list[str] = [str(name) for name in kind.index]
+        rows: list[Any] = [row for _, row in kind.iterrows()]
+        if set(map(str, kind.columns)) == set(labels):
+            rows = [{str(k): v for k, v in row.items()} for row in rows]
+    elif isinstance(kind, Mapping):
+        names, rows = [str(name) for name in kind], list(kind.values())
+    else:
+        if kind is None or np.ndim(kind) not in (1, 2):
+            raise DataError(
+                f"contrasts must be a kind, a mapping of names to coefficients or a matrix, not {kind!r}"
+            )
+        rows = list(kind) if np.ndim(kind) == 2 else [kind]
+        names = [f"contrast {j + 1}" for j in range(len(rows))]
+    if not rows:
+        raise DataError("contrasts: there are none in what was given")
+    matrix = np.array([_coefficients(n, r, labels) for n, r in zip(names, rows, strict=True)])
+    return Family(tuple(names), matrix, "none", tuple(names), "custom")
+
+
+def _coefficients(name: str, given: Any, labels: Sequence[str]) -> Array:
+    if isinstance(given, Mapping):
+        out = np.zeros(len(labels))
+        for label, value in given.items():
+            if str(label) not in labels:
+                raise DataError(
+                    f"contrast {name!r}: there is no mean {shown(label)}{nearest(str(label), labels)} "
+                    f"(means: {', '.join(labels[:12])})"
+                )
+            out[labels.index(str(label))] = _number(name, value)
+    else:
+        if isinstance(given, str) or np.ndim(given) != 1 or len(given) != len(labels):
+            size = f"shape {np.shape(given)}" if np.ndim(given) != 1 else f"{len(given)}"
+            raise DataError(
+                f"contrast {name!r} needs {len(labels)} coefficients, one for each of "
+                f"{', '.join(labels[:12])}{', ...' if len(labels) > 12 else ''}, not {size}"
+            )
+        out = np.array([_number(name, value) for value in given])
+    if not out.any():
+        raise DataError(f"contrast {name!r} has no coefficient other than zero")
+    return out
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise DataError(f"contrast {name!r}: coefficients must be numbers, not {value!r}")
+    if not np.isfinite(value):
+        raise DataError(f"contrast {name!r}: coefficients must be finite, not {value!r}")
+    return float(value)
+
+
+# --------------------------------------------------------------------------------------- adjustments
+
+#: Spelling → name of an adjustment.
+_ADJUSTMENTS = {
+    **{name: name for name in ("tukey", "dunnett", "mvt", "bonferroni", "sidak", "holm", "fdr", "none")},
+    "bh": "fdr",
+    "fdr_bh": "fdr",
+}
+#: Those of p-values alone: their intervals stay as they are.
+STEPWISE = ("holm", "fdr")
+_MULTIPLETESTS = {"bonferroni": "bonferroni", "sidak": "sidak", "holm": "holm", "fdr": "fdr_bh"}
+
+
+def read_adjustment(adjust: Any, family: Family) -> str:
+    """Return the adjustment that a user's ``adjust=`` names, by default the family's own.
+
+    Raises
+    ------
+    DataError
+        If there is none of this name, or it is for families of another kind.
+    """
+    if adjust is None:
+        return family.adjust
+    name = _ADJUSTMENTS.get(adjust.lower()) if isinstance(adjust, str) else None
+    if name is None:
+        known = ("tukey", "dunnett", "mvt", "bonferroni", "sidak", "holm", "fdr", "BH", "none")
+        hint = nearest(str(adjust), known)
+        raise DataError(f"adjust must be one of {', '.join(map(repr, known))}, not {adjust!r}{hint}")
+    if name == "tukey" and family.kind != "pairwise":
+        raise DataError("adjust='tukey' is for all pairwise differences: take 'mvt' or 'sidak'")
+    if name == "dunnett" and family.kind != "dunnett":
+        raise DataError("adjust='dunnett' is for differences from one control: take 'mvt'")
+    return name
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Single tests of a family, those that can be estimated.
+
+    Attributes
+    ----------
+    statistic, df, p_value : ndarray (c,)
+    covariance : ndarray (c, c)
+        Of the estimates.
+    means : int
+        How many means the family compares.
+    """
+
+    statistic: Array
+    df: Array
+    p_value: Array
+    covariance: Array
+    means: int
+
+
+def adjusted(method: str, tests: Tests, level: float) -> tuple[Array, Array]:
+    """Return adjusted p-values, and the quantiles by which standard errors are multiplied in intervals.
+
+    Parameters
+    ----------
+    method : str
+        As `read_adjustment` returns it.
+    tests : Tests
+    level : float
+        Joint level of the intervals.
+
+    Returns
+    -------
+    p_values, quantiles : ndarray (c,)
+        Of stepwise methods, which have no intervals, the quantiles are those of single intervals.
+    """
+    c = len(tests.p_value)
+    single = t_quantile(0.5 + level / 2, tests.df)
+    if method == "none" or c == 0 or (c == 1 and method != "tukey"):
+        return tests.p_value, single
+    if method in _MULTIPLETESTS:
+        p_values = multipletests(tests.p_value, method=_MULTIPLETESTS[method])[1]
+        if method in STEPWISE:
+            return p_values, single
+        tail = (1 - level) / c if method == "bonferroni" else -math.expm1(math.log(level) / c)
+        return p_values, t_quantile(1 - tail / 2, tests.df)
+    size = np.abs(tests.statistic)
+    if method == "tukey":
+        p_values = stats.studentized_range.sf(math.sqrt(2) * size, tests.means, tests.df)
+        quantiles = _by_df(
+            lambda df: stats.studentized_range.ppf(level, tests.means, df) / math.sqrt(2), tests.df
+        )
+        pairs = tests.means * (tests.means - 1) // 2
+    else:
+        largest = LargestT(tests.covariance)
+        p_values = np.array([largest.sf(t, df) for t, df in zip(size, tests.df, strict=True)])
+        quantiles = _by_df(lambda df: largest.quantile(level, df), tests.df)
+        pairs = c
+    # both are computed as 1 less a probability or from points: far out the bounds are nearer than they
+    return np.clip(p_values, tests.p_value, np.minimum(1.0, pairs * tests.p_value)), quantiles
+
+
+def _by_df(quantile: Callable[[float], float], df: Array) -> Array:
+    known = {value: quantile(value) for value in dict.fromkeys(df.tolist())}
+    return np.array([known[value] for value in df.tolist()])
+
+
+class LargestT:
+    """The distribution of the largest of |T₁|, …, |T_c|, a multivariate t.
+
+    T = AZ/S with Z of r independent normals, S² = χ²_ν/ν and AA' the correlation. Z has a direction U,
+    uniform on the sphere, and a length that is independent of it, so P(max|Tᵢ| > t) is the mean over U of
+    P(F_{r,ν} > t²/(r m²)), m = max|(AU)ᵢ|. The radius is integrated exactly; directions are taken evenly for
+    r = 2, by Sobol's points otherwise, so that results repeat. The covariance may be of any rank.
+
+    Parameters
+    ----------
+    covariance : ndarray (c, c)
+    """
+
+    #: powers of two: directions in the plane, and in more dimensions
+    _EVEN, _POINTS = 12, 15
+
+    def __init__(self, covariance: Array):
+        scale = np.sqrt(np.diag(covariance))
+        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+        keep = values > 1e-10 * values[-1]
+        self.rank = int(keep.sum())
+        projections = np.abs(self._directions() @ (vectors[:, keep] * np.sqrt(values[keep])).T)
+        self._largest2 = projections.max(axis=1) ** 2
+        self.count = len(covariance)
+
+    def _directions(self) -> Array:
+        if self.rank == 1:
+            return np.ones((1, 1))
+        if self.rank == 2:
+            angles = (np.arange(2**self._EVEN) + 0.5) * np.pi / 2**self._EVEN
+            return np.column_stack([np.cos(angles), np.sin(angles)])
+        # the points are multiples of 1/2^m: moved to the middle of their cells, none is 0
+        points = qmc.Sobol(self.rank, scramble=False).random_base2(self._POINTS) + 0.5 ** (self._POINTS + 1)
+        normal = special.ndtri(points)
+        return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+
+    def sf(self, t: float, df: float) -> float:
+        """Return P(max|Tᵢ| > t) with `df` degrees of freedom."""
+        if math.isinf(df):
+            return float(special.chdtrc(self.rank, t**2 / self._largest2).mean())
+        return float(special.fdtrc(self.rank, df, t**2 / (self.rank * self._largest2)).mean())
+
+    def quantile(self, level: float, df: float) -> float:
+        """Return t with P(max|Tᵢ| ≤ t) = level."""
+        low = float(t_quantile(0.5 + level / 2, np.array([df]))[0])
+        high = float(t_quantile(1 - (1 - level) / (2 * self.count), np.array([df]))[0])
+        # by the bounds of Bonferroni, a little wider for the error of the points
+        return float(
+            optimize.brentq(lambda t: self.sf(t, df) - (1 - level), 0.9 * low, 1.1 * high, xtol=1e-10)
+        )
