@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.rows import independent_columns
 from mixedext.design import Design
 from mixedext.errors import DataError, nearest, shown
 from mixedext.inference.ddf import check_level
@@ -288,6 +289,10 @@ class Replicator:
 
     def _model_of(self, design: Design, rows: NDArray[np.intp], copies: Any) -> tuple[Any, Any]:
         model = self.results.model.variant(**_taken(design, rows, self.group, copies))
+        kept = independent_columns(model.design.rows())
+        if len(kept) < len(design.exog_names):
+            lost = [name for j, name in enumerate(design.exog_names) if j not in kept]
+            raise DataError(f"these rows do not determine all coefficients: {_list(lost)} depends on others")
         return model, model.problem
 
     @cached_property
