@@ -38,7 +38,7 @@ Span = tuple[int, int]
 KINDS = ("parametric", "case")
 INTERVALS = ("percentile", "basic", "bca", "normal")
 #: Newton decrement at which a replicate's fit stops: far below the error of any number of replicates.
-TOLERANCE = 1e-9
+TOLERANCE = 1e-8
 #: Replicates in a block, and numbers in the responses of a block.
 _BLOCK, _BLOCK_SIZE = 32, 2_000_000
 #: Seconds that are expected of a run which shows a progress bar unasked.
