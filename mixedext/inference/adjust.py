@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import interpolate, optimize, special, stats
 from scipy.stats import qmc
 from statsmodels.stats.multitest import multipletests
 
@@ -270,7 +270,7 @@ def read_adjustment(adjust: Any, family: Family) -> str:
 
 
 @dataclass(frozen=True)
-class Tests:
+class SingleTests:
     """Single tests of a family, those that can be estimated.
 
     Attributes
@@ -289,14 +289,14 @@ class Tests:
     means: int
 
 
-def adjusted(method: str, tests: Tests, level: float) -> tuple[Array, Array]:
+def adjusted(method: str, tests: SingleTests, level: float) -> tuple[Array, Array]:
     """Return adjusted p-values, and the quantiles by which standard errors are multiplied in intervals.
 
     Parameters
     ----------
     method : str
         As `read_adjustment` returns it.
-    tests : Tests
+    tests : SingleTests
     level : float
         Joint level of the intervals.
 
@@ -310,30 +310,57 @@ def adjusted(method: str, tests: Tests, level: float) -> tuple[Array, Array]:
     if method == "none" or c == 0 or (c == 1 and method != "tukey"):
         return tests.p_value, single
     if method in _MULTIPLETESTS:
-        p_values = multipletests(tests.p_value, method=_MULTIPLETESTS[method])[1]
+        with np.errstate(divide="ignore"):  # Šidák's of p = 1
+            p_values = multipletests(tests.p_value, method=_MULTIPLETESTS[method])[1]
         if method in STEPWISE:
             return p_values, single
         tail = (1 - level) / c if method == "bonferroni" else -math.expm1(math.log(level) / c)
         return p_values, t_quantile(1 - tail / 2, tests.df)
     size = np.abs(tests.statistic)
     if method == "tukey":
-        p_values = stats.studentized_range.sf(math.sqrt(2) * size, tests.means, tests.df)
-        quantiles = _by_df(
-            lambda df: stats.studentized_range.ppf(level, tests.means, df) / math.sqrt(2), tests.df
+        k = tests.means
+        p_values = stats.studentized_range.sf(math.sqrt(2) * size, k, tests.df)
+        pairs = k * (k - 1) // 2
+        quantiles = _quantiles(
+            lambda t, df: stats.studentized_range.sf(math.sqrt(2) * t, k, df), level, tests.df, pairs
         )
-        pairs = tests.means * (tests.means - 1) // 2
     else:
         largest = LargestT(tests.covariance)
         p_values = np.array([largest.sf(t, df) for t, df in zip(size, tests.df, strict=True)])
-        quantiles = _by_df(lambda df: largest.quantile(level, df), tests.df)
         pairs = c
+        quantiles = _quantiles(largest.sf, level, tests.df, pairs)
     # both are computed as 1 less a probability or from points: far out the bounds are nearer than they
     return np.clip(p_values, tests.p_value, np.minimum(1.0, pairs * tests.p_value)), quantiles
 
 
-def _by_df(quantile: Callable[[float], float], df: Array) -> Array:
-    known = {value: quantile(value) for value in dict.fromkeys(df.tolist())}
-    return np.array([known[value] for value in df.tolist()])
+#: Points of the interpolation of quantiles: for degrees of freedom less and more than a factor of 2 apart.
+_NODES = 4, 10
+
+
+def _quantiles(sf: Callable[[float, float], float], level: float, df: Array, count: int) -> Array:
+    """Return t with sf(t, df) = 1 − level for each df, the largest of `count` dependent |T| having tail sf.
+
+    Quantiles are smooth in 1/df: of many different ones all but a few are interpolated, by a polynomial
+    through Chebyshev's points.
+    """
+
+    def solve(one: float) -> float:
+        alone = float(t_quantile(0.5 + level / 2, np.array([one]))[0])
+        bonferroni = float(t_quantile(1 - (1 - level) / (2 * count), np.array([one]))[0])
+        # a little wider than the bounds, for the error of sf
+        bracket = 0.9 * alone, 1.1 * bonferroni
+        return float(optimize.brentq(lambda t: math.log(sf(t, one) / (1 - level)), *bracket, xtol=1e-7))
+
+    inverse = 1 / df
+    different = np.unique(inverse.round(9))
+    low, high = different[0], different[-1]
+    nodes = _NODES[0] if high < 2 * low else _NODES[1]
+    if len(different) <= nodes:
+        known = [solve(1 / x if x else math.inf) for x in different]
+        return np.array(known)[np.searchsorted(different, inverse.round(9))]
+    points = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
+    values = [solve(1 / x) for x in points]
+    return np.asarray(interpolate.BarycentricInterpolator(points, values)(inverse))
 
 
 class LargestT:
@@ -359,7 +386,6 @@ class LargestT:
         self.rank = int(keep.sum())
         projections = np.abs(self._directions() @ (vectors[:, keep] * np.sqrt(values[keep])).T)
         self._largest2 = projections.max(axis=1) ** 2
-        self.count = len(covariance)
 
     def _directions(self) -> Array:
         if self.rank == 1:
@@ -377,12 +403,3 @@ class LargestT:
         if math.isinf(df):
             return float(special.chdtrc(self.rank, t**2 / self._largest2).mean())
         return float(special.fdtrc(self.rank, df, t**2 / (self.rank * self._largest2)).mean())
-
-    def quantile(self, level: float, df: float) -> float:
-        """Return t with P(max|Tᵢ| ≤ t) = level."""
-        low = float(t_quantile(0.5 + level / 2, np.array([df]))[0])
-        high = float(t_quantile(1 - (1 - level) / (2 * self.count), np.array([df]))[0])
-        # by the bounds of Bonferroni, a little wider for the error of the points
-        return float(
-            optimize.brentq(lambda t: self.sf(t, df) - (1 - level), 0.9 * low, 1.1 * high, xtol=1e-10)
-        )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mixedext.columns import needed_names, term_factors
 from mixedext.design import new_frame
 from mixedext.errors import DataError, nearest, shown
-from mixedext.frames import clean, level_texts, used_columns
+from mixedext.frames import clean, used_columns
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults
@@ -75,7 +75,8 @@ class Variable:
 
     def labels(self) -> list[str]:
         """Return labels of the values: numbers with the variable's name, in brackets what holds signs."""
-        texts = level_texts(self.values).tolist()
+        number = self.values.dtype.kind in "iuf"
+        texts = [f"{v:.12g}" if number else str(v) for v in self.values.tolist()]
         if self.values.dtype.kind == "b" or all(_is_number(text) for text in texts):
             texts = [f"{self.name}{text}" for text in texts]
         return [f"({text})" if re.search(r"[-+*/]", text) else text for text in texts]
@@ -170,6 +171,8 @@ class Grid:
 
     def labels(self, names: Sequence[str]) -> pd.DataFrame:
         """Return the combinations of the variables `names`, the first varying fastest."""
+        if not names:
+            return pd.DataFrame(index=pd.RangeIndex(1))
         own = [self.variables[name] for name in reversed(names)]
         shape = tuple(len(v.values) for v in own)
         codes = np.unravel_index(np.arange(math.prod(shape)), shape)

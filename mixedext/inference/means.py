@@ -12,7 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.errors import DataError, nearest
-from mixedext.inference.adjust import STEPWISE, Family, Tests, adjusted, contrast_family, read_adjustment
+from mixedext.inference.adjust import (
+    STEPWISE,
+    Family,
+    SingleTests,
+    adjusted,
+    contrast_family,
+    read_adjustment,
+)
 from mixedext.inference.ddf import DegreesOfFreedom, check_level, estimates_table, joint_test
 from mixedext.inference.grid import Grid, reference_grid, unknown_variable
 from mixedext.inference.scale import ResponseScale, read_scale, scale_notes
@@ -21,6 +28,25 @@ if TYPE_CHECKING:
     from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
+
+#: Columns of the tables.
+_RESERVED = frozenset(
+    [
+        "contrast",
+        "term",
+        "estimate",
+        "ratio",
+        "odds_ratio",
+        "std_err",
+        "df",
+        "num_df",
+        "den_df",
+        "statistic",
+        "p_value",
+        "ci_lower",
+        "ci_upper",
+    ]
+)
 
 
 # ------------------------------------------------------------------------------------------- means
@@ -247,7 +273,7 @@ class MarginalMeans:
         table = self._estimates(functions, offset)
         known = np.flatnonzero(table["std_err"].notna())
         contrasts = functions[known][:, self._grid.kept]
-        tests = Tests(
+        tests = SingleTests(
             table["statistic"].to_numpy()[known],
             table["df"].to_numpy()[known],
             table["p_value"].to_numpy()[known],
@@ -504,6 +530,9 @@ def _make(
     for name in every:
         if name not in grid.variables:
             raise unknown_variable(name, grid.variables)
+    taken = _RESERVED.intersection(every)
+    if taken:
+        raise DataError(f"a column of the tables is called {min(taken)!r}: rename the variable")
     labels = grid.labels(every)
     if not names:
         labels.insert(0, "1", "overall")
