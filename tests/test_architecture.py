@@ -39,7 +39,7 @@ LAYERS = (
     ("mixedext.arrays", "mixedext.diagnostics"),
     ("mixedext.model", "mixedext.prediction", "mixedext.simulation", "mixedext.summary"),
     ("mixedext.inference",),
-    ("mixedext.inference.parameters", "mixedext.inference.ddf"),
+    ("mixedext.inference.parameters", "mixedext.inference.workers", "mixedext.inference.ddf"),
     ("mixedext.inference.bootstrap", "mixedext.inference.profile"),
     ("mixedext.inference.confint",),
     ("mixedext.inference.restricted",),
@@ -67,8 +67,8 @@ THIRD_PARTIES = {
     "pyreadstat": ("mixedext.io",),
     "pyarrow": ("mixedext.io",),
     "matplotlib": ("mixedext.plots",),
-    "joblib": ("mixedext.inference.bootstrap",),
-    "tqdm": ("mixedext.inference.bootstrap",),
+    "joblib": ("mixedext.inference.workers",),
+    "tqdm": ("mixedext.inference.workers",),
 }
 #: The numerical core knows arrays only.
 CORE_MAY_IMPORT = ("numpy", "scipy")

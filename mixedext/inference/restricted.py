@@ -18,15 +18,8 @@ from statsmodels.genmod import families
 
 from mixedext.core.lmm import LinearProblem
 from mixedext.errors import DataError
-from mixedext.inference.bootstrap import (
-    Outcome,
-    blocks,
-    check_jobs,
-    fit_replicate,
-    read_seed,
-    run_blocks,
-    stream,
-)
+from mixedext.inference.bootstrap import Outcome, fit_replicate
+from mixedext.inference.workers import blocks, check_jobs, read_seed, run_blocks, stream
 from mixedext.simulation import Simulator, read_count, read_generator
 
 if TYPE_CHECKING:

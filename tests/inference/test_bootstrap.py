@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mixedext as mx
-from mixedext.inference.bootstrap import fit_replicate, stream
+from mixedext.inference.bootstrap import fit_replicate
 from mixedext.inference.parameters import parameter_values, parameters_of, select_parameters
+from mixedext.inference.workers import stream
 from tests.conftest import fit_generalized, fit_linear, load_data
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
