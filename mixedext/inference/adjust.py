@@ -172,6 +172,9 @@ def contrast_family(
 
 
 def _place(ref: Any, labels: Sequence[str], levels: Sequence[Any]) -> int:
+    ref = tuple(ref) if isinstance(ref, list) else ref
+    if not pd.api.types.is_scalar(ref) and not isinstance(ref, tuple):
+        raise DataError(f"ref must be a level, or a tuple of levels, not {ref!r}")
     for known in (list(levels), list(labels)):
         for place, value in enumerate(known):
             if type(value) is not bool and type(ref) is bool:
@@ -191,11 +194,12 @@ def _custom(kind: Any, labels: Sequence[str]) -> Family:
     elif isinstance(kind, Mapping):
         names, rows = [str(name) for name in kind], list(kind.values())
     else:
-        if kind is None or np.ndim(kind) not in (1, 2):
+        if not isinstance(kind, (list, tuple, np.ndarray, pd.Series)):
             raise DataError(
                 f"contrasts must be a kind, a mapping of names to coefficients or a matrix, not {kind!r}"
             )
-        rows = list(kind) if np.ndim(kind) == 2 else [kind]
+        one = all(pd.api.types.is_scalar(value) for value in kind)
+        rows = [list(kind)] if one and len(kind) else list(kind)
         names = [f"contrast {j + 1}" for j in range(len(rows))]
     if not rows:
         raise DataError("contrasts: there are none in what was given")
@@ -214,8 +218,9 @@ def _coefficients(name: str, given: Any, labels: Sequence[str]) -> Array:
                 )
             out[labels.index(str(label))] = _number(name, value)
     else:
-        if isinstance(given, str) or np.ndim(given) != 1 or len(given) != len(labels):
-            size = f"shape {np.shape(given)}" if np.ndim(given) != 1 else f"{len(given)}"
+        listed = isinstance(given, (list, tuple, np.ndarray, pd.Series))
+        if not listed or len(given) != len(labels):
+            size = f"{len(given)}" if listed else repr(given)
             raise DataError(
                 f"contrast {name!r} needs {len(labels)} coefficients, one for each of "
                 f"{', '.join(labels[:12])}{', ...' if len(labels) > 12 else ''}, not {size}"

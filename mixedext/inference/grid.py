@@ -11,7 +11,7 @@ import ast
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,8 +54,8 @@ class Variable:
         Those that it takes in the grid.
     is_factor : bool
         Whether the rows of the data have these values, so that they can be counted.
-    data : array or Categorical (n,)
-        Its values in the rows of the fit.
+    data : array or Categorical (n,) or None
+        Its values in the rows of the fit, while the grid is made.
     """
 
     name: str
@@ -208,7 +208,7 @@ def reference_grid(
             "a model made of arrays does not know which columns make up a factor: make it by from_formula, "
             "or test linear functions of the coefficients by t_test"
         )
-    if cov_reduce not in _REDUCTIONS:
+    if not isinstance(cov_reduce, str) or cov_reduce not in _REDUCTIONS:
         hint = nearest(str(cov_reduce), _REDUCTIONS)
         raise DataError(f"cov_reduce must be 'mean', 'median' or 'range', not {cov_reduce!r}{hint}")
     source = _Source(model)
@@ -224,7 +224,7 @@ def reference_grid(
     exog = source.rows(variables) if slope is None else source.slopes(variables, slope)
     lengths, null = source.null_space()
     return Grid(
-        variables,
+        {name: replace(v, data=None) for name, v in variables.items()},
         exog,
         _counts(variables, size),
         np.asarray(model.design.kept_columns, dtype=np.intp),
@@ -364,9 +364,12 @@ def _read_at(at: Any, known: Iterable[str]) -> dict[str, pd.Index]:
     for name, values in at.items():
         if name not in known:
             raise unknown_variable(name, known)
-        listed = [values] if isinstance(values, str) or np.ndim(values) == 0 else list(values)
+        alone = pd.api.types.is_scalar(values) or not isinstance(values, Iterable)
+        listed = [values] if alone else list(values)
         if not listed:
             raise DataError(f"at: no value is given for {name!r}")
+        if not all(pd.api.types.is_scalar(value) for value in listed):
+            raise DataError(f"at: {name!r} needs one value or a list of them, not {values!r}")
         out[name] = pd.Index(list(dict.fromkeys(listed)))
     return out
 
@@ -374,7 +377,7 @@ def _read_at(at: Any, known: Iterable[str]) -> dict[str, pd.Index]:
 def _chosen_levels(name: str, values: pd.Index, levels: pd.Index, number: bool) -> pd.Index:
     """Check the values that were asked for: numbers, or levels of a factor."""
     if number:
-        if not pd.api.types.is_numeric_dtype(values.dtype) or not np.isfinite(values.astype(float)).all():
+        if values.dtype.kind not in "iuf" or not np.isfinite(values.astype(float)).all():
             raise DataError(f"at: {name!r} needs finite numbers, not {values.tolist()}")
         return values.astype(float)
     unknown = values[levels.get_indexer(values) < 0]

@@ -30,22 +30,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 #: Columns of the tables.
-_RESERVED = frozenset(
-    [
-        "contrast",
-        "term",
-        "estimate",
-        "ratio",
-        "odds_ratio",
-        "std_err",
-        "df",
-        "num_df",
-        "den_df",
-        "statistic",
-        "p_value",
-        "ci_lower",
-        "ci_upper",
-    ]
+_RESERVED = frozenset(("contrast", "term", "estimate", "ratio", "odds_ratio", "std_err", "df")) | frozenset(
+    ("num_df", "den_df", "statistic", "p_value", "ci_lower", "ci_upper")
 )
 
 
