@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import warnings
 from functools import cache
@@ -442,6 +443,22 @@ def test_an_interrupt_returns_what_is_done_and_resume_gives_the_rest() -> None:
     assert whole.complete
     np.testing.assert_allclose(whole.estimates["t1"], of_sleep().estimates["sigma"][:70], rtol=1e-6)
     assert len(boot.estimates) == 32
+
+
+def test_an_interrupted_bootstrap_may_be_saved_and_resumed() -> None:
+    boot = sleep().bootstrap(34, statistic=total, rng=7)
+    boot._outcomes, boot.complete = boot._outcomes[:32], False
+    whole = pickle.loads(pickle.dumps(boot)).resume()
+    pd.testing.assert_frame_equal(whole.estimates, boot.estimates)
+
+
+def test_results_without_data_say_so() -> None:
+    result = quiet_fit(SLEEP, load_data("sleepstudy"))
+    endog = result.model.endog.copy()
+    result.remove_data()
+    for call in (result.bootstrap, result.simulate, lambda: result.refit(endog)):
+        with pytest.raises(mx.DataError, match="data of this model were removed"):
+            call()
 
 
 @pytest.mark.parametrize("nsim", [0, -5, 1.5, True, "9", None])
