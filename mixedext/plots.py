@@ -91,5 +91,4 @@ def _profile_panel(axis: Any, curve: Curve, levels: list[float], absolute: bool)
     axis.axhline(0, color="0.75", linewidth=0.8)
     axis.plot(fine, shape(curve.spline()(fine)), color="C0")
     axis.plot(curve.values, shape(curve.zetas), "o", color="C0", markersize=3)
-    (centre,) = np.flatnonzero(curve.zetas == 0)[:1]
-    axis.plot(curve.values[centre], 0, "o", color="C1", markersize=4)
+    axis.plot(curve.estimate, 0, "o", color="C1", markersize=4)

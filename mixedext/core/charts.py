@@ -24,6 +24,7 @@ from mixedext.core.held import (
     deviations_and_correlations,
     lower_and_rotation,
     natural_covariances,
+    vanishes,
 )
 from mixedext.core.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.lmm import LinearProblem, LinearState
@@ -36,8 +37,24 @@ Array = NDArray[np.float64]
 _STEP = 5e-4
 #: Step of the differences of the criterion by quadrature, in standard errors of a coordinate.
 _QUADRATURE_STEP = 2e-3
+#: Such steps within which the difference between quadrature and Laplace has one and the same gradient.
+_FAR_STEPS = 100.0
+#: Change of log σ beyond which the optimiser has gone astray.
+_FAR = 20.0
 #: A singular value of a factor below this may be one that should be zero, or a zero that should not be.
 _NEARLY_SINGULAR = 1e-2
+
+
+def is_defined(problem: CovarianceParameters, parameter: Held, theta: Array) -> bool:
+    """Whether a parameter is defined at θ̃: a correlation is not where an effect has a standard deviation of
+    zero.
+    """
+    if parameter.kind != "cor":
+        return True
+    term = problem.terms[parameter.term]
+    transform = problem.basis.z_transforms[term.factor][term.columns, term.columns]
+    zero = vanishes(transform, term.covariance.factor(theta[term.theta]))
+    return not (zero[parameter.row] or zero[parameter.column])
 
 
 class Chart(ABC):
@@ -92,18 +109,17 @@ class Chart(ABC):
             a, b = parameter.row, parameter.column
             held: HeldDeviation | HeldCorrelation
             if parameter.kind == "sd":
-                held = HeldDeviation(transform, [a, *(i for i in range(len(t)) if i != a)])
-                self.value = float(np.linalg.norm(t[a]))
-                self.unit = float(held.unit[0])
+                held = HeldDeviation(transform, a)
+                self.value = 0.0 if vanishes(transform, block)[a] else float(np.linalg.norm(t[a]))
             else:
-                held = HeldCorrelation(transform, [b, a, *(i for i in range(len(t)) if i not in (a, b))])
                 ratio = float(t[a] @ t[b]) / float(np.linalg.norm(t[a]) * np.linalg.norm(t[b]))
                 self.value = float(np.clip(ratio, -1.0, 1.0))
                 if 1.0 - abs(self.value) < 1e-12:
                     self.value = float(np.sign(self.value))
-                self.unit = 1.0
+                held = HeldCorrelation(transform, b, a, self.value)
+            self.unit = held.unit
             self.maps.append(held)
-            starts.append(held.start(transform, block))
+            starts.append(held.start(block))
 
     def blocks(self, x: Array, held: float) -> list[Array]:
         """Return the factor of each term in the well-conditioned basis."""
@@ -142,6 +158,17 @@ class Chart(ABC):
         """Return θ in lme4's order on the scale of the data."""
         blocks = self.blocks(state.point, self._relative(state.point, state.value))
         return self.covariance_parameters.to_data_scale(self.triangles(blocks)[0])
+
+    def vanishing(self, x: Array) -> list[Array]:
+        """Return coordinates at which a correlation held does not matter, as one of its effects has none."""
+        parts = np.split(x, self.ends)
+        out = []
+        for i, map_ in enumerate(self.maps):
+            if isinstance(map_, HeldCorrelation):
+                for number in (0, 1):
+                    changed = map_.vanishing(parts[i], number)
+                    out.append(np.concatenate([*parts[:i], changed, *parts[i + 1 :]]))
+        return out
 
     def nearly_singular(self, state: ChartState) -> bool:
         """Whether a covariance is of lower rank, or all but."""
@@ -298,6 +325,7 @@ class LinearChart(Chart):
         self.problem = problem
         fit = problem.evaluate(theta, False)
         sigma = float(np.sqrt(fit.scale))
+        self.log_sigma = float(np.log(sigma))
         is_sd = parameter.kind == "sd"
         super().__init__(problem, parameter, theta, np.array([np.log(sigma)] if is_sd else []))
         if is_sd:
@@ -311,7 +339,11 @@ class LinearChart(Chart):
             self.unit = sigma * float(np.linalg.norm(row))
 
     def _relative(self, x: Array, value: float) -> float:
-        return value * float(np.exp(-x[-1])) if self.parameter.kind == "sd" else value
+        if self.parameter.kind != "sd":
+            return value
+        if abs(x[-1] - self.log_sigma) > _FAR:
+            raise np.linalg.LinAlgError("the residual variance vanishes or overflows")
+        return value * float(np.exp(-x[-1]))
 
     def inner(self, x: Array, value: float) -> tuple[HeldState, list[Array]]:
         theta, rotations = self.triangles(self.blocks(x, self._relative(x, value)))
@@ -371,6 +403,8 @@ class GeneralizedChart(Chart):
     def __init__(self, problem: GeneralizedProblem, parameter: Held, point: Array, nagq: int):
         self.problem = problem
         self.nagq = nagq
+        #: where the derivatives of what quadrature adds are known, and what they are
+        self.corrected: tuple[Array, Array] | None = None
         size, p = problem.size, problem.p
         beta, nuisance = point[size : size + p], point[size + p :]
         self.row = self.plane = np.empty(0)
@@ -413,11 +447,18 @@ class GeneralizedChart(Chart):
         return self.problem.evaluate(point), rotations
 
     def derivatives(self, state: ChartState) -> tuple[Array, float]:
+        in_x, in_held = self._laplace_derivatives(state)
         if self.nagq > 1:
-            return self._differences(state)
+            correction = self._correction(state)
+            in_x, in_held = in_x + correction[:-1], in_held + float(correction[-1])
+        return in_x, in_held
+
+    def _laplace_derivatives(self, state: ChartState) -> tuple[Array, float]:
+        """Return the derivatives of the Laplace criterion."""
         problem, kind = self.problem, self.parameter.kind
+        inner = state.inner.laplace if isinstance(state.inner, QuadratureState) else state.inner
         in_terms, in_held = self.pull(state, state.value)
-        others = state.inner.gradient[problem.size :]
+        others = inner.gradient[problem.size :]
         in_beta, in_nuisance = others[: problem.p], others[problem.p :]
         if kind == "fixed":
             in_held = float(self.row @ in_beta) / float(self.row @ self.row)
@@ -426,23 +467,34 @@ class GeneralizedChart(Chart):
             return np.concatenate([in_terms, in_beta]), float(in_nuisance[0]) / state.value
         return np.concatenate([in_terms, in_beta, in_nuisance]), in_held
 
-    def _differences(self, state: ChartState) -> tuple[Array, float]:
-        """Return the derivatives by central differences: the nodes move with the point."""
-        out = []
-        for i, step in enumerate(self.steps[:-1]):
-            change = np.zeros(len(state.point))
-            change[i] = step
-            ahead = self.state(state.point + change, state.value).objective
-            behind = self.state(state.point - change, state.value).objective
-            out.append((ahead - behind) / (2 * step))
-        step = float(self.steps[-1])
+    def _correction(self, state: ChartState) -> Array:
+        """Return the derivatives of what quadrature adds to the Laplace criterion, by central differences.
+
+        The nodes move with the point, so there is no gradient of quadrature itself. What it adds is small and
+        varies slowly: with the same value held, it is computed anew only far from where it is known.
+        """
+        at = np.append(state.point, state.value)
+        if self.corrected is not None:
+            known, correction = self.corrected
+            if known[-1] == at[-1] and (np.abs(known - at) <= _FAR_STEPS * self.steps).all():
+                return correction
+        steps = self.steps.copy()
         if self.parameter.kind == "cor":
-            step = min(step, (1.0 - abs(state.value)) / 2)
-        if step <= 0:
-            return np.array(out), np.nan
-        ahead = self.state(state.point, state.value + step).objective
-        behind = self.state(state.point, state.value - step).objective
-        return np.array(out), (ahead - behind) / (2 * step)
+            steps[-1] = min(steps[-1], (1.0 - abs(state.value)) / 2)
+        correction = np.full(len(steps), np.nan)
+        for i, step in enumerate(steps):
+            if step > 0:
+                change = np.zeros(len(at))
+                change[i] = step
+                correction[i] = (self._added(at + change) - self._added(at - change)) / (2 * step)
+        self.corrected = at, correction
+        return correction
+
+    def _added(self, at: Array) -> float:
+        """Return quadrature less Laplace."""
+        inner = self.state(at[:-1], float(at[-1])).inner
+        assert isinstance(inner, QuadratureState)
+        return inner.objective - inner.laplace.objective
 
     def natural(self, state: ChartState) -> Array:
         covariances = natural_covariances(self.problem, self.blocks(state.point, state.value))

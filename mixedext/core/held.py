@@ -20,6 +20,13 @@ from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
 
+#: A standard deviation of an effect, in the basis without units, below which it is zero but for rounding.
+_NOTHING = 1e-10
+#: Logarithm of a standard deviation, in the units of the data, beyond which nothing can be computed.
+_LARGEST_LOG = 200.0
+#: Logarithm by which a standard deviation is made to vanish.
+_VANISHING = 30.0
+
 
 @dataclass(frozen=True)
 class Held:
@@ -62,6 +69,20 @@ def deviations_and_correlations(covariances: list[Array], scale: float) -> Array
     return np.array(out)
 
 
+def vanishes(transform: Array, block: Array) -> NDArray[np.bool_]:
+    """Return which effects of a term have a standard deviation of zero.
+
+    Parameters
+    ----------
+    transform : ndarray (q, q)
+        From the well-conditioned basis to the effects of the term.
+    block : ndarray (q, q)
+        The term's factor in the well-conditioned basis.
+    """
+    deviations = np.linalg.norm(transform @ block, axis=1)
+    return np.asarray(deviations <= _NOTHING * np.linalg.norm(transform, axis=1))
+
+
 class TermMap(Protocol):
     """Free coordinates of one term, and the value held if it is one of the term."""
 
@@ -91,79 +112,121 @@ class WholeTerm:
 
 
 class _TurnedTerm:
-    """A term with its effects in another order, rows of T in units that give it the size of θ̃."""
+    """A term whose factor is F = C T: the first rows of T are effects of interest, the others complete the
+    space.
 
-    def __init__(self, transform: Array, order: list[int]):
-        turned = np.linalg.inv(transform)[:, order]
-        self.order = order
-        self.unit = 1.0 / np.linalg.norm(turned, axis=0)
-        self.turned = turned * self.unit
-        columns, rows = np.triu_indices(len(order))
-        self.rows, self.columns = rows, columns
+    Coordinates other than those of the effects of interest are in the well-conditioned basis, however
+    close the effects are to each other.
 
-    def canonical(self, transform: Array, block: Array) -> Array:
-        """Return T in units, of the effects in their new order."""
-        return lower_factor((transform @ block)[self.order]) / self.unit[:, None]
+    Parameters
+    ----------
+    transform : ndarray (q, q)
+        From the well-conditioned basis to the effects of the term.
+    effects : list of int
+        One or two effects.
+    """
+
+    def __init__(self, transform: Array, effects: list[int]):
+        self.interest = transform[effects]
+        first = len(effects)
+        complement = np.linalg.qr(self.interest.T, mode="complete")[0][:, first:]
+        self.rows_of = np.vstack([self.interest, complement.T])
+        self.turned = np.column_stack([np.linalg.pinv(self.interest, rcond=1e-15), complement])
+        columns, rows = np.triu_indices(len(transform))
+        others = rows >= first
+        self.rows, self.columns = rows[others], columns[others]
+
+    def canonical(self, block: Array) -> Array:
+        """Return the triangle T of a factor."""
+        return lower_factor(self.rows_of @ block)
+
+    def empty(self) -> Array:
+        """Return zeros for T."""
+        return np.zeros(self.turned.shape)
 
 
 class HeldDeviation(_TurnedTerm):
-    """A term of which the standard deviation of the first effect in `order` is held."""
+    """A term of which the standard deviation of one effect is held."""
 
-    def __init__(self, transform: Array, order: list[int]):
-        super().__init__(transform, order)
-        self.rows, self.columns = self.rows[1:], self.columns[1:]
+    def __init__(self, transform: Array, effect: int):
+        super().__init__(transform, [effect])
         self.size = len(self.rows)
+        #: standard deviation that is of order one in the well-conditioned basis
+        self.unit = float(np.linalg.norm(self.interest))
 
-    def start(self, transform: Array, block: Array) -> Array:
+    def start(self, block: Array) -> Array:
         """Return the coordinates of a factor."""
-        return self.canonical(transform, block)[self.rows, self.columns]
+        return self.canonical(block)[self.rows, self.columns]
 
     def factor(self, x: Array, held: float) -> Array:
-        t = np.zeros((len(self.order), len(self.order)))
-        t[0, 0] = held / self.unit[0]
+        t = self.empty()
+        t[0, 0] = held
         t[self.rows, self.columns] = x
         return self.turned @ t
 
     def pull(self, slope: Array, x: Array, held: float) -> tuple[Array, float]:
         in_t = self.turned.T @ slope
-        return in_t[self.rows, self.columns], float(in_t[0, 0] / self.unit[0])
+        return in_t[self.rows, self.columns], float(in_t[0, 0])
 
 
 class HeldCorrelation(_TurnedTerm):
-    """A term of which the correlation of the first two effects in `order` is held.
+    """A term of which the correlation of two effects is held.
 
-    Coordinates are the logarithms of their standard deviations, then the other rows of T: where one of the
-    two runs to zero, its sign, and with it that of the correlation, must not change.
+    Coordinates are the logarithms of the first standard deviation and of the ratio of the second to it,
+    then the other rows of T. Where a standard deviation runs to zero, its sign, and with it that of the
+    correlation, must not change.
     """
 
-    def __init__(self, transform: Array, order: list[int]):
-        super().__init__(transform, order)
-        others = self.rows >= 2
-        self.rows, self.columns = self.rows[others], self.columns[others]
+    def __init__(self, transform: Array, first: int, second: int, correlation: float):
+        super().__init__(transform, [first, second])
         self.size = 2 + len(self.rows)
+        # effects that are all but the same have a ratio that is determined the better
+        across = np.sqrt((1.0 - correlation) * (1.0 + correlation))
+        self.unit = float(across) ** 2 or 1.0
+        self.ratio_unit = float(across) or 1.0
 
-    def start(self, transform: Array, block: Array) -> Array:
+    def start(self, block: Array) -> Array:
         """Return the coordinates of a factor."""
-        t = self.canonical(transform, block)
-        std_dev = np.array([t[0, 0], np.hypot(t[1, 0], t[1, 1])])
-        return np.concatenate([np.log(std_dev), t[self.rows, self.columns]])
+        t = self.canonical(block)
+        first, second = np.log([t[0, 0], np.hypot(t[1, 0], t[1, 1])])
+        return np.concatenate([[first, (second - first) / self.ratio_unit], t[self.rows, self.columns]])
+
+    def deviations(self, x: Array) -> tuple[float, float]:
+        """Return the two standard deviations."""
+        logarithms = np.array([x[0], x[0] + self.ratio_unit * x[1]])
+        if logarithms.max() > _LARGEST_LOG:
+            raise np.linalg.LinAlgError("a standard deviation overflows")
+        first, second = np.exp(logarithms)
+        return float(first), float(second)
 
     def factor(self, x: Array, held: float) -> Array:
-        t = np.zeros((len(self.order), len(self.order)))
-        first, second = np.exp(x[:2])
+        first, second = self.deviations(x)
+        t = self.empty()
         t[0, 0] = first
-        t[1, :2] = second * held, second * np.sqrt(1.0 - held**2)
+        t[1, :2] = second * held, second * np.sqrt((1.0 - held) * (1.0 + held))
         t[self.rows, self.columns] = x[2:]
         return self.turned @ t
 
     def pull(self, slope: Array, x: Array, held: float) -> tuple[Array, float]:
         in_t = self.turned.T @ slope
-        first, second = np.exp(x[:2])
-        across = np.sqrt(1.0 - held**2)
-        own = [first * in_t[0, 0], second * (held * in_t[1, 0] + across * in_t[1, 1])]
+        first, second = self.deviations(x)
+        across = np.sqrt((1.0 - held) * (1.0 + held))
+        in_second = second * (held * in_t[1, 0] + across * in_t[1, 1])
+        own = [first * in_t[0, 0] + in_second, self.ratio_unit * in_second]
         # at ±1 the derivative in ρ is that of √(1 − ρ²), infinite, times zero
         in_held = second * (in_t[1, 0] - held / across * in_t[1, 1]) if across > 0 else np.nan
         return np.concatenate([own, in_t[self.rows, self.columns]]), float(in_held)
+
+    def vanishing(self, x: Array, number: int) -> Array:
+        """Return coordinates with one of the two standard deviations all but zero: there ρ does not
+        matter.
+        """
+        first, second = self.deviations(x)
+        logarithms = np.log([first, second])
+        logarithms[number] -= _VANISHING
+        out = x.copy()
+        out[:2] = logarithms[0], (logarithms[1] - logarithms[0]) / self.ratio_unit
+        return out
 
 
 def lower_and_rotation(block: Array) -> tuple[Array, Array]:
@@ -185,13 +248,14 @@ def transformed_slopes(problem: CovarianceParameters, theta: Array) -> Array:
     out = []
     for term in problem.terms:
         transform = problem.basis.z_transforms[term.factor][term.columns, term.columns]
-        root = transform @ term.covariance.factor(theta[term.theta])
+        block = term.covariance.factor(theta[term.theta])
+        root = transform @ block
         covariance = root @ root.T
         slopes = np.zeros((len(root), len(root), problem.size))
         for i, (a, b) in enumerate(zip(*term.covariance.positions, strict=True)):
             half = np.outer(transform[:, a], root[:, b])
             slopes[:, :, term.theta.start + i] = half + half.T
-        variance = np.diag(covariance)
+        variance = np.where(vanishes(transform, block), 0.0, np.diag(covariance))
         in_log = np.full((len(root), problem.size), np.nan)
         positive = variance > 0
         in_log[positive] = slopes[positive, positive] / (2.0 * variance[positive, None])

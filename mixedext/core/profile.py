@@ -23,7 +23,9 @@ from mixedext.core.optimize import OptimizerOptions, follow, minimize
 Array = NDArray[np.float64]
 
 #: The criterion is minimised to this accuracy: ζ is then known to a tenth of it and better.
-_OPTIONS = OptimizerOptions(tolerance=1e-8, max_iterations=60)
+_OPTIONS = OptimizerOptions(tolerance=1e-8, max_iterations=40)
+#: A minimum known less well is reported. Where a standard deviation runs to zero its logarithm never settles.
+_ROUGH = 1e-5
 #: Steps from the estimate to the largest ζ wanted.
 _STEPS = 5
 #: Distance from the ζ wanted at which a point serves, in steps, and for the last point, absolutely.
@@ -32,6 +34,8 @@ _NEAR, _EXACT = 0.4, 1e-4
 _MOST = 40
 #: Steps in a row that grow and hardly raise ζ: the profile has an asymptote.
 _FLAT_STEPS = 6
+#: A difference of ζ below this is none.
+_LEVEL = 1e-6
 #: Fall of the criterion below that of the fit which shows that the fit was not the best there is.
 BETTER = 1e-6
 
@@ -72,6 +76,7 @@ class Curve:
         ζ and its derivative.
     naturals : ndarray (k, m)
         All parameters, on the scale of the data.
+    estimate : float
     lower, upper : float
         Where ζ is ∓ the largest one wanted; the end of the range where that is not reached, infinite where
         the profile has an asymptote, NaN where it could not be followed so far.
@@ -83,6 +88,7 @@ class Curve:
     zetas: Array
     slopes: Array
     naturals: Array
+    estimate: float
     lower: float
     upper: float
     failures: tuple[str, ...]
@@ -155,6 +161,7 @@ class _Tracer:
             np.array([k.zeta for k in knots]),
             np.array([k.slope for k in knots]),
             np.array([k.natural for k in knots]),
+            self.centre.value,
             lower,
             upper,
             tuple(dict.fromkeys(self.failures)),
@@ -176,16 +183,34 @@ class _Tracer:
             near = _NEAR * step if number < _STEPS else _EXACT
             while not path.near(target, near):
                 if path.ended(target):
-                    return path.end(), path.knots[1:]
+                    return path.end(), path.kept()
                 if len(path.knots) > _MOST:
                     self.failures.append("the search for a limit was given up")
-                    return np.nan, path.knots[1:]
+                    return np.nan, path.kept()
                 knot = self._attempt(path, path.propose(target, self._first_step()))
                 if knot is None:
-                    return np.nan, path.knots[1:]
+                    return np.nan, path.kept()
                 path.add(knot)
         last = path.nearest(self.cutoff)
-        return last.value + (sign * self.cutoff - last.zeta) / last.slope, path.kept(self.cutoff)
+        below = self._vanishing(last)
+        if below is not None:
+            path.cap(below)
+            return path.end(), path.kept()
+        return last.value + (sign * self.cutoff - last.zeta) / last.slope, path.kept()
+
+    def _vanishing(self, knot: Knot) -> Knot | None:
+        """Return a point at the end of a correlation's range if ζ stays below the limit found: where one
+        of the two standard deviations vanishes the criterion is the same at all correlations.
+        """
+        found = None
+        for x in self.chart.vanishing(knot.x):
+            state = self._minimize(x, knot.value)
+            zeta = float(np.sqrt(max(state.objective - self.best, 0.0)))
+            if zeta < abs(knot.zeta if found is None else found.zeta) - _EXACT:
+                bound = self.chart.upper if knot.zeta > 0 else self.chart.lower
+                zeta = float(np.copysign(zeta, knot.zeta))
+                found = Knot(bound, zeta, np.nan, state.point, self.chart.natural(state))
+        return found
 
     def _first_step(self) -> float:
         """Return the length of a step where the slope of ζ at the estimate is not known."""
@@ -228,7 +253,7 @@ class _Tracer:
         if not converged:
             state, record = minimize(evaluate, state, _OPTIONS)
             self.hessian = state.information()
-            if not record.converged:
+            if not record.converged and record.decrement > _ROUGH:
                 self.failures.append("the criterion could not be minimised everywhere")
         return state
 
@@ -299,14 +324,17 @@ class _Path:
         known = np.isfinite(knot.slope) and knot.slope > 0
         return knot is not self.centre and known and abs(self._zeta(knot) - target) <= tolerance
 
-    def kept(self, cutoff: float) -> list[Knot]:
-        """Return the points in which ζ rises, as far as the last of them is near to `cutoff`, without the
-        centre.
-        """
+    def cap(self, knot: Knot) -> None:
+        """End the path at a point, leaving out those where ζ is larger."""
+        self.knots = [k for k in self.knots if self._zeta(k) < self._zeta(knot)] + [knot]
+        self.at_bound = True
+
+    def kept(self) -> list[Knot]:
+        """Return the points in which ζ rises, without the centre."""
         out: list[Knot] = []
         highest = 0.0
         for knot in self.knots[1:]:
-            if self._zeta(knot) > highest:
+            if self._zeta(knot) > highest + _LEVEL:
                 out.append(knot)
                 highest = self._zeta(knot)
         return out

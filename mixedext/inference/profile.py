@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from mixedext.core.charts import Chart, GeneralizedChart, LinearChart
+from mixedext.core.charts import Chart, GeneralizedChart, LinearChart, is_defined
 from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.held import Held
 from mixedext.core.profile import BETTER, BetterFitFound, Curve, trace
 from mixedext.diagnostics import warn_of_profile
 from mixedext.errors import DataError, nearest
 from mixedext.inference.ddf import check_level
-from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
+from mixedext.inference.parameters import Parameter, parameters_of, select_parameters
 from mixedext.plots import plot_profile
 
 if TYPE_CHECKING:
@@ -54,14 +54,15 @@ class Profile:
         self,
         curves: Mapping[str, Curve | None],
         names: Sequence[str],
-        estimates: Sequence[float],
         level: float,
         objective: float,
         remarks: Sequence[str],
     ):
         self._curves = dict(curves)
         self._all_names = list(names)
-        self.estimates = pd.Series(estimates, index=list(curves), dtype=float)
+        self.estimates = pd.Series(
+            {n: np.nan if c is None else c.estimate for n, c in curves.items()}, dtype=float
+        )
         self.level = level
         self.objective = objective
         self.remarks = tuple(remarks)
@@ -218,9 +219,7 @@ def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
         raise DataError(
             "the profile comes upon ever higher likelihoods: that of this model has many local optima"
         )
-    values = parameter_values(parameters, fit._record)
-    for i in chosen:
-        name, curve = parameters[i].name, curves[parameters[i].name]
+    for name, curve in curves.items():
         if curve is None:
             remarks.append(f"{name} is not defined where one of its standard deviations is 0")
             continue
@@ -229,7 +228,7 @@ def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
         warn_of_profile(troubles)
         remarks += troubles
     names = [p.name for p in parameters]
-    return Profile(curves, names, [values[i] for i in chosen], wanted, float(fit.objective), remarks)
+    return Profile(curves, names, wanted, float(fit.objective), remarks)
 
 
 def _maximum_likelihood(results: MixedResults) -> tuple[Any, list[str]]:
@@ -259,12 +258,10 @@ def _curve(fit: Any, parameter: Parameter, cutoff: float) -> Curve | None:
 
 
 def _chart(fit: Any, parameter: Parameter) -> Chart | None:
-    record = fit._record
-    (value,) = parameter_values((parameter,), record)
-    if np.isnan(value):
-        return None
+    record, problem = fit._record, fit.model.problem
     held = Held(parameter.kind, parameter.term, parameter.row, parameter.column)
-    problem = fit.model.problem
+    if not is_defined(problem, held, record.point[: problem.size]):
+        return None
     if isinstance(record, GeneralizedFit):
         return GeneralizedChart(problem, held, record.point, record.nagq)
     return LinearChart(problem, held, record.point)
