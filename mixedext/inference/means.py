@@ -210,6 +210,11 @@ class MarginalMeans:
         DataFrame
             One row a term for each combination of `by`: those, ``term num_df den_df statistic p_value``. Of
             what cannot be estimated the part that can is tested, with fewer degrees of freedom.
+
+        Notes
+        -----
+        These are the tests of `anova`: degrees of freedom by Fai & Cornelius (1996), with Kenward–Roger's
+        method F is scaled. emmeans' joint tests take neither.
         """
         within = self._read_by(by)
         among = [n for n in self._labels.columns if n not in within and self._labels[n].nunique() > 1]
