@@ -369,7 +369,7 @@ class MixedResults(WaldInference):
         >>> profile.confint().round(2).loc["sigma"].tolist()
         [27.81, 34.59]
         >>> profile.value("sigma", [-1, 0, 1]).round(2).tolist()
-        [29.29, 30.9, 32.66]
+        [29.26, 30.9, 32.69]
         """
         return profile(self, parm, level)
 
