@@ -252,14 +252,15 @@ class WaldInference(LikelihoodModelResults):
         constraints += list(extra_constraints or ())
         tests = [self.wald_test(matrix, scalar=scalar, ddf=ddf) for _, matrix in constraints]
         names = [name for name, _ in constraints]
-        if not self.use_t:
-            rows = [(t.statistic, t.pvalue, int(t.df_denom)) for t in tests]
-            table = pd.DataFrame(rows, index=names, columns=["statistic", "pvalue", "df_constraint"])
-            return WaldTestResults(None, "chi2", None, table=table)
-        rows = [(t.statistic, t.pvalue, int(t.df_num), t.df_denom) for t in tests]
-        columns_ = ["statistic", "pvalue", "df_constraint", "df_denom"]
-        table = pd.DataFrame(rows, index=names, columns=columns_)
-        return WaldTestResults(None, "F", None, table=table)
+        rows = {
+            "statistic": [t.statistic for t in tests],
+            "pvalue": [t.pvalue for t in tests],
+            "df_constraint": [int(t.df_num if self.use_t else t.df_denom) for t in tests],
+        }
+        if self.use_t:
+            rows["df_denom"] = [t.df_denom for t in tests]
+        distribution = "F" if self.use_t else "chi2"
+        return WaldTestResults(None, distribution, None, table=pd.DataFrame(rows, index=names))
 
     def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
         """Not available: statsmodels reads it off a formula that mixed models do not have."""
