@@ -90,8 +90,6 @@ class Chart(ABC):
         self._read_terms(theta, starts)
         self.ends = np.cumsum([len(s) for s in starts])
         self.start = np.concatenate([*starts, rest])
-        #: steps of differences in x and in the value, for a criterion without a gradient of its own
-        self.steps = np.full(len(self.start) + 1, _STEP)
 
     def _read_terms(self, theta: Array, starts: list[Array]) -> None:
         """Make the maps of the terms, with the coordinates of θ̃; and the estimate, if it is one of a
@@ -426,6 +424,7 @@ class GeneralizedChart(Chart):
             laplace = GeneralizedChart(problem, parameter, point, 1)
             curvature = np.diag(laplace.hessian(laplace.state(laplace.start, laplace.value), joint=True))
             flat = 1e-4 * max(1.0, float(curvature[:-1].max(initial=0.0)))
+            #: steps of differences in x and in the value
             self.steps = _QUADRATURE_STEP * np.sqrt(2.0 / np.maximum(curvature, flat))
             own = _QUADRATURE_STEP * np.sqrt(2.0 / max(curvature[-1], 1e-300))
             self.steps[-1] = min(own, _STEP * self.unit)

@@ -204,8 +204,11 @@ class _Tracer:
         """
         found = None
         for x in self.chart.vanishing(knot.x):
-            state = self._minimize(x, knot.value)
-            zeta = float(np.sqrt(max(state.objective - self.best, 0.0)))
+            try:
+                state = self._minimize(x, knot.value)
+            except np.linalg.LinAlgError:
+                continue  # where there is no criterion it is not lower
+            zeta = float(np.sqrt(self._rise(state)))
             if zeta < abs(knot.zeta if found is None else found.zeta) - _EXACT:
                 bound = self.chart.upper if knot.zeta > 0 else self.chart.lower
                 zeta = float(np.copysign(zeta, knot.zeta))
@@ -234,14 +237,18 @@ class _Tracer:
         state = self._minimize(x, value)
         if chart.nearly_singular(state):
             state = self._off_saddle(state)
-        rise = state.objective - self.best
-        if rise < -BETTER:
-            raise BetterFitFound(state)
-        zeta = np.sign(value - chart.value) * np.sqrt(max(rise, 0.0))
+        zeta = np.sign(value - chart.value) * np.sqrt(self._rise(state))
         slope = state.slope / (2.0 * zeta) if zeta else np.nan
         knot = Knot(value, float(zeta), float(slope), state.point, chart.natural(state))
         state.release()
         return knot
+
+    def _rise(self, state: ChartState) -> float:
+        """Return by how much the criterion lies above that of the fit."""
+        rise = state.objective - self.best
+        if rise < -BETTER:
+            raise BetterFitFound(state)
+        return max(rise, 0.0)
 
     def _minimize(self, x: Array, value: float) -> ChartState:
         def evaluate(point: Array) -> ChartState:
