@@ -88,6 +88,7 @@ def _profile_panel(axis: Any, curve: Curve, levels: list[float], absolute: bool)
                 fontsize="x-small",
                 color="0.4",
             )
+    axis.margins(y=0.12)  # room for the marks
     axis.axhline(0, color="0.75", linewidth=0.8)
     axis.plot(fine, shape(curve.spline()(fine)), color="C0")
     axis.plot(curve.values, shape(curve.zetas), "o", color="C0", markersize=3)
