@@ -159,7 +159,8 @@ class LinearState:
         ):
             taken = score @ score.T / self.scale
             if self.reml and self.problem.p:
-                half = np.tensordot(self.x_root_inverse, self.projected_fixed[k], axes=(1, 1)).transpose(1, 0, 2)
+                half = np.tensordot(self.x_root_inverse, self.projected_fixed[k], axes=(1, 1))
+                half = half.transpose(1, 0, 2)
                 taken += sb.sum_of_products(half, half)
             out.append(product - taken @ self.factors[k])
         return tuple(out)

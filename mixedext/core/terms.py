@@ -17,6 +17,9 @@ from mixedext.core.rows import Basis, Rows
 
 Array = NDArray[np.float64]
 
+#: Standard deviation, relative to the residual one in the basis without units, that is a rounding error.
+_NOTHING = 1e-13
+
 
 @dataclass(frozen=True)
 class Term:
@@ -62,7 +65,8 @@ class CovarianceParameters:
 
     def to_data_scale(self, theta: Array) -> Array:
         """Return lme4's θ (for the columns as they are) from θ̃ (for the well-conditioned basis)."""
-        return self.theta([b @ f for b, f in zip(self.basis.z_transforms, self.factors(theta), strict=True)])
+        pairs = zip(self.basis.z_transforms, self.factors(theta), strict=True)
+        return self.theta([_without_rounding(b, b @ f) for b, f in pairs])
 
     def from_data_scale(self, theta: Array) -> Array:
         """Undo `to_data_scale`."""
@@ -98,6 +102,13 @@ class CovarianceParameters:
                 target[a] += rotated[b]
                 target += factor[:, b, None] * score[a]
         return out
+
+
+def _without_rounding(transform: Array, factor: Array) -> Array:
+    """Return the factor with those rows exactly zero of which the change of basis left rounding errors."""
+    length = np.linalg.norm(factor, axis=1)
+    nothing = length <= _NOTHING * np.linalg.norm(transform, axis=1)
+    return np.where(nothing[:, None], 0.0, factor)
 
 
 def right_divide(product: Array, factor: Array) -> Array:
