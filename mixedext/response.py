@@ -65,6 +65,42 @@ class RowTerms:
     slope: Array
 
 
+class CanonicalTerms:
+    """The same of a canonical link without a dispersion, from the mean alone; made when asked for.
+
+    A search for modes tries linear predictors of which it wants no more than the log-likelihood.
+    """
+
+    def __init__(self, response: Response, loglik: float, mean: Array):
+        self._response = response
+        self.loglik = loglik
+        self.mean = mean
+
+    @cached_property
+    def score(self) -> Array:
+        """m(y − μ)."""
+        return self._response.times_m(self._response.y - self.mean)
+
+    @cached_property
+    def weight(self) -> Array:
+        """mV(μ)."""
+        if self._response.kind == "poisson":
+            return self._response.times_m(self.mean)
+        return self._response.times_m(self.mean * (1.0 - self.mean))
+
+    @property
+    def observed(self) -> Array:
+        """The Fisher weights."""
+        return self.weight
+
+    @property
+    def slope(self) -> Array:
+        """wV′(μ)."""
+        if self._response.kind == "poisson":
+            return self.weight
+        return self.weight * (1.0 - 2.0 * self.mean)
+
+
 class Response:
     """Response of a family and link.
 
@@ -126,24 +162,29 @@ class Response:
         """log y, 0 where y is 0."""
         return np.log(np.maximum(self.y, 1.0)) if self.kind == "poisson" else np.log(self.y)
 
-    def terms(self, eta: Array, nuisance: float) -> RowTerms:
+    def times_m(self, values: Array) -> Array:
+        """Return values (n,) times the trials or prior weights."""
+        return values * self.m if isinstance(self.m, np.ndarray) else values
+
+    def terms(self, eta: Array, nuisance: float) -> Terms:
         """Return log-likelihood and derivatives at η; `nuisance` is log φ or log α where there is one.
 
         The log-likelihood is −∞ where η is out of the range of the link.
         """
-        m, y = self.m, self.y
+        y = self.y
         if self._fast == ("binomial", "Logit"):
-            small = np.exp(-np.abs(eta))
-            mean = np.where(eta >= 0, 1.0, small) / (1.0 + small)
-            loglik = np.sum(m * (y * eta - np.maximum(eta, 0) - np.log1p(small))) + self._constant
-            weight = m * (mean * (1.0 - mean))
-            return RowTerms(float(loglik), mean, m * (y - mean), weight, weight, weight * (1.0 - 2.0 * mean))
+            small = np.abs(eta)
+            small = np.exp(np.negative(small, out=small), out=small)
+            rows = y * eta
+            rows -= np.maximum(eta, 0.0)
+            rows -= np.log1p(small)
+            return CanonicalTerms(self, float(self.times_m(rows).sum()) + self._constant, expit(eta))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self._fast == ("poisson", "Log"):
                 mean = np.exp(eta)
-                weight = m * mean
-                loglik = np.sum(m * (y * (eta - self._log_y) - (mean - y))) + self._constant
-                return RowTerms(float(loglik), mean, m * (y - mean), weight, weight, weight)
+                rows = y * (eta - self._log_y)
+                rows -= mean - y
+                return CanonicalTerms(self, float(self.times_m(rows).sum()) + self._constant, mean)
             if self._tails is not None:
                 return self._terms_of_proportions(self._tails(eta))
             return self._general_terms(eta, nuisance)

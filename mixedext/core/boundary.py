@@ -161,6 +161,8 @@ class BoundarySearch(Generic[S]):
             if 0 < s[i] < _TRY_ZERO
         )
         lowered = None
+        if candidates:
+            state.release()  # or the arrays of two states would be held at once
         for _, number, i in candidates:
             trial = [(u, s.copy()) for u, s in parts]
             trial[number][1][i] = 0.0

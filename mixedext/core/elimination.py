@@ -27,6 +27,9 @@ from mixedext.core.storage import PairPattern, Stage, Storage
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+#: Pairs of entries whose products are formed at once.
+_PAIRS_AT_ONCE = 1 << 16
+
 
 @dataclass(frozen=True)
 class Reduced:
@@ -59,8 +62,7 @@ class _BlockStage:
         self.stage = stage
         self.gram = gram
         middle = sb.congruence(factor, gram)
-        diagonal = np.einsum("aaj->aj", middle)
-        diagonal += 1.0
+        sb.add_identity(middle)
         # with observed weights, which may be negative, M need not be positive definite
         with np.errstate(invalid="ignore", divide="ignore"):
             lower = sb.cholesky(middle)
@@ -76,10 +78,11 @@ class _BlockStage:
 
     @cached_property
     def shrink(self) -> Array:
-        """I − AK for each level."""
+        """I − AK = (I + AFF')⁻¹ for each level."""
+        if len(self.lower) == 1:
+            return 1.0 / self.lower**2  # without cancellation
         out = -sb.multiply(self.gram, self.kernel)
-        diagonal = np.einsum("aaj->aj", out)
-        diagonal += 1.0
+        sb.add_identity(out)
         return out
 
     def gram_sum(self, inner: Array | None) -> Array:
@@ -152,31 +155,42 @@ class Factorization:
 
     def reduce(self, rhs: Sequence[Array], outer: Array) -> Reduced:
         """Eliminate from right-hand sides: `rhs` is Z'WR by factor (q_k, r, J_k), `outer` is R'WR."""
-        rhs = list(rhs)
+        forward = self._eliminate(rhs)
         outer = outer.copy()
+        for block, own in zip(self.stages, forward, strict=False):
+            half = sb.multiply(block.half, own)
+            columns = half.transpose(1, 0, 2).reshape(half.shape[1], -1)
+            outer -= columns @ columns.T
+        if self.tail is not None:
+            half = self.tail.forward(forward[-1])
+            outer -= half.T @ half
+        return Reduced(outer, tuple(forward))
+
+    def _eliminate(self, rhs: Sequence[Array]) -> list[Array]:
+        """Return the right-hand sides of each stage as that stage meets them."""
+        rhs = list(rhs)
         forward: list[Array] = []
         for block in self.stages:
             own = rhs[block.stage.factor]
             forward.append(own)
-            half = sb.multiply(block.half, own)
-            r = half.shape[1]
-            columns = half.transpose(1, 0, 2).reshape(r, -1)
-            outer -= columns @ columns.T
             if block.coupling is not None:
                 block.coupling.downdate_rhs(sb.multiply(block.kernel, own), rhs)
         if self.tail is not None:
-            joined = self.tail.plan.join(rhs)
-            forward.append(joined)
-            half = self.tail.forward(joined)
-            outer -= half.T @ half
-        return Reduced(outer, tuple(forward))
+            forward.append(self.tail.plan.join(rhs))
+        return forward
 
     def back_solve(self, reduced: Reduced) -> BackSolved:
         """Return Z'V⁻¹R and the modes for reduced right-hand sides."""
+        return self._back_solve(list(reduced.forward))
+
+    def solve(self, rhs: Sequence[Array]) -> BackSolved:
+        """Return Z'V⁻¹R and the modes for right-hand sides Z'WR by factor (q_k, r, J_k)."""
+        return self._back_solve(self._eliminate(rhs))
+
+    def _back_solve(self, forward: list[Array]) -> BackSolved:
         count = len(self.factors)
         projected: list[Array | None] = [None] * count
         modes: list[Array | None] = [None] * count
-        forward = list(reduced.forward)
         if self.tail is not None:
             joined = forward.pop()
             solved = self.tail.solve(joined)
@@ -355,6 +369,8 @@ class _CrossedPlan:
         self.entry_column = np.concatenate(column)[self.sort]
         self.entry_start = np.searchsorted(self.entry_level, np.arange(self.levels + 1))
         self._latest: tuple[dict[tuple[int, int], Array], _CrossedCoupling] | None = None
+        self._entry_pairs: tuple[NDArray[np.integer], ...] | None = None
+        self._asked_for_pairs = False
 
     def join(self, parts: Sequence[Array]) -> Array:
         """Stack blocks (q_k, r, J_k) of the factors that are left as rows (order, r)."""
@@ -419,33 +435,48 @@ class _CrossedPlan:
         start = np.concatenate([[0], np.cumsum(np.repeat(count, q))])
         return sp.csr_array((data, columns, start), shape=(self.levels * q, self.order))
 
-    @cached_property
-    def entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
-        """All pairs (r, c), r ≥ c, of entries of one level, the element of the lower triangle that each adds
-        to, and
-        where each level's pairs start."""
+    def _find_entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
+        """Return all pairs (r, c), r ≥ c, of entries of one level, the element of the lower triangle that
+        each adds to, and where each level's pairs start.
+        """
         count = np.diff(self.entry_start)
+        start = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
+        dtype: Any = np.int32 if self.order**2 < 2**31 and start[-1] < 2**31 else np.int64
         # entry number i within its level pairs with 0..i
         within = np.arange(len(self.entry_level)) - np.repeat(self.entry_start[:-1], count)
-        first = np.repeat(np.arange(len(self.entry_level)), within + 1)
-        ends = np.cumsum(within + 1)
-        second = np.arange(len(first)) - np.repeat(ends - (within + 1), within + 1)
-        second += np.repeat(self.entry_start[:-1], count)[first]
-        start = np.concatenate([[0], np.cumsum(count * (count + 1) // 2)])
-        target = self.entry_column[first] * self.order + self.entry_column[second]
-        dtype = np.int32 if self.order**2 < 2**31 and len(first) < 2**31 else np.int64
-        return first.astype(dtype), second.astype(dtype), target.astype(dtype), start.astype(dtype)
+        first = np.repeat(np.arange(len(self.entry_level), dtype=dtype), within + 1)
+        shift = np.cumsum(within + 1) - (within + 1) - self.entry_start[self.entry_level]
+        second = np.arange(len(first), dtype=dtype)
+        second -= shift.astype(dtype)[first]
+        column = self.entry_column.astype(dtype)
+        target = column[first]
+        target *= self.order
+        target += column[second]
+        return first, second, target, start.astype(dtype)
+
+    def _take_entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
+        """Return them, kept from the second time on: a linear model asks once, and they are long."""
+        if self._entry_pairs is not None:
+            return self._entry_pairs
+        pairs = self._find_entry_pairs()
+        if self._asked_for_pairs:
+            self._entry_pairs = pairs
+        self._asked_for_pairs = True
+        return pairs
 
     def pair_products(self, values: Array) -> dict[tuple[int, int], sp.csc_array]:
         """Return matrices (order², levels) that map kernel elements (a, b) to the lower triangle of B'KB."""
-        first, second, target, start = self.entry_pairs
+        first, second, target, start = self._take_entry_pairs()
         shape = (self.order**2, self.levels)
         out = {}
         for a in range(self.width):
             for b in range(a + 1):
-                data = values[a][first] * values[b][second]
-                if a != b:
-                    data += values[b][first] * values[a][second]
+                data = np.empty(len(first))
+                for i in range(0, len(first), _PAIRS_AT_ONCE):
+                    part = slice(i, i + _PAIRS_AT_ONCE)
+                    data[part] = values[a][first[part]] * values[b][second[part]]
+                    if a != b:
+                        data[part] += values[b][first[part]] * values[a][second[part]]
                 out[a, b] = sp.csc_array((data, target, start), shape=shape, copy=False)
         return out
 

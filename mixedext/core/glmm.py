@@ -154,13 +154,19 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Arr
     """
     point, size = fit.point, len(fit.point)
     hessian = np.empty((size, size))
-    criterion = problem.evaluate if fit.nagq <= 1 else lambda p: QuadratureState(problem, p, fit.nagq)
+    state = problem.evaluate(point)
+
+    def gradient_beside(change: Array) -> Array:
+        if fit.nagq <= 1:
+            return state.beside(change).gradient
+        return QuadratureState(problem, point + change, fit.nagq).gradient
+
     # differences of what is itself a difference need longer steps
-    steps = problem.evaluate(point).steps(5e-4 if fit.nagq <= 1 else 2e-3)
+    steps = state.steps(5e-4 if fit.nagq <= 1 else 2e-3)
     for i in range(size):
         step = np.zeros(size)
         step[i] = steps[i]
-        ahead, behind = criterion(point + step).gradient, criterion(point - step).gradient
+        ahead, behind = gradient_beside(step), gradient_beside(-step)
         hessian[i] = (ahead - behind) / (2 * steps[i]) * steps[i] * steps
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     if not values[0] > -1e-3 * values[-1]:

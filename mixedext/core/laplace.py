@@ -12,6 +12,7 @@ For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered b
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,11 +20,47 @@ from numpy.typing import NDArray
 
 from mixedext.core.crossprod import CrossProducts
 from mixedext.core.elimination import Factorization
-from mixedext.core.pirls import ResponseModel, Terms, WorkingRows, find_modes, solve_working
+from mixedext.core.pirls import (
+    Modes,
+    ResponseModel,
+    Terms,
+    WorkingRows,
+    apply_covariance,
+    find_modes,
+    solve_working,
+    squared_length,
+)
 from mixedext.core.rows import Rows
 from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
+
+
+#: Move of a mode, in standard deviations of the working residuals, beyond which it is not along the tangent.
+_FAR = 0.3
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """How the modes move with the point, to first order.
+
+    Attributes
+    ----------
+    point : ndarray (m,)
+    g : tuple of ndarray (q_k, J_k)
+        There.
+    slopes : tuple of ndarray (q_k, m, J_k)
+        Derivative of g in the point.
+    """
+
+    point: Array
+    g: tuple[Array, ...]
+    slopes: tuple[Array, ...]
+
+    def at(self, point: Array) -> tuple[Array, ...]:
+        """Return g at another point."""
+        change = point - self.point
+        return tuple(g + np.matmul(change, slope) for g, slope in zip(self.g, self.slopes, strict=True))
 
 
 class GeneralizedProblem(CovarianceParameters):
@@ -50,6 +87,8 @@ class GeneralizedProblem(CovarianceParameters):
         self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
         #: where to start when that fails: no random effects, and the coefficients that fit best without them
         self.safe_start = self.latest
+        #: how the modes move from there, if the last state said so
+        self.tangent: Tangent | None = None
 
     def with_response(self, response: ResponseModel) -> GeneralizedProblem:
         """Return the problem of another response of the same rows, in the same basis."""
@@ -57,6 +96,7 @@ class GeneralizedProblem(CovarianceParameters):
         problem.response = response
         zero = tuple(np.zeros((f.width, f.n_levels)) for f in self.rows.factors)
         problem.latest = problem.safe_start = (zero, np.zeros(self.p))
+        problem.tangent = None
         return problem
 
     def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
@@ -76,28 +116,18 @@ class LaplaceState:
         Coefficients in the well-conditioned basis.
     """
 
-    def __init__(self, problem: GeneralizedProblem, point: Array, profile: bool):
+    def __init__(self, problem: GeneralizedProblem, point: Array, profile: bool, modes: Modes | None = None):
         self.problem = problem
         self.point = point
         self.profile = profile
         size, p = problem.size, problem.p
         self.factors = problem.factors(point[:size])
         self.nuisance = float(point[-1]) if problem.extra else 0.0
-        g, latest_beta = problem.latest
-        beta = latest_beta if profile else point[size : size + p]
-        try:
-            self.modes = find_modes(
-                problem.work, problem.response, self.factors, beta, self.nuisance, g, profile
-            )
-        except np.linalg.LinAlgError:
-            # the last modes may be out of the range of a link that does not take every linear predictor
-            g, start_beta = problem.safe_start
-            beta = start_beta if profile else beta
-            self.modes = find_modes(
-                problem.work, problem.response, self.factors, beta, self.nuisance, g, profile
-            )
-        problem.latest = (self.modes.g, self.modes.beta)
-        self.beta = self.modes.beta
+        if modes is None:
+            modes = self._find_modes(None if profile else point[size : size + p])
+            problem.latest = (modes.g, modes.beta)
+        self.modes = modes
+        self.beta = modes.beta
         self.terms = self.modes.terms
         self.objective = self.modes.penalty - 2.0 * self.terms.loglik + self.factorization.log_determinant
         if not np.isfinite(self.objective):
@@ -106,14 +136,86 @@ class LaplaceState:
         self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
         self.rounding += 4 * problem.response.rounding(self.terms.weight)
 
+    def _find_modes(self, beta: Array | None) -> Modes:
+        """Search from where the last modes are or are going to; the coefficients too if `beta` is None."""
+        problem = self.problem
+        g, latest_beta = problem.latest
+        tangent = problem.tangent
+        starts = [(g, latest_beta), problem.safe_start]
+        if beta is not None and tangent is not None and tangent.g is g:
+            ahead = tangent.at(self.point)
+            moves = apply_covariance(self.factors, [a - b for a, b in zip(ahead, g, strict=True)])
+            if max(float(np.abs(b).max()) for b in moves) < _FAR:
+                starts.insert(0, (ahead, latest_beta))
+        for number, (start, start_beta) in enumerate(starts):
+            try:
+                return find_modes(
+                    problem.work,
+                    problem.response,
+                    self.factors,
+                    start_beta if beta is None else beta,
+                    self.nuisance,
+                    start,
+                    beta is None,
+                )
+            except np.linalg.LinAlgError:
+                # the start may be out of the range of a link that does not take every linear predictor
+                if number + 1 == len(starts):
+                    raise
+        raise AssertionError("unreachable")
+
     def release(self) -> None:
-        """Let go of the large arrays; they are made again if asked for."""
-        for name in ("factorization", "_fisher", "_fisher_modes_only", "_adjoint"):
+        """Let go of the large arrays; they are made again if asked for.
+
+        What follows is the search for modes at another point: it starts where these lead to.
+        """
+        if not self.profile:
+            self.problem.latest = (self.modes.g, self.beta)
+            self.problem.tangent = self.tangent
+        for name in ("factorization", "_fisher", "_fisher_modes_only", "_observed", "_adjoint", "tangent"):
             self.__dict__.pop(name, None)
 
     @cached_property
+    def tangent(self) -> Tangent:
+        """The derivative of the modes: −Z'V_o⁻¹ times that of η at fixed u, weights Ω."""
+        problem = self.problem
+        size, p, m = problem.size, problem.p, len(self.point)
+        products, factorization = self._observed
+        images = products.apply(problem.directions(self.modes.g, self.factors))
+        rhs = []
+        for image in images:
+            block = np.zeros((image.shape[0], m, image.shape[2]))
+            block[:, :size] = -image
+            rhs.append(block)
+        if not self.profile:
+            for block, fixed in zip(rhs, products.rhs, strict=True):
+                block[:, size : size + p] = -fixed
+        if problem.extra:
+            _, _, score = problem.response.nuisance_terms(self.terms, self.nuisance)
+            for block, moved in zip(rhs, problem.work.transposed(score), strict=True):
+                block[:, -1] = moved
+        return Tangent(self.point, self.modes.g, factorization.solve(rhs).projected)
+
+    def beside(self, change: Array) -> LaplaceState:
+        """Return the state at a point so near that the modes move along their tangent.
+
+        What this leaves out of the modes is even in `change`, so central differences do not see it.
+        """
+        problem, point = self.problem, self.point + change
+        size, p = problem.size, problem.p
+        g, beta = self.tangent.at(point), point[size : size + p]
+        factors = problem.factors(point[:size])
+        work = problem.work
+        eta = work.x @ beta + work.offset + work.random_part(apply_covariance(factors, g))
+        nuisance = float(point[-1]) if problem.extra else 0.0
+        terms = problem.response.terms(eta, nuisance)
+        modes = Modes(g, beta, eta, terms, squared_length(factors, g), 0)
+        return LaplaceState(problem, point, False, modes)
+
+    @cached_property
     def _fisher(self) -> CrossProducts:
-        return self.problem.work.weighted_products(self.terms.weight, self.problem.work.x)
+        work = self.problem.work
+        return work.with_columns(self._fisher_modes_only, self.terms.weight, work.x)
 
     @cached_property
     def _fisher_modes_only(self) -> CrossProducts:
@@ -125,17 +227,24 @@ class LaplaceState:
         return self.problem.work.elimination.factorize(self._fisher_modes_only, self.factors)
 
     @cached_property
+    def _observed(self) -> tuple[CrossProducts, Factorization]:
+        """Products and M with the observed weights, X among them."""
+        if self.problem.response.canonical:
+            return self._fisher, self.factorization
+        work = self.problem.work
+        products = work.weighted_products(self.terms.observed, work.x)
+        return products, work.elimination.factorize(products, self.factors)
+
+    @cached_property
     def _adjoint(self) -> tuple[tuple[Array, ...], Array, Array, Array]:
         """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
         work = self.problem.work
         leverages = work.leverages(self.factorization)
         c = self.terms.slope * leverages
-        if self.problem.response.canonical:
-            products = self._fisher if self.profile else self._fisher_modes_only
-            factorization = self.factorization
+        if self.problem.response.canonical and not self.profile:
+            products, factorization = self._fisher_modes_only, self.factorization
         else:
-            products = work.weighted_products(self.terms.observed, work.x if self.profile else None)
-            factorization = work.elimination.factorize(products, self.factors)
+            products, factorization = self._observed
         adjoint, modes, v = solve_working(work, factorization, products, c, self.profile)
         image = work.random_part(modes)
         return adjoint, c, image + work.x @ v if self.profile else image, leverages
@@ -188,7 +297,7 @@ class LaplaceState:
             theta = theta - reduced[p:, :p] @ half
         else:
             out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
-        out[:size, :size] = theta + problem.curvature(self.slopes, self.factors)
+        out[:size, :size] = theta + _no_lower(problem.curvature(self.slopes, self.factors), theta)
         if problem.extra:
             out[-1, -1] = self._nuisance_curvature()
         return out
@@ -216,6 +325,22 @@ class LaplaceState:
         values, vectors = np.linalg.eigh(reduced.outer)
         # where a response is separated the weights, and with them the information, vanish
         return np.asarray(vectors * np.sqrt(np.maximum(values, 1e-14 * values[-1])), dtype=float)
+
+
+def _no_lower(curvature: Array, information: Array) -> Array:
+    """Return the curvature, raised where it takes more than half of the information away.
+
+    Far from the optimum, where variances are much too small, the sum would be all but zero, and the step far
+    too long.
+    """
+    if not (np.diag(curvature) < 0).any():
+        return curvature
+    values, vectors = np.linalg.eigh(information)
+    keep = values > 1e-8 * values[-1]
+    root, vectors = np.sqrt(values[keep]), vectors[:, keep]
+    relative, rotation = np.linalg.eigh(vectors.T @ curvature @ vectors / np.outer(root, root))
+    shape = (vectors * root) @ rotation
+    return np.asarray(curvature - (shape * np.minimum(relative + 0.5, 0.0)) @ shape.T, dtype=float)
 
 
 def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:

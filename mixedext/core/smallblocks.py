@@ -20,6 +20,8 @@ def multiply(a: Array, b: Array) -> Array:
     """Return a @ b for each level; a is (r, k, J) or (r, k), b is (k, c, J)."""
     if a.ndim == 2:
         return np.tensordot(a, b, axes=1)
+    if a.shape[:2] == (1, 1):
+        return a * b
     if a.shape[1] > _LOOP_LIMIT:
         return np.ascontiguousarray(np.moveaxis(np.moveaxis(a, 2, 0) @ np.moveaxis(b, 2, 0), 0, 2))
     out = a[:, 0, None] * b[None, 0]
@@ -91,8 +93,16 @@ def solve_lower(lower: Array, b: Array) -> Array:
     return out
 
 
+def add_identity(a: Array) -> None:
+    """Add the identity to the matrix (q, q, J) of each level, in place."""
+    for i in range(len(a)):
+        a[i, i] += 1.0
+
+
 def log_determinant(lower: Array) -> float:
     """Return the sum over levels of log|LL'|."""
+    if lower.shape[0] == 1:
+        return 2.0 * float(np.log(lower).sum())
     return 2.0 * float(np.log(np.einsum("aaj->aj", lower)).sum())
 
 
