@@ -24,6 +24,7 @@ from mixedext.errors import (
 )
 from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedResults
 from mixedext.inference.bootstrap import Bootstrap
+from mixedext.inference.effects import VarianceParts, icc, r2, standardized_coefficients, variance_parts
 from mixedext.inference.restricted import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from mixedext.io import describe, read_data
 from mixedext.linear import LinearMixedModel, LinearMixedResults
@@ -101,6 +102,7 @@ __all__ = [
     "RankDeficiencyWarning",
     "SimulatedTest",
     "SingularFitWarning",
+    "VarianceParts",
     "__version__",
     "bootstrap_lrt",
     "datasets",
@@ -108,6 +110,10 @@ __all__ = [
     "exact_lrt",
     "exact_rlrt",
     "glmer",
+    "icc",
     "lmer",
+    "r2",
     "read_data",
+    "standardized_coefficients",
+    "variance_parts",
 ]

@@ -48,7 +48,12 @@ LAYERS = (
     ("mixedext.inference.means",),
     ("mixedext.results",),
     ("mixedext.linear", "mixedext.generalized"),
-    ("mixedext.inference.hypotheses", "mixedext.inference.nesting", "mixedext.inference.tables"),
+    (
+        "mixedext.inference.hypotheses",
+        "mixedext.inference.nesting",
+        "mixedext.inference.tables",
+        "mixedext.inference.effects",
+    ),
     ("mixedext.inference.comparison",),
     ("mixedext.inference.anova", "mixedext.inference.random_terms"),
     ("mixedext",),
