@@ -37,7 +37,7 @@ _FLAT_STEPS = 6
 #: A difference of ζ below this is none.
 _LEVEL = 1e-6
 #: Fall of the criterion below that of the fit which shows that the fit was not the best there is.
-BETTER = 1e-6
+BETTER = 1e-5
 
 
 class BetterFitFound(Exception):

@@ -202,6 +202,8 @@ def _fixed_directions(state: LinearState, directions: list[tuple[int, Array]]) -
 def _pair_products(state: LinearState, vectors: list[Array], m: int) -> Array:
     """Return Q_rs = X'V⁻¹G_rV⁻¹G_sV⁻¹X, (m, m, p, p)."""
     p = state.problem.p
+    if not p:
+        return np.zeros((m, m, 0, 0))
     images = state.problem.products.apply(tuple(vectors))
     outer = np.zeros((m * p, m * p))
     for vector, image in zip(vectors, images, strict=True):

@@ -167,3 +167,10 @@ def test_the_summary_prints_the_method_asked_for():
     assert "Kenward-Roger, standard errors adjusted" in result.summary(ddf="kenward-roger").as_text()
     assert "Degrees of freedom: residual" in result.summary(ddf="residual").as_text()
     assert "P>|z|" in result.summary(ddf="infinite").as_text()
+
+
+@pytest.mark.parametrize("ddf", ["satterthwaite", "kenward-roger", "residual", "infinite"])
+def test_models_without_fixed_effects_have_empty_tables(ddf):
+    result = fit_linear("Reaction ~ 0 + (1 | Subject)", "sleepstudy")
+    assert result.coef_table(ddf).empty
+    assert "Fixed effects: none" in result.summary(ddf=ddf).as_text()
