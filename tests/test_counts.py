@@ -14,7 +14,9 @@ from mixedext.core.fit import fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.core.rows import Factor, Rows
+from mixedext.response import Response
 from tests.conftest import fit_linear as fit_reference
+from tests.conftest import load_data
 from tests.designs import KINDS, random_rows, random_theta
 
 
@@ -136,3 +138,66 @@ def test_memory_of_a_model_from_a_formula_is_a_few_arrays_of_rows() -> None:
     data["y"] += rng.normal(size=levels)[data["g"]]
     peak = peak_of(lambda: mx.lmer("y ~ x + (1 | g)", data).fit())
     assert peak < 20 * 8 * n
+
+
+GENERALIZED = [
+    # evaluations, evaluations of the rows' log-likelihood in the fit, and those of the standard errors
+    ("cbind(incidence, size - incidence) ~ period + (1 | herd)", "cbpp", "binomial", 10, 50, 12),
+    ("use ~ age + I(age^2) + urban + livch + (1 | district)", "Contraception", "binomial", 8, 32, 18),
+    (
+        "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
+        "grouseticks",
+        "poisson",
+        12,
+        60,
+        16,
+    ),
+]
+
+
+@pytest.mark.parametrize(("formula", "data", "family", "evaluations", "in_fit", "in_errors"), GENERALIZED)
+def test_generalized_fits_look_at_the_rows_a_few_times(
+    formula: str,
+    data: str,
+    family: str,
+    evaluations: int,
+    in_fit: int,
+    in_errors: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Modes start where the last ones lead to, and standard errors take no search for modes."""
+    calls = []
+    terms = Response.terms
+
+    def counted_terms(self: Response, eta: Any, nuisance: float) -> Any:
+        calls.append(len(eta))
+        return terms(self, eta, nuisance)
+
+    monkeypatch.setattr(Response, "terms", counted_terms)
+    result = mx.glmer(formula, load_data(data), family=family).fit()
+    assert result.converged
+    assert result.optimizer.evaluations <= evaluations
+    assert len(calls) <= in_fit
+    calls.clear()
+    assert np.isfinite(result.bse).all()
+    assert len(calls) <= in_errors
+
+
+def test_terms_of_a_trial_step_make_no_derivatives() -> None:
+    response = Response(mx.generalized.as_family("binomial")[0], np.array([0.0, 1.0]), None)
+    terms = response.terms(np.array([0.5, -0.5]), 0.0)
+    assert not {"score", "weight"} & set(vars(terms))
+
+
+def test_a_crossed_fit_holds_few_dense_matrices() -> None:
+    """Three of the order of the Schur complement, one of them passing, also where zeros are tried."""
+    rng = np.random.default_rng(1)
+    n, levels, crossed = 6_000, 3_000, 700
+    first = np.r_[np.arange(levels), rng.integers(0, levels, n - levels)].astype(np.int32)
+    second = np.r_[np.arange(crossed), rng.integers(0, crossed, n - crossed)].astype(np.int32)
+    one = np.ones(n)
+    y = rng.normal(size=levels)[first] + rng.normal(size=n)  # none of the second factor
+    factors = (Factor(first, levels, (one,), (1,), (0,)), Factor(second, crossed, (one,), (1,), (1,)))
+    rows = Rows(y, one[:, None], None, factors)
+    peak = peak_of(lambda: fit_linear(LinearProblem(rows), True, OptimizerOptions()))
+    assert peak < 3.5 * 8 * crossed**2 + 40 * 8 * n
