@@ -23,8 +23,13 @@ from mixedext.errors import (
     SingularFitWarning,
 )
 from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedResults
+from mixedext.inference.anova import anova
 from mixedext.inference.bootstrap import Bootstrap
+from mixedext.inference.comparison import compare, drop1
 from mixedext.inference.effects import VarianceParts, icc, r2, standardized_coefficients, variance_parts
+from mixedext.inference.means import MarginalMeans, emmeans, emtrends
+from mixedext.inference.profile import Profile
+from mixedext.inference.random_terms import ranova
 from mixedext.inference.restricted import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from mixedext.io import describe, read_data
 from mixedext.linear import LinearMixedModel, LinearMixedResults
@@ -95,24 +100,32 @@ __all__ = [
     "IdentifiabilityWarning",
     "LinearMixedModel",
     "LinearMixedResults",
+    "MarginalMeans",
     "MissingValuesError",
     "MixedextWarning",
     "OptimizerRecord",
+    "Profile",
     "RandomTerm",
     "RankDeficiencyWarning",
     "SimulatedTest",
     "SingularFitWarning",
     "VarianceParts",
     "__version__",
+    "anova",
     "bootstrap_lrt",
+    "compare",
     "datasets",
     "describe",
+    "drop1",
+    "emmeans",
+    "emtrends",
     "exact_lrt",
     "exact_rlrt",
     "glmer",
     "icc",
     "lmer",
     "r2",
+    "ranova",
     "read_data",
     "standardized_coefficients",
     "variance_parts",

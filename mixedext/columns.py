@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -277,6 +279,81 @@ def in_r_order(rhs: str, columns: Columns) -> tuple[int, ...]:
     """
     terms = sorted(_description(rhs).rhs_termlist, key=lambda term: len(term.factors))
     return tuple(j for term in terms for j in columns.terms[term.name()])
+
+
+@dataclass(frozen=True)
+class TermFactors:
+    """What one term of a right-hand side is made of.
+
+    Attributes
+    ----------
+    name : str
+        As in `Columns.terms`.
+    factors : frozenset of str
+        Expressions whose product the term is; none for the intercept.
+    numeric : frozenset of str
+        Those that are numbers rather than categories.
+    """
+
+    name: str
+    factors: frozenset[str]
+    numeric: frozenset[str]
+
+    @property
+    def categorical(self) -> bool:
+        """Whether any factor is categorical."""
+        return self.numeric < self.factors
+
+
+def term_factors(columns: Columns) -> tuple[TermFactors, ...]:
+    """Return the terms of a right-hand side in R's order: fewer factors first, then as written."""
+    builder = columns.rebuild
+    if isinstance(builder, _PlainBuilder):
+        parts = [frozenset(product) for product in builder.products]
+        names = list(columns.terms)
+        terms = [TermFactors(n, f, f) for n, f in zip(names, parts, strict=True)]
+    else:
+        assert isinstance(builder, _PatsyBuilder)
+        numbers = {f for f, about in builder.info.factor_infos.items() if about.type == "numerical"}
+        terms = [
+            TermFactors(
+                term.name(),
+                frozenset(f.name() for f in term.factors),
+                frozenset(f.name() for f in term.factors if f in numbers),
+            )
+            for term in _description(builder.rhs).rhs_termlist
+        ]
+    return tuple(sorted(terms, key=lambda term: len(term.factors)))
+
+
+def without_contrasts(columns: Columns) -> Columns:
+    """Return a right-hand side with a column for every level, or combination of levels, of each term.
+
+    The columns span what those of `columns` do, whatever the contrasts, as long as these take all degrees of
+    freedom between the levels.
+    """
+    builder = columns.rebuild
+    if isinstance(builder, _PlainBuilder):
+        return columns
+    assert isinstance(builder, _PatsyBuilder)
+    infos = builder.info.factor_infos
+    codings: OrderedDict[Any, list[patsy.SubtermInfo]] = OrderedDict()
+    names: list[str] = []
+    for term in builder.info.term_codings:
+        categorical = [f for f in term.factors if infos[f].type == "categorical"]
+        contrasts = {f: _every_level(infos[f].categories) for f in categorical}
+        width = math.prod(
+            len(infos[f].categories) if f in contrasts else infos[f].num_columns for f in term.factors
+        )
+        codings[term] = [patsy.SubtermInfo(term.factors, contrasts, width)]
+        names += [f"{term.name()}.{j}" for j in range(width)]
+    info = patsy.DesignInfo(names, infos, codings)
+    terms = {name: tuple(range(p.start, p.stop)) for name, p in info.term_name_slices.items()}
+    return Columns(tuple(names), terms, _PatsyBuilder(info, builder.rhs), False)
+
+
+def _every_level(categories: Sequence[Any]) -> patsy.ContrastMatrix:
+    return patsy.ContrastMatrix(np.eye(len(categories)), [f"[{c}]" for c in categories])
 
 
 @dataclass(frozen=True)

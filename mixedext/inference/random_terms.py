@@ -1,0 +1,205 @@
+"""Tests of the random terms of one model, by what is left of it without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from mixedext.columns import Columns, term_factors, without_contrasts
+from mixedext.design import DesignTerm, new_frame, restored
+from mixedext.errors import DataError
+from mixedext.inference.comparison import Fitted, comparison_columns, fitted_row, notes_on_fits
+from mixedext.inference.tables import InferenceTable, make_table, read_results
+from mixedext.linear import LinearMixedResults
+from mixedext.results import MixedResults
+
+Array = NDArray[np.float64]
+
+
+def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
+    """Return a likelihood-ratio test for each random term, by the criterion of the fit (REML or ML).
+
+    Parameters
+    ----------
+    results : results of a fit
+    reduce_terms : bool
+        Whether effects of a term are left out one at a time, as ``(1 + x | g)`` becomes ``(1 | g)``, and a
+        factor alone, ``(0 + f | g)``, becomes ``(1 | g)``; else, and for ``(1 | g)``, the term goes as a
+        whole.
+
+    Returns
+    -------
+    DataFrame
+        ``n_params llf aic chisq df p_value p_value_boundary``: the model itself as the row ``<none>``, then
+        one row a reduction. `p_value` takes χ² as its distribution, which is too large where a variance is 0
+        under the hypothesis; `p_value_boundary` takes the mixture ½χ²_q + ½χ²_{q+1} where one effect
+        correlated with q others is left out (Stram & Lee 1994), and is missing where several are.
+
+    Raises
+    ------
+    DataError
+        For something that is not a result.
+
+    Notes
+    -----
+    As lmerTest's ``ranova``. Where the last random effect goes, the comparison is with the model without any,
+    whose likelihood is that at covariance parameters 0.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> result = mx.lmer("Reaction ~ Days + (1 + Days | Subject)", sleep).fit()
+    >>> mx.ranova(result).round(3)[["n_params", "llf", "chisq", "df"]]
+    Likelihood-ratio tests of random terms (REML)
+                                  n_params      llf   chisq  df
+    <none>                               6 -871.814     NaN   0
+    Days in (1 + Days | Subject)         4 -893.233  42.837   2
+    """
+    results = read_results(results, "ranova")
+    if not isinstance(reduce_terms, (bool, np.bool_)):
+        raise DataError(f"reduce_terms must be True or False, not {reduce_terms!r}")
+    terms: tuple[DesignTerm, ...] = results._model_with_data().design.terms
+    models = [fitted_row("<none>", results)]
+    for place, term in enumerate(terms):
+        for name, reduced in _reductions(results, term, reduce_terms):
+            left = [*terms[:place], *reduced, *terms[place + 1 :]]
+            models.append(_with_random_terms(results, name, tuple(left)))
+    below = [None, *[models[0]] * (len(models) - 1)]
+    columns = comparison_columns(models, below, results.nobs)
+    kept = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_value_boundary")
+    heading = f"Likelihood-ratio tests of random terms ({results.method})"
+    rows = {name: columns[name] for name in kept}
+    return make_table(rows, [m.name for m in models], heading, notes_on_fits(models, below))
+
+
+def _with_random_terms(results: MixedResults, name: str, terms: tuple[DesignTerm, ...]) -> Fitted:
+    if terms:
+        return fitted_row(name, results.fit_like(results.model.variant(terms=terms)))
+    bare = replace(results.model.design, terms=())
+    return Fitted(name, results.n_params - len(results.theta), _llf_without_random_effects(results), bare)
+
+
+def _llf_without_random_effects(results: MixedResults) -> float:
+    """Return the log-likelihood at θ = 0, the other parameters at their optimum there."""
+    problem = results.model.variant().problem
+    zero = np.zeros(problem.size)
+    if isinstance(results, LinearMixedResults):
+        return -float(problem.evaluate(zero, results.reml).objective) / 2
+
+    def objective(nuisance: float) -> float:
+        point = np.append(zero, nuisance) if problem.extra else zero
+        return float(problem.evaluate(point, profile=True).objective)
+
+    if not problem.extra:
+        return -objective(0.0) / 2
+    start = float(results._record.point[-1])
+    found = optimize.minimize_scalar(objective, bracket=(start, start + 0.5), tol=1e-10)
+    return -float(found.fun) / 2
+
+
+def _reductions(
+    results: MixedResults, term: DesignTerm, reduce_terms: bool
+) -> list[tuple[str, tuple[DesignTerm, ...]]]:
+    """Return what is left of a random term, without it or without one of its effects, by the row's name."""
+    effects = _RandomEffects(results, term)
+    if not reduce_terms or not effects.removable:
+        return [(effects.text, ())]
+    out: list[tuple[str, tuple[DesignTerm, ...]]] = []
+    for effect in effects.removable:
+        columns = effects.without(effect)
+        left: tuple[DesignTerm, ...] = ()
+        if columns.shape[1]:
+            names = tuple(f"x{j}" for j in range(columns.shape[1]))
+            left = (replace(term, names=names, columns=tuple(columns.T), builder=None, places=()),)
+        out.append((f"{effect} in {effects.text}", left))
+    return out
+
+
+class _RandomEffects:
+    """The effects of one random term, by the terms of its right-hand side.
+
+    Attributes
+    ----------
+    text : str
+        The term in the language of formulas.
+    removable : list of str
+        Effects that can be left out, the intercept not among them.
+    """
+
+    def __init__(self, results: MixedResults, term: DesignTerm):
+        self._model, self._term = results.model, term
+        self._blocks: dict[str, Array] = {}
+        self._becomes_intercept = False
+        self._intercepts: set[str] = set()
+        if self._model._parsed is None:
+            self.removable = self._read_arrays()
+        else:
+            self.removable = self._read_formula()
+        named = [name for name in self._blocks if name not in self._intercepts]
+        inside = " + ".join(["1" if self._intercepts else "0", *named]) if named else "1"
+        self.text = f"({inside} | {term.group})"
+
+    def _read_arrays(self) -> list[str]:
+        """Take each column as an effect; a constant one is the intercept."""
+        for name, column in zip(self._term.names, self._term.columns, strict=True):
+            self._blocks[name] = column[:, None]
+            if np.ptp(column) == 0:
+                self._intercepts.add(name)
+        return [name for name in self._blocks if name not in self._intercepts]
+
+    def _read_formula(self) -> list[str]:
+        """Take the terms of the bar and return those that no other is an interaction of."""
+        term, formula = self._term, self._model._parsed
+        builder = next(t.builder for t in self._model.builders().terms if t.label == term.label)
+        assert builder is not None
+        place = dict(zip(term.places, term.columns, strict=True))
+        parts = [t for t in term_factors(builder) if any(j in place for j in builder.terms[t.name])]
+        if any(j not in place for t in parts for j in builder.terms[t.name]):
+            # one column of a factor, of ``(f || g)``
+            self._blocks[term.names[0]] = np.column_stack(term.columns)
+            return [term.names[0]]
+        levels = self._levels(without_contrasts(builder)) if any(t.categorical for t in parts) else None
+        names = dict(zip(parts, restored([t.name for t in parts], formula), strict=True))
+        for part, name in names.items():
+            own = np.column_stack([place[j] for j in builder.terms[part.name]])
+            self._blocks[name] = own if levels is None else levels[part.name]
+            if not part.factors:
+                self._intercepts.add(name)
+        self._becomes_intercept = len(parts) == 1 and parts[0].categorical
+        return [
+            name
+            for part, name in names.items()
+            if part.factors and not any(part.factors < other.factors for other in parts)
+        ]
+
+    def _levels(self, full: Columns) -> dict[str, Array]:
+        """Return a column for each level of each term of the bar."""
+        model = self._model
+        frame = model.data.frame if model.design.used is None else model.data.frame.iloc[model.design.used]
+        bars = [bar.expr for bar in model._parsed.random if bar.label == self._term.group]
+        new = new_frame(frame, bars, model._parsed, model.formula_scope())
+        matrix = full.rebuild(new.columns, new.n)
+        return {name: matrix[:, list(columns)] for name, columns in full.terms.items()}
+
+    def without(self, effect: str) -> Array:
+        """Return independent columns (n, q) of the other effects; a factor alone leaves an intercept."""
+        others = [block for name, block in self._blocks.items() if name != effect]
+        if not others:
+            return np.ones((len(self._term.codes), int(self._becomes_intercept)))
+        columns = np.column_stack(others)
+        length = np.linalg.norm(columns, axis=0)
+        q = np.empty((len(columns), 0))
+        kept = []
+        for j in np.flatnonzero(length):
+            rest = columns[:, j] / length[j]
+            for _ in range(2):
+                rest = rest - q @ (q.T @ rest)
+            if np.linalg.norm(rest) > 1e-7:
+                kept.append(j)
+                q = np.column_stack([q, rest / np.linalg.norm(rest)])
+        return columns[:, kept]

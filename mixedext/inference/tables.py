@@ -1,0 +1,111 @@
+"""Tables that say how they were made, and the door by which results come in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.errors import DataError
+from mixedext.inference.ddf import joint_test
+from mixedext.model import MixedModel
+from mixedext.results import MixedResults
+
+
+class InferenceTable(pd.DataFrame):
+    """A data frame that prints ``attrs["heading"]`` above itself and ``attrs["notes"]`` below."""
+
+    @property
+    def _constructor(self) -> type[InferenceTable]:
+        return InferenceTable
+
+    def __repr__(self) -> str:
+        lines = [self.attrs["heading"]] if self.attrs.get("heading") else []
+        with pd.option_context("display.width", 150, "display.max_columns", 20):
+            return "\n".join([*lines, super().__repr__(), *self.attrs.get("notes", ())])
+
+    def _repr_html_(self) -> str | None:
+        table = super()._repr_html_()
+        if table is None:
+            return None
+        heading = self.attrs.get("heading", "")
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.attrs.get("notes", ()))
+        return f"<p>{escape(heading)}</p>{table}{notes}" if heading else table + notes
+
+
+def make_table(rows: Any, index: Any, heading: str, notes: Any = ()) -> InferenceTable:
+    """Return a table of rows (mappings of one row each, or columns) with its heading and notes."""
+    table = InferenceTable(rows, index=index)
+    table.attrs = {"heading": heading, "notes": list(notes)}
+    return table
+
+
+def read_results(value: Any, function: str, name: str = "") -> MixedResults:
+    """Return results without their wrapper.
+
+    Parameters
+    ----------
+    value : object
+        What the user gave.
+    function : str
+        That it was given to, for messages.
+    name : str
+        Of the model, where there are several.
+
+    Raises
+    ------
+    DataError
+        If it is not the result of a fit of this package.
+    """
+    results = getattr(value, "_results", value)
+    if isinstance(results, MixedResults):
+        return results
+    what = f"{name} " if name else ""
+    if isinstance(value, MixedModel):
+        raise DataError(f"{function} takes results, but {what}is a model that is not fitted: call its fit()")
+    raise DataError(
+        f"{function} takes the results of mixed models, what fit() returns, but {what}is of type "
+        f"{type(value).__name__}"
+    )
+
+
+#: How methods of degrees of freedom are called in headings.
+_METHODS = {
+    "satterthwaite": "F tests with Satterthwaite's degrees of freedom",
+    "kenward-roger": "F tests with Kenward and Roger's degrees of freedom",
+    "residual": "F tests with residual degrees of freedom",
+    "infinite": "Wald chi-squared tests",
+}
+
+
+def wald_table(
+    results: MixedResults,
+    hypotheses: Mapping[str, NDArray[np.float64]],
+    ddf: str | None,
+    title: str,
+    notes: Any = (),
+) -> InferenceTable:
+    """Return one row a hypothesis Lβ = 0: F tests, or χ² tests where the degrees of freedom are infinite."""
+    method = results.ddf_method(ddf)
+    tests = [joint_test(method, results._record.params, matrix) for matrix in hypotheses.values()]
+    chi_squared = method.name == "infinite"
+    num_df = np.array([t.num_df for t in tests], dtype=int)
+    statistic = np.array([t.statistic for t in tests], dtype=float)
+    columns: dict[str, Any] = {}
+    if not chi_squared:
+        # lmerTest's: of F before the method scales it
+        factors = [method.joint(L)[1] if len(L) else math.nan for L in hypotheses.values()]
+        columns["mean_sq"] = statistic / np.array(factors, dtype=float) * results.scale
+        columns = {"sum_sq": columns["mean_sq"] * num_df, **columns}
+    columns |= {
+        "num_df": num_df,
+        "den_df": np.array([t.den_df for t in tests], dtype=float),
+        "statistic": statistic * num_df if chi_squared else statistic,
+        "p_value": np.array([t.p_value for t in tests], dtype=float),
+    }
+    return make_table(columns, list(hypotheses), f"{title}: {_METHODS[method.name]}", notes)
