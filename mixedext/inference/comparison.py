@@ -300,8 +300,8 @@ def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> Infe
     Single-term deletions: likelihood-ratio tests
              n_params      aic   chisq  df  p_value
     <none>          7  615.108     NaN   0      NaN
-    nitro           6  672.908  59.801   1    0.000
-    Variety         5  614.229   3.121   2    0.210
+    nitro           6  676.373  63.265   1     0.00
+    Variety         5  614.229   3.121   2     0.21
     fitted by REML, refitted by maximum likelihood
     """
     results = read_results(results, "drop1")
