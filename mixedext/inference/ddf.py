@@ -75,7 +75,21 @@ class Infinite(DegreesOfFreedom):
         super().__init__(cov_params, math.inf)
 
 
-class Satterthwaite(DegreesOfFreedom):
+class _MatchedMoments(DegreesOfFreedom):
+    """Degrees of freedom 2f²/Var(f) of f = ℓ'Ĉℓ, which match the moments of χ²."""
+
+    found: Sensitivity | KenwardRoger
+
+    def single(self, contrasts: Array) -> Array:
+        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        variance = np.einsum("kp,pq,kq->k", contrasts, self.found.covariance, contrasts)
+        slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
+        spread = np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 2.0 * variance**2 / spread
+
+
+class Satterthwaite(_MatchedMoments):
     """Degrees of freedom 2f²/(g'Ag) of f = ℓ'Cℓ, g its derivative in the covariance parameters.
 
     Giesbrecht & Burns (1985); several hypotheses by Fai & Cornelius (1996), as in lmerTest.
@@ -91,19 +105,12 @@ class Satterthwaite(DegreesOfFreedom):
         super().__init__(found.covariance, math.nan)
         self.found = found
 
-    def single(self, contrasts: Array) -> Array:
-        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
-        variance = np.einsum("kp,pq,kq->k", contrasts, self.cov_params, contrasts)
-        slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
-        spread = np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return 2.0 * variance**2 / spread
-
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
-        values, vectors = np.linalg.eigh(contrasts @ self.cov_params @ contrasts.T)
-        keep = values > 1e-10 * values[-1]
-        df = self.single(vectors[:, keep].T @ contrasts)
+        # the components depend on the scale of the rows; here they are those of lmerTest
+        rank = len(_independent_rows(contrasts, self.cov_params))
+        _, vectors = np.linalg.eigh(contrasts @ self.cov_params @ contrasts.T)
+        df = self.single(vectors[:, len(contrasts) - rank :].T @ contrasts)
         if len(df) == 1 or np.ptp(df) < 1e-8:
             return float(df.mean()), 1.0
         if (df <= 2).any():
@@ -112,7 +119,7 @@ class Satterthwaite(DegreesOfFreedom):
         return 2.0 * expected / (expected - len(df)), 1.0
 
 
-class KenwardRogerDdf(DegreesOfFreedom):
+class KenwardRogerDdf(_MatchedMoments):
     """Degrees of freedom, adjusted covariance and factor of F by Kenward & Roger (1997), as in pbkrtest.
 
     Parameters
@@ -126,21 +133,11 @@ class KenwardRogerDdf(DegreesOfFreedom):
         super().__init__(found.adjusted, math.nan)
         self.found = found
 
-    def single(self, contrasts: Array) -> Array:
-        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
-        variance = np.einsum("kp,pq,kq->k", contrasts, self.found.covariance, contrasts)
-        slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
-        spread = np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return 2.0 * variance**2 / spread
-
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         found = self.found
-        values, vectors = np.linalg.eigh(contrasts @ found.covariance @ contrasts.T)
-        keep = values > 1e-10 * values[-1]
-        q = int(keep.sum())
-        root = (vectors[:, keep] / np.sqrt(values[keep])).T @ contrasts  # Θ = root' root
+        root = _independent_rows(contrasts, found.covariance)  # Θ = root' root
+        q = len(root)
         terms = np.einsum("ip,mpq,jq->mij", root, found.derivatives, root, optimize=True)
         traces = np.einsum("mii->m", terms)
         a1 = float(traces @ found.parameters @ traces)
@@ -191,20 +188,32 @@ def joint_test(
     contrasts : ndarray (r, p)
     null : ndarray (r,) or float
     """
-    difference = contrasts @ params - null
-    covariance = contrasts @ ddf.cov_params @ contrasts.T
-    scale = np.sqrt(np.diag(covariance))
-    scale = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    keep = values > 1e-10 * values.max(initial=0.0)
-    rotated = vectors[:, keep].T / scale
-    rank = int(keep.sum())
+    combinations = _whitening(contrasts, ddf.cov_params)
+    rank = len(combinations)
     if not rank:
         return JointTest(math.nan, 0, math.nan, math.nan)
-    statistic = float((((rotated @ difference) ** 2) / values[keep]).sum()) / rank
+    statistic = float(((combinations @ (contrasts @ params - null)) ** 2).sum()) / rank
     den_df, factor = ddf.joint(contrasts)
     statistic *= factor
     return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df))
+
+
+def _whitening(contrasts: Array, covariance: Array) -> Array:
+    """Return combinations of the rows of `contrasts` (rank, r) whose estimates are independent, variance 1.
+
+    Rows are scaled first, so that their units do not decide which of them count as dependent.
+    """
+    joint = contrasts @ covariance @ contrasts.T
+    scale = np.sqrt(np.diag(joint))
+    scale = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(joint / np.outer(scale, scale))
+    keep = values > 1e-10 * values.max(initial=0.0)
+    return np.asarray((vectors[:, keep] / np.sqrt(values[keep])).T / scale)
+
+
+def _independent_rows(contrasts: Array, covariance: Array) -> Array:
+    """Return hypotheses (rank, p) of the same span whose estimates are independent with variance 1."""
+    return _whitening(contrasts, covariance) @ contrasts
 
 
 def f_tail(statistic: float, num_df: float, den_df: float) -> float:
@@ -295,6 +304,8 @@ def make_ddf(results: MixedResults, method: str) -> DegreesOfFreedom:
         For Kenward–Roger's method of a fit by maximum likelihood, which it is not defined for, and where the
         data were removed.
     """
+    if results._robust is not None:
+        return results._robust.make_ddf(method, results.df_resid)
     covariance = np.asarray(results.cov_params(), dtype=float)
     if method == "infinite":
         return Infinite(covariance)

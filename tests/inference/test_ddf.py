@@ -89,6 +89,14 @@ def test_degrees_of_freedom_see_neither_units_nor_the_coding_of_hypotheses(ddf):
         assert_allclose(one.df_denom, other.df_denom, rtol=1e-9)
 
 
+@pytest.mark.parametrize("ddf", ["satterthwaite", "kenward-roger", "residual", "infinite"])
+def test_units_of_hypotheses_do_not_decide_which_are_dependent(ddf):
+    result = fit_linear("score ~ Machine + (1 | Worker) + (1 | Worker:Machine)", "Machines_unbal")
+    one, other = (result.f_test(t, ddf=ddf) for t in ([[0, 1, 0], [0, 0, 1]], [[0, 1e-5, 0], [0, 0, 1e5]]))
+    assert other.df_num == 2
+    assert_allclose(other.fvalue, one.fvalue, rtol=1e-6)
+
+
 def test_balanced_designs_have_the_degrees_of_freedom_of_the_analysis_of_variance():
     result = fit_linear("score ~ Machine + (1 | Worker/Machine)", "Machines")
     for ddf in ("satterthwaite", "kenward-roger"):
