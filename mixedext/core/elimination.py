@@ -78,9 +78,7 @@ class _BlockStage:
 
     @cached_property
     def shrink(self) -> Array:
-        """I − AK = (I + AFF')⁻¹ for each level."""
-        if len(self.lower) == 1:
-            return 1.0 / self.lower**2  # without cancellation
+        """I − AK for each level."""
         out = -sb.multiply(self.gram, self.kernel)
         sb.add_identity(out)
         return out

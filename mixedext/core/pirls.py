@@ -236,6 +236,8 @@ class Modes:
 _LAST_STEP = 1e-11
 #: The same for the step after it, where two steps tell how long that will be.
 _NO_STEP = 1e-20
+#: Squared step from which on convergence is quadratic.
+_NEAR = 0.01
 #: The same as the first where the step is none of Newton's (an observed weight was not positive) and
 #: convergence is linear.
 _LAST_LINEAR_STEP = 1e-20
@@ -276,7 +278,7 @@ def find_modes(
         last = decrement < (_ROUNDED if exact else 1e-13) and decrement > 0.25 * previous  # stalled
         if exact:
             # convergence is quadratic: the next step can be told from this one and the one before
-            following = decrement * (decrement / previous) ** 2 if step and decrement < 1e-3 else np.inf
+            following = decrement * (decrement / previous) ** 2 if previous < _NEAR else np.inf
             last = last or decrement <= _LAST_STEP or following <= _NO_STEP
         else:
             last = last or decrement <= _LAST_LINEAR_STEP
@@ -294,9 +296,9 @@ def find_modes(
             eta = trial_fixed + trial_random
             trial_terms = response.terms(eta, nuisance)
             penalty = squared_length(factors, trial_g)
-            if last:
-                return Modes(trial_g, new_beta, eta, trial_terms, penalty, step + 1)
             value = penalty - 2 * trial_terms.loglik
+            if last and value <= current + 1e-6 * (1.0 + abs(current)):
+                return Modes(trial_g, new_beta, eta, trial_terms, penalty, step + 1)
             if value <= current + 1e-11 * (1.0 + abs(current)):
                 break
             length /= 2
