@@ -198,7 +198,9 @@ class WaldInference(LikelihoodModelResults):
             return super().wald_test((matrix, null), cov_p, invcov, use_f, df_constraints, scalar)
         test = joint_test(self.ddf_method(ddf), self._record.params, matrix, null)
         statistic = test.statistic if scalar else np.array([[test.statistic]])
-        return ContrastResults(F=statistic, df_num=test.num_df, df_denom=test.den_df)
+        out = ContrastResults(F=statistic, df_num=test.num_df, df_denom=test.den_df)
+        out.pvalue = np.asarray(test.p_value)  # SciPy's F is NaN where the degrees of freedom are infinite
+        return out
 
     def f_test(
         self, r_matrix: Any, cov_p: Any = None, invcov: Any = None, *, ddf: str | None = None

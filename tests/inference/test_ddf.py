@@ -169,6 +169,16 @@ def test_degrees_of_freedom_outlive_the_data():
         result.coef_table("kenward-roger")
 
 
+def test_joint_tests_with_infinite_degrees_of_freedom_are_chi_square_tests():
+    result = fit_linear("score ~ Machine + (1 | Worker) + (1 | Worker:Machine)", "Machines_unbal")
+    f_test = result.f_test(np.eye(3)[1:], ddf="infinite")
+    chi_square = result.wald_test(np.eye(3)[1:], use_f=False)
+    assert_allclose(f_test.fvalue * 2, chi_square.statistic, rtol=1e-10)
+    assert_allclose(f_test.pvalue, chi_square.pvalue, rtol=1e-10)
+    terms = result.wald_test_terms(ddf="infinite").table
+    assert_allclose(terms.loc["Machine", "pvalue"], chi_square.pvalue, rtol=1e-10)
+
+
 def test_the_summary_prints_the_method_asked_for():
     result = fit_linear("Reaction ~ Days + (Days | Subject)", "sleepstudy")
     assert "Degrees of freedom: Satterthwaite" in result.summary().as_text()
