@@ -21,6 +21,7 @@ from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
 from mixedext.errors import DataError, nearest
 from mixedext.frames import rows_text
+from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
 from mixedext.response import Response, check_range, inverse_link, read_generalized
 from mixedext.results import MixedResults
@@ -30,6 +31,9 @@ Array = NDArray[np.float64]
 _NO_LIKELIHOOD = (
     "the likelihood could not be computed ({}): check the response, the link and the scale of the columns"
 )
+
+#: Kinds of covariance of the fixed effects.
+COV_TYPES = ("hessian", "cluster", "fixed_theta")
 
 _BY_NAME: dict[str, Any] = {
     "binomial": families.Binomial,
@@ -214,6 +218,7 @@ class GeneralizedLinearMixedModel(MixedModel):
         nagq: int = 1,
         *,
         cov_type: str | None = None,
+        cov_kwds: Mapping[str, Any] | None = None,
         start_theta: ArrayLike | None = None,
         tol: float = 1e-11,
         maxiter: int = 200,
@@ -226,9 +231,12 @@ class GeneralizedLinearMixedModel(MixedModel):
         nagq : int
             0: Laplace with the fixed effects profiled inside the modes (fast, approximate); 1: Laplace; more:
             nodes of adaptive Gauss–Hermite quadrature for each effect, for one grouping factor.
-        cov_type : {"hessian", "fixed_theta"}, optional
+        cov_type : {"hessian", "fixed_theta", "cluster"}, optional
             Covariance of the fixed effects: from the Hessian in all parameters (the default but for
-            ``nagq=0``), or at fixed θ.
+            ``nagq=0``), at fixed θ, or a sandwich over clusters.
+        cov_kwds : mapping, optional
+            For ``"cluster"``: ``groups`` and ``correction`` as `get_robustcov_results` of the results takes
+            them.
         start_theta : array_like, optional
             Starting covariance parameters in the order of `theta`; by default moment estimates.
         tol : float
@@ -245,7 +253,7 @@ class GeneralizedLinearMixedModel(MixedModel):
         SingularFitWarning, ConvergenceWarning, IdentifiabilityWarning
             For a covariance of lower rank, an optimiser that stopped early, and separation.
         """
-        refuse_unknown("fit", unknown, ("nagq", "cov_type", "start_theta", "tol", "maxiter"))
+        refuse_unknown("fit", unknown, ("nagq", "cov_type", "cov_kwds", "start_theta", "tol", "maxiter"))
         if isinstance(nagq, bool) or not isinstance(nagq, (int, np.integer)) or not 0 <= nagq <= 101:
             raise DataError(f"nagq must be a whole number from 0 to 101, not {nagq!r}")
         if nagq > 1 and len(self.design.groups) > 1:
@@ -253,10 +261,8 @@ class GeneralizedLinearMixedModel(MixedModel):
                 f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
                 f"({', '.join(self.design.groups)}): use nagq=1"
             )
-        if cov_type is None:
-            cov_type = "hessian" if nagq else "fixed_theta"
-        if cov_type not in ("hessian", "fixed_theta"):
-            raise DataError(f"cov_type must be 'hessian' or 'fixed_theta', not {cov_type!r}")
+        cov_type = read_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
+        cov_kwds = read_cov_kwds(cov_kwds, cov_type)
         problem = self.problem
         start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
         try:
@@ -268,6 +274,8 @@ class GeneralizedLinearMixedModel(MixedModel):
         results.remarks = [r.text for r in remarks]
         warn_of_fit(results.labels, record.ranks, record.optimizer)
         warn_of_remarks(remarks)
+        if cov_type == "cluster":
+            results = with_cluster_covariance(results, **cov_kwds)
         return GeneralizedMixedResultsWrapper(results)
 
     def _response(self) -> Response:
@@ -348,7 +356,9 @@ class GeneralizedMixedResults(MixedResults):
         super().__init__(model, record, record.scale)
         self.family = copy.deepcopy(model.family)
         self.nagq = record.nagq
-        self.cov_type = cov_type
+        #: the kind of fits like this one, also where a robust covariance took its place
+        self._own_cov_type = "hessian" if cov_type == "cluster" else cov_type
+        self.cov_type = self._own_cov_type
         extra = 0 if record.nuisance is None else 1
         self.n_params = len(record.params) + len(record.theta) + extra
         self.df_resid = float(self.nobs - self.n_params)
@@ -367,7 +377,7 @@ class GeneralizedMixedResults(MixedResults):
     ) -> GeneralizedMixedResults:
         """Fit another model by the method of these results, without a wrapper or warnings."""
         record = fit_generalized(model.problem, self.nagq, OptimizerOptions(1e-11), start_theta)
-        return GeneralizedMixedResults(model, record, self.cov_type)
+        return GeneralizedMixedResults(model, record, self._own_cov_type)
 
     def fit_problem(
         self, problem: GeneralizedProblem, tolerance: float = 1e-11, start_theta: Array | None = None
@@ -382,7 +392,7 @@ class GeneralizedMixedResults(MixedResults):
         self, model: GeneralizedLinearMixedModel, record: GeneralizedFit
     ) -> GeneralizedMixedResults:
         """Make results of a fit by the method of these."""
-        results = GeneralizedMixedResults(model, record, self.cov_type)
+        results = GeneralizedMixedResults(model, record, self._own_cov_type)
         results.remarks = [r.text for r in remarks_on_generalized(model.design, record, model._response())]
         return results
 

@@ -20,6 +20,7 @@ from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import warn_of_fit
 from mixedext.errors import DataError
 from mixedext.inference.ddf import METHODS
+from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
 from mixedext.prediction import mean_prediction
 from mixedext.results import MixedResults
@@ -59,6 +60,8 @@ class LinearMixedModel(MixedModel):
         start_theta: ArrayLike | None = None,
         tol: float = 1e-12,
         maxiter: int = 200,
+        cov_type: str = "nonrobust",
+        cov_kwds: Mapping[str, Any] | None = None,
         **unknown: Any,
     ) -> LinearMixedResultsWrapper:
         """Fit the model.
@@ -74,6 +77,11 @@ class LinearMixedModel(MixedModel):
             Convergence: twice the expected further decrease of the criterion (the Newton decrement g'H⁻¹g).
         maxiter : int
             Largest number of iterations.
+        cov_type : {"nonrobust", "cluster"}
+            Covariance of the fixed effects: the model's, or a sandwich over clusters.
+        cov_kwds : mapping, optional
+            For ``"cluster"``: ``groups`` and ``correction`` as `get_robustcov_results` of the results takes
+            them.
 
         Returns
         -------
@@ -86,7 +94,9 @@ class LinearMixedModel(MixedModel):
         ConvergenceWarning
             If the optimiser stopped early.
         """
-        refuse_unknown("fit", unknown, ("reml", "start_theta", "tol", "maxiter"))
+        refuse_unknown("fit", unknown, ("reml", "start_theta", "tol", "maxiter", "cov_type", "cov_kwds"))
+        cov_type = read_cov_type(cov_type, ("nonrobust", "cluster"))
+        cov_kwds = read_cov_kwds(cov_kwds, cov_type)
         if not isinstance(reml, (bool, np.bool_)):
             raise DataError(f"reml must be True or False, not {reml!r}")
         problem = self.problem
@@ -96,6 +106,8 @@ class LinearMixedModel(MixedModel):
         record = fit_linear(problem, bool(reml), options, start)
         results = LinearMixedResults(self, record)
         warn_of_fit(results.labels, record.ranks, record.optimizer)
+        if cov_type == "cluster":
+            results = with_cluster_covariance(results, **cov_kwds)
         return LinearMixedResultsWrapper(results)
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from mixedext.inference.bootstrap import Bootstrap, bootstrap
 from mixedext.inference.confint import confint
 from mixedext.inference.ddf import DegreesOfFreedom
 from mixedext.inference.profile import Profile, profile
+from mixedext.inference.robust import ClusterCovariance, read_cov_type, with_cluster_covariance
 from mixedext.prediction import linear_predictor
 from mixedext.simulation import simulate
 from mixedext.summary import format_digits, make_summary
@@ -33,6 +35,11 @@ class MixedResults(WaldInference):
 
     #: whether the model has a residual variance beside those of the random effects
     _has_residual = True
+    #: the robust covariance of the fixed effects, if these results have one
+    _robust: ClusterCovariance | None = None
+    #: of what kind the covariance of the fixed effects is, and with which options
+    cov_type = "nonrobust"
+    cov_kwds: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, model: Any, record: Fit, scale: float):
         super().__init__(model, record.params, record.normalized_cov_params, scale)
@@ -190,6 +197,56 @@ class MixedResults(WaldInference):
 
     #: labels the arrays of these results
     _wrapper: Any = None
+
+    def get_robustcov_results(
+        self, cov_type: str = "cluster", *, groups: Any = None, correction: str | None = None
+    ) -> Any:
+        """Return the same results with a robust covariance of the fixed effects.
+
+        Estimates and likelihood are the same; standard errors, tests and intervals of the fixed effects
+        follow the new covariance.
+
+        Parameters
+        ----------
+        cov_type : {"cluster"}
+            Sandwich over independent clusters of rows.
+        groups : str or array_like, optional
+            The clusters: a grouping factor of the model, a column of the data, or a value for each row (of
+            the fit, or of the data as passed; a Series is aligned by its index). By default the grouping
+            factor in which all others are nested.
+        correction : {"CR2", "CR0"}, optional
+            "CR2", the default in linear models, is unbiased where the model holds, and comes with
+            Satterthwaite's degrees of freedom and Hotelling's T² for several hypotheses; the others on
+            request. "CR0" has no correction and z tests; it is the one of generalized models.
+
+        Returns
+        -------
+        LinearMixedResults or GeneralizedMixedResults
+
+        Raises
+        ------
+        DataError
+            If levels of a grouping factor lie in several clusters (crossed factors), there is one cluster,
+            the clusters are missing for rows or of another length, and for unknown options.
+
+        Notes
+        -----
+        With e the residuals from the fixed effects and M = (X'V⁻¹X)⁻¹ it is M (Σ_c u_c u_c') M,
+        u_c = X_c'V_c⁻¹A_c e_c: A = I in CR0 (Liang & Zeger 1986), that of Bell & McCaffrey (2002) in
+        CR2 (Pustejovsky & Tipton 2018) with the V of the fit as working covariance, as R's clubSandwich.
+        Generalized models take the scores of each cluster in all parameters (White 1982). Other models fitted
+        by way of these results (`refit`, `bootstrap`) have the covariance of their kind.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.get_robustcov_results(correction="CR0").bse.round(3).to_dict()
+        {'Intercept': 6.632, 'Days': 1.502}
+        """
+        read_cov_type(cov_type, ("cluster",))
+        return self._wrapper(with_cluster_covariance(self, groups, correction))
 
     def simulate(self, nsim: int = 1, rng: Any = None, random_effects: str = "new") -> pd.DataFrame:
         """Return new responses drawn from the fitted model.

@@ -32,6 +32,8 @@ class QuadratureState:
     laplace : LaplaceState
         The same point by Laplace, with the modes.
     objective : float
+    integrals : ndarray (J,)
+        Logarithm of the integral of each level over u, less that of the determinant of the scaling.
     """
 
     def __init__(self, problem: GeneralizedProblem, point: Array, nagq: int):
@@ -67,6 +69,7 @@ class QuadratureState:
             log_weight = float(np.log(weights[list(chosen)]).sum() + t @ t)
             terms.append(log_weight + loglik - 0.5 * ((u + du) ** 2).sum(axis=0))
         integral = logsumexp(np.array(terms), axis=0) - 0.5 * q * np.log(np.pi)
+        self.integrals = integral
         return laplace.factorization.log_determinant - 2.0 * (
             float(integral.sum()) + response.loglik_constant
         )
