@@ -26,7 +26,7 @@ from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedRe
 from mixedext.inference.anova import anova
 from mixedext.inference.bootstrap import Bootstrap
 from mixedext.inference.comparison import compare, drop1
-from mixedext.inference.effects import VarianceParts, icc, r2, standardized_coefficients, variance_parts
+from mixedext.inference.effects import VarianceParts, icc, r2, standardize, variance_parts
 from mixedext.inference.means import MarginalMeans, emmeans, emtrends
 from mixedext.inference.profile import Profile
 from mixedext.inference.random_terms import ranova
@@ -127,6 +127,6 @@ __all__ = [
     "r2",
     "ranova",
     "read_data",
-    "standardized_coefficients",
+    "standardize",
     "variance_parts",
 ]

@@ -110,6 +110,17 @@ def warn_of_hessian(problem: str) -> None:
     )
 
 
+def warn_of_null_model(optimizer: OptimizerRecord) -> None:
+    """Warn of a fit without fixed effects, made on the way, that did not converge."""
+    if not optimizer.converged:
+        _warn(
+            f"the model with an intercept alone did not converge ({optimizer.message}; Newton decrement "
+            f"{optimizer.decrement:.2g}): the variance of the distribution, which rests on its mean, is "
+            "approximate",
+            ConvergenceWarning,
+        )
+
+
 def warn_of_profile(texts: Sequence[str]) -> None:
     """Warn of what went wrong on the way of a profile."""
     _warn("; ".join(texts), ConvergenceWarning)

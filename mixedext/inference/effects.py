@@ -13,24 +13,28 @@ from numpy.typing import NDArray
 from scipy.special import polygamma
 from statsmodels.genmod import families
 
+from mixedext.diagnostics import warn_of_null_model
 from mixedext.errors import DataError, nearest
 from mixedext.inference.ddf import estimates_table
+from mixedext.inference.tables import read_results
 from mixedext.response import inverse_link
 
 Array = NDArray[np.float64]
 
 #: Rows of which the random parts are formed at once.
 _CHUNK = 1 << 16
-#: Variance of the error of the latent variable whose sign a binomial response is.
-_LATENT = {
+#: Variance of the error of the latent variable whose sign a binomial response is; looked up by the nearest
+#: class: statsmodels' other links of distribution functions are subclasses of Logit, and have none here.
+_LATENT: dict[type, float | None] = {
     families.links.Logit: math.pi**2 / 3,
     families.links.Probit: 1.0,
     families.links.CLogLog: math.pi**2 / 6,
     families.links.LogLog: math.pi**2 / 6,
+    families.links.CDFLink: None,
 }
 _APPROXIMATIONS = ("lognormal", "delta", "trigamma")
 _NULL_MEANS = ("conditional", "marginal")
-_METHODS = ("basic", "total")
+_METHODS = ("sd", "total")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class VarianceParts:
         What the response has by its distribution.
     dispersion : float
         Of random effects with a level for each row of a generalized model.
+    intercept : dict
+        Grouping factor → variance of its random intercepts, at 0 of the columns of its random slopes; only
+        factors that have an intercept.
     groups : dict
         Grouping factor → its part of `random` or `dispersion`.
     """
@@ -58,6 +65,7 @@ class VarianceParts:
     residual: float
     distribution: float
     dispersion: float
+    intercept: dict[str, float]
     groups: dict[str, float]
 
     @property
@@ -91,8 +99,13 @@ def variance_parts(
     Raises
     ------
     DataError
-        For an unknown option, a link whose latent variable has no variance (Cauchy), and results whose data
-        were removed.
+        For something that is not the results of a mixed model, an unknown option, a link whose latent
+        variable has no variance (Cauchy), and results whose data were removed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the null model was fitted and did not converge.
 
     Notes
     -----
@@ -117,7 +130,10 @@ def variance_parts(
     >>> round(parts.fixed), round(parts.random), round(parts.residual)
     (909, 1698, 655)
     """
-    results = getattr(results, "_results", results)
+    return _parts(read_results(results, "variance_parts", "it"), approximation, null_mean)
+
+
+def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
     _check_option(approximation, "approximation", _APPROXIMATIONS)
     _check_option(null_mean, "null_mean", _NULL_MEANS)
     design = results._model_with_data().design
@@ -134,7 +150,8 @@ def variance_parts(
         distribution = float(results.scale)
     else:
         distribution = _distribution_variance(results, approximation, null_mean)
-    return VarianceParts(fixed, random, distribution + dispersion, distribution, dispersion, groups)
+    residual = distribution + dispersion
+    return VarianceParts(fixed, random, residual, distribution, dispersion, _intercepts(results), groups)
 
 
 def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditional") -> pd.Series:
@@ -167,35 +184,35 @@ def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditi
     >>> mx.r2(mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()).round(3).to_dict()
     {'marginal': 0.279, 'conditional': 0.799}
     """
-    parts = variance_parts(results, approximation, null_mean)
+    parts = _parts(read_results(results, "r2", "it"), approximation, null_mean)
     shares = {"marginal": parts.fixed, "conditional": parts.fixed + parts.random}
     return pd.Series({name: share / parts.total for name, share in shares.items()}, name="r2")
 
 
 def icc(
     results: Any, by_group: bool = False, approximation: str = "lognormal", null_mean: str = "conditional"
-) -> pd.Series:
+) -> pd.Series | pd.DataFrame:
     """Return intraclass correlations: the share of the random effects in the variance.
 
     Parameters
     ----------
     results : LinearMixedResults or GeneralizedMixedResults
     by_group : bool
-        Whether to return the share of each grouping factor in the variance that the fixed effects leave.
+        Whether to return the shares of each grouping factor.
     approximation, null_mean : str
         As `variance_parts` takes them, for generalized models.
 
     Returns
     -------
-    Series
+    Series or DataFrame
         ``adjusted``: in the variance that the fixed effects leave; ``unadjusted``: in all of it. With
-        `by_group` one number for each grouping factor; they add up to ``adjusted`` where no factor has a
-        level for each row.
+        `by_group` a data frame with these columns, one row a grouping factor; they add up to the numbers
+        without `by_group` where no factor has a level for each row of a generalized model.
 
     Raises
     ------
     DataError
-        As `variance_parts`.
+        As `variance_parts`, and if `by_group` is neither True nor False.
 
     Notes
     -----
@@ -207,29 +224,35 @@ def icc(
     >>> pastes = mx.lmer("strength ~ 1 + (1 | batch/cask)", mx.datasets.load("Pastes")).fit()
     >>> mx.icc(pastes).round(3).to_dict()
     {'adjusted': 0.937, 'unadjusted': 0.937}
-    >>> mx.icc(pastes, by_group=True).round(3).to_dict()
-    {'cask:batch': 0.783, 'batch': 0.154}
+    >>> mx.icc(pastes, by_group=True).round(3)
+                adjusted  unadjusted
+    cask:batch     0.783       0.783
+    batch          0.154       0.154
     """
-    parts = variance_parts(results, approximation, null_mean)
+    if not isinstance(by_group, (bool, np.bool_)):
+        raise DataError(f"by_group must be True or False, not {by_group!r}")
+    parts = _parts(read_results(results, "icc", "it"), approximation, null_mean)
     left = parts.random + parts.residual
     if by_group:
-        return pd.Series({group: variance / left for group, variance in parts.groups.items()}, name="icc")
+        variances = np.array(list(parts.groups.values()))
+        shares = {"adjusted": variances / left, "unadjusted": variances / parts.total}
+        return pd.DataFrame(shares, index=list(parts.groups))
     return pd.Series({"adjusted": parts.random / left, "unadjusted": parts.random / parts.total}, name="icc")
 
 
-def standardized_coefficients(
-    results: Any, method: str = "basic", ddf: str | None = None, level: float = 0.95
+def standardize(
+    results: Any, method: str = "sd", ddf: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:
     """Return coefficients without units, with standard errors and intervals.
 
     Parameters
     ----------
     results : LinearMixedResults or GeneralizedMixedResults
-    method : {"basic", "total"}
-        "basic": β·sd(x)/sd(y), by column of the design; for a generalized model β·sd(x), the response being
-        on the scale of the link. "total": β over the square root of the sum of all variances but that of the
-        fixed effects: for the column of a level Cohen's d of mixed models (Westfall, Kenny & Judd 2014), for
-        other columns what one unit of x changes.
+    method : {"sd", "total"}
+        "sd": β·sd(x)/sd(y), by column of the design; for a generalized model β·sd(x), the response being
+        on the scale of the link. "total": β/√(random + residual), with the parts of `variance_parts`: for the
+        column of a level Cohen's d of mixed models (Westfall, Kenny & Judd 2014), for other columns what one
+        unit of x changes. The residual part of a generalized model is that of its distribution.
     ddf : str, optional
         Method of the degrees of freedom, as `coef_table` takes it.
     level : float
@@ -244,7 +267,8 @@ def standardized_coefficients(
     Raises
     ------
     DataError
-        For an unknown method, a response that is constant, and results whose data were removed.
+        For something that is not the results of a mixed model, an unknown method, results whose data were
+        removed, and for "total" as `variance_parts`.
 
     Notes
     -----
@@ -257,15 +281,15 @@ def standardized_coefficients(
     >>> import mixedext as mx
     >>> sleep = mx.datasets.load("sleepstudy")
     >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-    >>> mx.standardized_coefficients(result).loc["Days", ["estimate", "std_err"]].round(3).to_list()
+    >>> mx.standardize(result).loc["Days", ["estimate", "std_err"]].round(3).to_list()
     [0.535, 0.079]
     """
-    results = getattr(results, "_results", results)
+    results = read_results(results, "standardize", "it")
     _check_option(method, "method", _METHODS)
     design = results._model_with_data().design
     varies = np.flatnonzero(np.ptp(design.exog, axis=0) > 0)
     if method == "total":
-        parts = variance_parts(results)
+        parts = _parts(results, "lognormal", "conditional")
         scale = np.full(len(varies), (parts.random + parts.residual) ** -0.5)
     else:
         scale = np.std(design.exog[:, varies], axis=0, ddof=1)
@@ -278,7 +302,7 @@ def standardized_coefficients(
 
 
 def _check_option(value: Any, name: str, known: tuple[str, ...]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         hint = nearest(str(value), known)
         raise DataError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}{hint}")
 
@@ -298,6 +322,17 @@ def _term_variances(results: Any) -> list[float]:
     return out
 
 
+def _intercepts(results: Any) -> dict[str, float]:
+    """Return the variance of the random intercepts of each grouping factor that has them."""
+    out: dict[str, float] = {}
+    for term in results.labels.terms:
+        if "Intercept" in term.names:
+            place = term.names.index("Intercept")
+            variance = float(results.cov_re[term.label].iloc[place, place])
+            out[term.group] = out.get(term.group, 0.0) + variance
+    return out
+
+
 def _distribution_variance(results: Any, approximation: str, null_mean: str) -> float:
     """Return the variance that a generalized response has by its distribution, on the scale of the link."""
     family = results.family
@@ -309,9 +344,9 @@ def _distribution_variance(results: Any, approximation: str, null_mean: str) -> 
                 "the latent variable of the Cauchy link has no variance, so that there are no shares of it: "
                 "take approximation='delta'"
             )
-        for kind, variance in _LATENT.items():
-            if type(link) is kind:
-                return variance
+        latent = next((_LATENT[kind] for kind in type(link).__mro__ if kind in _LATENT), None)
+        if latent is not None:
+            return latent
     root_of_counts = isinstance(family, families.Poisson) and getattr(link, "power", None) == 0.5
     mean = 1.0 if root_of_counts else _null_mean(results, null_mean)  # there 1/4 whatever the mean
     if isinstance(family, families.NegativeBinomial):
@@ -319,7 +354,7 @@ def _distribution_variance(results: Any, approximation: str, null_mean: str) -> 
     else:
         # of Gaussian, Gamma and inverse Gaussian responses `dispersion` is φ, of the others 1
         variance = results.dispersion * float(family.variance(np.array([mean]))[0])
-    if type(link) is families.links.Log and approximation != "delta":
+    if isinstance(link, families.links.Log) and approximation != "delta":
         ratio = variance / mean**2
         return float(polygamma(1, 1.0 / ratio)) if approximation == "trigamma" else math.log1p(ratio)
     return variance * float(link.deriv(np.array([mean]))[0]) ** 2
@@ -361,4 +396,6 @@ def _null_results(results: Any) -> Any:
     )
     # the family of the results holds α as it was estimated
     null = type(model)(None, _design=alone, _silent=True, family=results.family)
-    return results.fit_like(null)
+    fitted = results.from_record(null, results.fit_problem(null.problem))
+    warn_of_null_model(fitted.optimizer)
+    return fitted
