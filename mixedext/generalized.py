@@ -365,7 +365,8 @@ class GeneralizedMixedResults(MixedResults):
         if record.nuisance is not None:
             self.dispersion = float(np.exp(record.nuisance))
             if model.estimate_alpha:
-                self.family.alpha = self.dispersion
+                # a new one: the variance function keeps an α of its own
+                self.family = families.NegativeBinomial(self.family.link, alpha=self.dispersion)
         else:
             self.dispersion = float(getattr(model.family, "alpha", 1.0))
         self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(

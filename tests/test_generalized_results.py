@@ -159,3 +159,10 @@ def test_predictions_of_another_kind_are_refused():
         result.predict(which="response")
     with pytest.raises(mx.DataError, match="marginal"):
         result.predict(random_effects="all", which="marginal")
+
+
+def test_the_family_of_an_estimated_negative_binomial_has_the_estimated_variance():
+    result = fit_generalized("TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", "grouseticks", "negative_binomial")
+    alpha = result.dispersion
+    assert result.family.alpha == alpha
+    np.testing.assert_allclose(result.family.variance(np.array([1.0, 3.0])), [1 + alpha, 3 + 9 * alpha])
