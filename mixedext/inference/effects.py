@@ -130,7 +130,7 @@ def variance_parts(
     >>> round(parts.fixed), round(parts.random), round(parts.residual)
     (909, 1698, 655)
     """
-    return _parts(read_results(results, "variance_parts", "it"), approximation, null_mean)
+    return _parts(read_results(results, "variance_parts"), approximation, null_mean)
 
 
 def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
@@ -184,7 +184,7 @@ def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditi
     >>> mx.r2(mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()).round(3).to_dict()
     {'marginal': 0.279, 'conditional': 0.799}
     """
-    parts = _parts(read_results(results, "r2", "it"), approximation, null_mean)
+    parts = _parts(read_results(results, "r2"), approximation, null_mean)
     shares = {"marginal": parts.fixed, "conditional": parts.fixed + parts.random}
     return pd.Series({name: share / parts.total for name, share in shares.items()}, name="r2")
 
@@ -231,7 +231,7 @@ def icc(
     """
     if not isinstance(by_group, (bool, np.bool_)):
         raise DataError(f"by_group must be True or False, not {by_group!r}")
-    parts = _parts(read_results(results, "icc", "it"), approximation, null_mean)
+    parts = _parts(read_results(results, "icc"), approximation, null_mean)
     left = parts.random + parts.residual
     if by_group:
         variances = np.array(list(parts.groups.values()))
@@ -284,7 +284,7 @@ def standardize(
     >>> mx.standardize(result).loc["Days", ["estimate", "std_err"]].round(3).to_list()
     [0.535, 0.079]
     """
-    results = read_results(results, "standardize", "it")
+    results = read_results(results, "standardize")
     _check_option(method, "method", _METHODS)
     design = results._model_with_data().design
     varies = np.flatnonzero(np.ptp(design.exog, axis=0) > 0)

@@ -45,7 +45,7 @@ def make_table(rows: Any, index: Any, heading: str, notes: Any = ()) -> Inferenc
     return table
 
 
-def read_results(value: Any, function: str, name: str = "") -> MixedResults:
+def read_results(value: Any, function: str, name: str = "it") -> MixedResults:
     """Return results without their wrapper.
 
     Parameters
@@ -55,7 +55,7 @@ def read_results(value: Any, function: str, name: str = "") -> MixedResults:
     function : str
         That it was given to, for messages.
     name : str
-        Of the model, where there are several.
+        How messages call the value.
 
     Raises
     ------
@@ -65,11 +65,10 @@ def read_results(value: Any, function: str, name: str = "") -> MixedResults:
     results = getattr(value, "_results", value)
     if isinstance(results, MixedResults):
         return results
-    what = f"{name} " if name else ""
     if isinstance(value, MixedModel):
-        raise DataError(f"{function} takes results, but {what}is a model that is not fitted: call its fit()")
+        raise DataError(f"{function} takes results, but {name} is a model that is not fitted: call its fit()")
     raise DataError(
-        f"{function} takes the results of mixed models, what fit() returns, but {what}is of type "
+        f"{function} takes the results of mixed models, what fit() returns, but {name} is of type "
         f"{type(value).__name__}"
     )
 
