@@ -108,7 +108,7 @@ class Satterthwaite(_MatchedMoments):
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         # the components depend on the scale of the rows; here they are those of lmerTest
-        rank = len(_independent_rows(contrasts, self.cov_params))
+        rank = len(independent_rows(contrasts, self.cov_params))
         _, vectors = np.linalg.eigh(contrasts @ self.cov_params @ contrasts.T)
         df = self.single(vectors[:, len(contrasts) - rank :].T @ contrasts)
         if len(df) == 1 or np.ptp(df) < 1e-8:
@@ -136,7 +136,7 @@ class KenwardRogerDdf(_MatchedMoments):
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         found = self.found
-        root = _independent_rows(contrasts, found.covariance)  # Θ = root' root
+        root = independent_rows(contrasts, found.covariance)  # Θ = root' root
         q = len(root)
         terms = np.einsum("ip,mpq,jq->mij", root, found.derivatives, root, optimize=True)
         traces = np.einsum("mii->m", terms)
@@ -211,7 +211,7 @@ def _whitening(contrasts: Array, covariance: Array) -> Array:
     return np.asarray((vectors[:, keep] / np.sqrt(values[keep])).T / scale)
 
 
-def _independent_rows(contrasts: Array, covariance: Array) -> Array:
+def independent_rows(contrasts: Array, covariance: Array) -> Array:
     """Return hypotheses (rank, p) of the same span whose estimates are independent with variance 1."""
     return _whitening(contrasts, covariance) @ contrasts
 

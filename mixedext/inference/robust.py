@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from mixedext.core.robust import (
 from mixedext.core.rows import Factor, Rows
 from mixedext.errors import DataError, nearest
 from mixedext.frames import align_by_index, group_codes, rows_text
-from mixedext.inference.ddf import DegreesOfFreedom, Infinite
+from mixedext.inference.ddf import DegreesOfFreedom, Infinite, independent_rows
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -34,8 +35,8 @@ _DDF_METHODS = {
     "CR2": ("satterthwaite", "residual", "infinite"),
 }
 _GENERALIZED_DDF_METHODS = ("infinite", "residual")
-#: Largest order of the dense matrices of a cluster.
-_LARGEST_ORDER = 10_000
+#: Largest order of the dense matrices of a cluster: some gigabytes, and minutes.
+_LARGEST_ORDER = 4_000
 
 
 class ClusterSatterthwaite(DegreesOfFreedom):
@@ -67,18 +68,21 @@ class ClusterSatterthwaite(DegreesOfFreedom):
 
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
-        mean, _ = self._moments(contrasts)
-        values, vectors = np.linalg.eigh((mean + mean.T) / 2)
-        keep = values > 1e-10 * values[-1]
-        q = int(keep.sum())
+        root = independent_rows(contrasts, self._expected)
+        q = len(root)
         if q == 1:
-            return float(self.single(vectors[:, keep].T @ contrasts)[0]), 1.0
-        whitened = (vectors[:, keep] / np.sqrt(values[keep])).T @ contrasts
-        _, spread = self._moments(whitened)
+            return float(self.single(root)[0]), 1.0
+        _, spread = self._moments(root)
         eta = q * (q + 1) / float(spread.sum())
-        if eta <= q - 1:
-            return math.nan, math.nan  # fewer clusters than hypotheses
+        if eta <= q - 1 or len(independent_rows(contrasts, self.cov_params)) < q:
+            return math.nan, math.nan  # too few clusters for so many hypotheses
         return eta - q + 1, (eta - q + 1) / eta
+
+    @cached_property
+    def _expected(self) -> Array:
+        """Mean of the estimated covariance if the model holds, (p, p)."""
+        n, d = self.found.products(np.eye(len(self.cov_params)))
+        return np.asarray(d.sum(axis=2) - np.einsum("saj,taj->st", n, n))
 
     def _moments(self, contrasts: Array) -> tuple[Array, Array]:
         """Return mean and variance of the estimated covariances of `contrasts` if the model holds, (k, k)."""

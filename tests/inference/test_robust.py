@@ -68,6 +68,27 @@ def test_covariance_degrees_of_freedom_and_joint_test_agree_with_clubsandwich(en
     assert test.p_value == pytest.approx(joint["p_value"], rel=1e-4)
 
 
+def test_joint_tests_see_neither_units_nor_the_coding_of_hypotheses() -> None:
+    robust = fit_linear("score ~ Machine + (1|Worker) + (1|Worker:Machine)", "Machines_unbal")
+    robust = robust.get_robustcov_results()
+    expected = robust.f_test([[0, 1, 0], [0, 0, 1]])
+    for hypotheses in ([[0, 1e-9, 0], [0, 0, 1e6]], [[0, 1, 1], [0, 1, -3], [0, 2, 1]]):
+        found = robust.f_test(hypotheses)
+        assert found.df_num == 2
+        assert (found.fvalue, found.df_denom) == pytest.approx((expected.fvalue, expected.df_denom), rel=1e-8)
+
+
+@pytest.mark.parametrize("correction", ["CR0", "CR2"])
+def test_few_clusters_have_no_joint_test_of_as_many_hypotheses(correction: str) -> None:
+    # balanced, with η = q − 1 but for rounding at six hypotheses of six blocks
+    results = fit_linear("yield ~ nitro * Variety + (1 | Block / Variety)", "Oats")
+    robust = results.get_robustcov_results(correction=correction)
+    test = robust.f_test(np.eye(6)[1:], ddf="satterthwaite")
+    assert (test.df_num, test.df_denom) == (5, pytest.approx(1))
+    test = robust.f_test(np.eye(6), ddf="satterthwaite")
+    assert np.isnan([test.fvalue, test.pvalue, test.df_denom]).all()
+
+
 # -------------------------------------------------------------------------------------- the results
 
 
@@ -244,6 +265,17 @@ def test_results_without_data_say_so() -> None:
     results.remove_data()
     with pytest.raises(mx.DataError, match="data of this model were removed"):
         results.get_robustcov_results()
+
+
+def test_clusters_too_large_for_dense_matrices_have_cr0_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = fit_linear("score ~ Machine + (1|Worker) + (1|Worker:Machine)", "Machines_unbal")
+    # three coefficients, the worker and the machines that each has: seven columns, up to nine rows
+    monkeypatch.setattr("mixedext.inference.robust._LARGEST_ORDER", 7)
+    results.get_robustcov_results()
+    monkeypatch.setattr("mixedext.inference.robust._LARGEST_ORDER", 6)
+    with pytest.raises(mx.DataError, match=r"matrix of order 7 for a cluster of Worker \([89] rows\)"):
+        results.get_robustcov_results()
+    assert results.get_robustcov_results(correction="CR0").cov_type == "cluster"
 
 
 def test_singular_fits_have_a_covariance() -> None:
