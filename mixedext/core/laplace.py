@@ -370,7 +370,8 @@ def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
     work, response = problem.work, problem.response
     # a constant linear predictor, if X has one, is in the range of every link: what is out of it is brought
     # back here
-    beta = np.linalg.lstsq(work.x, response.flat_eta() - work.offset + np.zeros(work.n), rcond=None)[0]
+    flat = response.flat_eta() - work.offset + np.zeros(work.n)
+    beta = np.linalg.lstsq(work.x.T @ work.x, work.x.T @ flat, rcond=None)[0]
     best = response.terms(work.x @ beta + work.offset, nuisance).loglik
     if not np.isfinite(best):
         best = -np.inf
