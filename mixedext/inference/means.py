@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,8 @@ from mixedext.inference.adjust import (
 from mixedext.inference.ddf import DegreesOfFreedom, check_level, estimates_table, joint_test
 from mixedext.inference.grid import Grid, reference_grid, unknown_variable
 from mixedext.inference.scale import ResponseScale, read_scale, scale_notes
-
-if TYPE_CHECKING:
-    from mixedext.results import MixedResults
+from mixedext.inference.tables import read_results
+from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -445,7 +444,7 @@ def emmeans(
     2      3    0.0740
     3      4    0.0484
     """
-    results = _results_at_the_door(res)
+    results = read_results(res, "emmeans", "res")
     scale = read_scale(results, type, bias_adjust, sigma)
     names, within = _read_specs(specs, by)
     grid = reference_grid(results, at, cov_reduce)
@@ -493,7 +492,7 @@ def emtrends(
     >>> slopes.table["estimate"].round(2).tolist()
     [7.43, 13.5]
     """
-    results = _results_at_the_door(res)
+    results = read_results(res, "emtrends", "res")
     if not isinstance(var, str):
         raise DataError(f"var must be the name of a variable, not {var!r}")
     names, within = _read_specs(specs, by)
@@ -562,15 +561,6 @@ def _grid_notes(grid: Grid, every: Sequence[str], weights: str, ddf: str) -> lis
     if met:
         notes.append(f"these means average over an interaction, with {', '.join(met)}: they may mislead")
     return notes
-
-
-def _results_at_the_door(res: Any) -> MixedResults:
-    results = getattr(res, "_results", res)
-    if not hasattr(results, "ddf_method"):
-        hint = ": call fit() first" if hasattr(results, "fit") else ""
-        raise DataError(f"res must be the results of a mixed model, not {results.__class__.__name__}{hint}")
-    results._model_with_data()
-    return results
 
 
 def _read_specs(specs: Any, by: Any) -> tuple[list[str], list[str]]:

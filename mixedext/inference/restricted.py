@@ -9,7 +9,7 @@ variance component, JRSS B 66, give the distribution itself by eigenvalues.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,11 @@ from statsmodels.genmod import families
 from mixedext.core.lmm import LinearProblem
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Outcome, fit_replicate
+from mixedext.inference.tables import read_results
 from mixedext.inference.workers import blocks, check_jobs, read_seed, run_blocks, stream
+from mixedext.linear import LinearMixedResults
+from mixedext.results import MixedResults
 from mixedext.simulation import Simulator, read_count, read_generator
-
-if TYPE_CHECKING:
-    from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -170,7 +170,8 @@ def bootstrap_lrt(
     0.05
     """
     count, jobs = read_count(nsim, "nsim"), check_jobs(n_jobs)
-    pair = [_unwrapped(null, "null"), _unwrapped(alternative, "alternative")]
+    given = {"null": null, "alternative": alternative}
+    pair = [read_results(value, "bootstrap_lrt", name) for name, value in given.items()]
     _check_comparable(*pair)
     refitted = any(getattr(r, "reml", False) for r in pair)
     small, large = (r.fit_like(r.model, reml=False) if getattr(r, "reml", False) else r for r in pair)
@@ -187,14 +188,6 @@ def bootstrap_lrt(
     return _make_test(method, statistic, simulated, failures, count, complete=complete, refitted=refitted)
 
 
-def _unwrapped(results: Any, name: str) -> Any:
-    results = getattr(results, "_results", results)
-    if not hasattr(results, "_record"):
-        raise DataError(f"{name} must be the results of a fit, not {type(results).__name__}")
-    results._model_with_data()
-    return results
-
-
 def _check_comparable(null: MixedResults, alternative: MixedResults) -> None:
     if type(null) is not type(alternative):
         raise DataError("null and alternative must both be linear or both generalized models")
@@ -203,7 +196,7 @@ def _check_comparable(null: MixedResults, alternative: MixedResults) -> None:
             f"the models are of different rows ({null.nobs} and {alternative.nobs}): fit both to the same, "
             "as by subset="
         )
-    small, large = null.model.design, alternative.model.design
+    small, large = (r._model_with_data().design for r in (null, alternative))
     if not np.array_equal(small.endog, large.endog):
         raise DataError("the models have different responses, or the same in another order of the rows")
     first, second = (np.ones(null.nobs) if d.weights is None else d.weights for d in (small, large))
@@ -308,13 +301,12 @@ def exact_lrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTes
 
 def _exact(results: Any, nsim: Any, rng: Any, reml: bool) -> SimulatedTest:
     count, generator = read_count(nsim, "nsim"), read_generator(rng)
-    results = _unwrapped(results, "results")
     name = "exact_rlrt" if reml else "exact_lrt"
+    results = read_results(results, name, "results")
     terms = results.labels.terms
-    linear = hasattr(results, "reml")
-    if not linear or len(terms) != 1 or len(terms[0].names) != 1:
+    if not isinstance(results, LinearMixedResults) or len(terms) != 1 or len(terms[0].names) != 1:
         parts = ", ".join(f"({' + '.join(t.names)} | {t.group})" for t in terms)
-        what = f"random part {parts}" if linear else "generalized model"
+        what = f"random part {parts}" if isinstance(results, LinearMixedResults) else "generalized model"
         raise DataError(
             f"{name} is for linear mixed models with one random term of one effect, as (1 | g); this is a "
             f"{what}: fit the model without the term under test as well and compare the two by "

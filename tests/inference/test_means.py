@@ -573,9 +573,9 @@ def test_models_of_arrays_and_what_is_no_result_are_refused() -> None:
     )
     with pytest.raises(mx.DataError, match=r"made of arrays.*from_formula"):
         mx.emmeans(model.fit(), "x1")
-    with pytest.raises(mx.DataError, match=r"call fit\(\) first"):
+    with pytest.raises(mx.DataError, match=r"res is a model that is not fitted: call its fit\(\)"):
         mx.emmeans(model, "x1")
-    with pytest.raises(mx.DataError, match="must be the results"):
+    with pytest.raises(mx.DataError, match="res is of type DataFrame"):
         mx.emmeans(frame, "Days")
 
 
