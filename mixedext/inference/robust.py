@@ -23,7 +23,7 @@ from mixedext.core.robust import (
 from mixedext.core.rows import Factor, Rows
 from mixedext.errors import DataError, nearest
 from mixedext.frames import align_by_index, group_codes, rows_text
-from mixedext.inference.ddf import DegreesOfFreedom, Infinite, independent_rows
+from mixedext.inference.ddf import DegreesOfFreedom, independent_rows
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -97,6 +97,33 @@ class ClusterSatterthwaite(DegreesOfFreedom):
         return (d - inner).sum(axis=2), variance
 
 
+class ClusterFixed(DegreesOfFreedom):
+    """Residual or infinite degrees of freedom; none for more hypotheses than the clusters tell of.
+
+    Parameters
+    ----------
+    cov_params : ndarray (p, p)
+        The sandwich, whose rank is at most the number of clusters.
+    model_based : ndarray (p, p)
+        A covariance of full rank.
+    name : {"residual", "infinite"}
+    value : float
+    """
+
+    def __init__(self, cov_params: Array, model_based: Array, name: str, value: float):
+        super().__init__(cov_params, value)
+        self.model_based = model_based
+        self.name = name
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        # what is left of them by a sandwich of lower rank would depend on how they are written
+        whole = len(independent_rows(contrasts, self.model_based))
+        if len(independent_rows(contrasts, self.cov_params)) < whole:
+            return math.nan, math.nan
+        return self.value, 1.0
+
+
 @dataclass(frozen=True)
 class ClusterCovariance:
     """A covariance of the fixed effects over clusters.
@@ -104,6 +131,8 @@ class ClusterCovariance:
     Attributes
     ----------
     cov_params : ndarray (p, p)
+    model_based : ndarray (p, p)
+        That of the model at fixed θ.
     correction : {"CR0", "CR2"}
     name : str
         Of the clusters.
@@ -114,6 +143,7 @@ class ClusterCovariance:
     """
 
     cov_params: Array
+    model_based: Array
     correction: str
     name: str
     size: int
@@ -125,17 +155,24 @@ class ClusterCovariance:
         return f"cluster, {self.correction}"
 
     @property
+    def remark(self) -> str:
+        """What the summary says below its tables."""
+        return (
+            f"Covariance of the fixed effects: sandwich {self.correction} over {self.size} clusters of "
+            f"{self.name}."
+        )
+
+    @property
     def ddf_methods(self) -> tuple[str, ...]:
         """Names of the methods of degrees of freedom, the default first."""
         return _GENERALIZED_DDF_METHODS if self.sandwich is None else _DDF_METHODS[self.correction]
 
     def make_ddf(self, method: str, df_resid: float) -> DegreesOfFreedom:
         """Return degrees of freedom by one of `ddf_methods`."""
-        if method == "infinite":
-            return Infinite(self.cov_params)
         if method == "satterthwaite" and self.sandwich is not None:
             return ClusterSatterthwaite(self.sandwich)
-        return DegreesOfFreedom(self.cov_params, df_resid)
+        value = math.inf if method == "infinite" else df_resid
+        return ClusterFixed(self.cov_params, self.model_based, method, value)
 
 
 def read_cov_kwds(cov_kwds: Any, cov_type: str) -> dict[str, Any]:
@@ -209,7 +246,8 @@ def with_cluster_covariance(results: Any, groups: Any = None, correction: Any = 
         state = problem.evaluate(results._record.point, results.reml)
         sandwich = linear_sandwich(state, clusters, size, correction == "CR2")
         covariance = sandwich.covariance
-    found = ClusterCovariance(covariance, correction, name, size, sandwich)
+    model_based = results._record.normalized_cov_params
+    found = ClusterCovariance(covariance, model_based, correction, name, size, sandwich)
     return _copied(results, found)
 
 
@@ -226,11 +264,8 @@ def _copied(results: Any, found: ClusterCovariance) -> Any:
     out.cov_type = "cluster"
     out.cov_kwds = {"correction": found.correction, "groups": found.name, "n_groups": found.size}
     out.use_t = found.ddf_methods[0] != "infinite"
-    out.remarks = [
-        *results.remarks,
-        f"Covariance of the fixed effects: sandwich {found.correction} over {found.size} clusters of "
-        f"{found.name}.",
-    ]
+    before = None if results._robust is None else results._robust.remark
+    out.remarks = [*(remark for remark in results.remarks if remark != before), found.remark]
     return out
 
 

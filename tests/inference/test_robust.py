@@ -85,8 +85,10 @@ def test_few_clusters_have_no_joint_test_of_as_many_hypotheses(correction: str) 
     robust = results.get_robustcov_results(correction=correction)
     test = robust.f_test(np.eye(6)[1:], ddf="satterthwaite")
     assert (test.df_num, test.df_denom) == (5, pytest.approx(1))
-    test = robust.f_test(np.eye(6), ddf="satterthwaite")
-    assert np.isnan([test.fvalue, test.pvalue, test.df_denom]).all()
+    for ddf in ("satterthwaite", "residual", "infinite"):
+        test = robust.f_test(np.eye(6), ddf=ddf)
+        assert np.isnan([test.fvalue, test.pvalue, test.df_denom]).all()
+        assert robust.f_test([[0, 1, 0, 0, 0, 0], [0, 2, 0, 0, 0, 0]], ddf=ddf).df_num == 1
 
 
 # -------------------------------------------------------------------------------------- the results
@@ -154,6 +156,9 @@ def test_the_summary_names_the_covariance() -> None:
     assert "cluster, CR2" in text
     assert "sandwich CR2 over 18 clusters of Subject." in text
     assert "cluster" not in str(results.summary())
+    again = str(results.get_robustcov_results().get_robustcov_results(correction="CR0").summary())
+    assert "sandwich CR0 over 18 clusters of Subject." in again
+    assert "CR2" not in again
 
 
 def test_kenward_roger_has_no_robust_form() -> None:
