@@ -15,6 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, log_expit
+from statsmodels.genmod.cov_struct import Exchangeable
+from statsmodels.genmod.generalized_estimating_equations import GEE
+from statsmodels.regression.linear_model import OLS
 
 import mixedext as mx
 from mixedext.core.robust import cluster_scores
@@ -66,6 +69,28 @@ def test_covariance_degrees_of_freedom_and_joint_test_agree_with_clubsandwich(en
     assert test.num_df == joint["num_df"]
     assert (test.statistic, test.den_df) == pytest.approx((joint["statistic"], joint["den_df"]), rel=1e-5)
     assert test.p_value == pytest.approx(joint["p_value"], rel=1e-4)
+
+
+def test_cr0_is_the_sandwich_of_gee_with_the_correlation_of_the_fit() -> None:
+    data = load_data("sleepstudy")
+    results = fit_linear("Reaction ~ Days + (1 | Subject)", "sleepstudy")
+    correlation = Exchangeable()
+    correlation.dep_params = results.theta[0] ** 2 / (1 + results.theta[0] ** 2)
+    correlation.update = lambda params: None  # held
+    exog = np.column_stack([np.ones(len(data)), data["Days"]])
+    gee = GEE(data["Reaction"].to_numpy(), exog, data["Subject"].cat.codes, cov_struct=correlation).fit()
+    found = results.get_robustcov_results(correction="CR0").cov_params().to_numpy()
+    assert found == pytest.approx(gee.cov_robust, rel=1e-9)
+
+
+def test_cr0_without_variance_between_clusters_is_that_of_least_squares() -> None:
+    data = load_data("Dyestuff2")
+    results = fit_linear("Yield ~ 1 + (1 | Batch)", "Dyestuff2")
+    options = {"groups": data["Batch"].cat.codes, "use_correction": False}
+    expected = OLS(data["Yield"], np.ones(len(data))).fit(cov_type="cluster", cov_kwds=options)
+    found = results.get_robustcov_results(correction="CR0")
+    assert found.bse.to_numpy() == pytest.approx(expected.bse.to_numpy(), rel=1e-9)
+    assert found.pvalues.to_numpy() == pytest.approx(expected.pvalues.to_numpy(), rel=1e-6)
 
 
 def test_joint_tests_see_neither_units_nor_the_coding_of_hypotheses() -> None:
