@@ -235,7 +235,9 @@ class MixedModel(LikelihoodModel):
         """
         if self.design is None:
             raise DataError("the data of this model were removed: no model can be made from it")
-        return type(self)(None, _design=replace(self.design, **changes), _silent=True, **self._given_options())
+        return type(self)(
+            None, _design=replace(self.design, **changes), _silent=True, **self._given_options()
+        )
 
     def read_response(self, endog: Any) -> NDArray[np.float64]:
         """Return another response of the rows of the model, on the scale of `endog`, as floats (n,).
