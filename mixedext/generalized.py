@@ -23,7 +23,7 @@ from mixedext.errors import DataError, nearest
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
-from mixedext.response import Response, check_range, inverse_link, read_generalized
+from mixedext.response import Response, check_range, inverse_link, marginal_mean, read_generalized
 from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
@@ -518,21 +518,8 @@ class GeneralizedMixedResults(MixedResults):
             return pd.Series(inverse_link(self.family, values), index=eta.index, name=eta.name)
         if data is not None or random_effects != "none":
             raise DataError("which='marginal' is for the rows of the fit with random_effects='none'")
-        nodes, weights = np.polynomial.hermite.hermgauss(31)
-        spread = np.sqrt(2.0 * self._random_variance())
-        mean = sum(
-            w * inverse_link(self.family, values + t * spread) for t, w in zip(nodes, weights, strict=True)
-        ) / np.sqrt(np.pi)
+        mean = marginal_mean(self.family, values, sum(self.random_variances()))
         return pd.Series(mean, index=eta.index, name=eta.name)
-
-    def _random_variance(self) -> Array:
-        """Return the variance of each row's random part, (nobs,)."""
-        design = self._model_with_data().design
-        out = np.zeros(self.nobs)
-        for term, covariance in zip(design.terms, self._record.covariances, strict=True):
-            z = np.column_stack(term.columns)
-            out += np.einsum("ia,ab,ib->i", z, covariance, z)
-        return out
 
     @property
     def _criterion_name(self) -> str:

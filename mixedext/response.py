@@ -461,6 +461,14 @@ def inverse_link(family: Any, eta: Array) -> Array:
         return np.exp(tails(eta).log_cdf) if tails else mean_and_derivatives(family.link, eta)[0]
 
 
+def marginal_mean(family: Any, eta: Array, variance: Array | float) -> Array:
+    """Return the mean over normal linear predictors of means η (n,) and a variance, by quadrature."""
+    nodes, weights = np.polynomial.hermite.hermgauss(61)
+    spread = np.sqrt(2.0 * np.asarray(variance))
+    means = (w * inverse_link(family, eta + t * spread) for t, w in zip(nodes, weights, strict=True))
+    return np.asarray(sum(means) / np.sqrt(np.pi))
+
+
 def mean_and_derivatives(link: Any, eta: Array) -> tuple[Array, Array, Array]:
     """Return μ, dμ/dη and d²μ/dη²; missing or out of the family's range where the link does not take η."""
     if type(link) is families.links.Log:

@@ -103,6 +103,16 @@ class MixedResults(WaldInference):
             for t, c in zip(self.labels.terms, self._record.covariances, strict=True)
         }
 
+    def random_variances(self) -> list[Array]:
+        """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term."""
+        model = self._model_with_data()
+        out = []
+        for own, term in zip(model.problem.terms, model.design.terms, strict=True):
+            # by z'T: the products of z'Σz lose digits where a column is far from 0
+            factor = own.covariance.factor(self._record.theta[own.theta])
+            out.append(self.scale * ((np.column_stack(term.columns) @ factor) ** 2).sum(axis=1))
+        return out
+
     @cached_property
     def varcorr(self) -> pd.DataFrame:
         """Variances, standard deviations and correlations of the random effects and the residual.

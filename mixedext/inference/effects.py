@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import polygamma
 from statsmodels.genmod import families
 
@@ -17,12 +15,8 @@ from mixedext.diagnostics import warn_of_null_model
 from mixedext.errors import DataError, nearest
 from mixedext.inference.ddf import estimates_table
 from mixedext.inference.tables import read_results
-from mixedext.response import inverse_link
+from mixedext.response import inverse_link, marginal_mean
 
-Array = NDArray[np.float64]
-
-#: Rows of which the random parts are formed at once.
-_CHUNK = 1 << 16
 #: Variance of the error of the latent variable whose sign a binomial response is; looked up by the nearest
 #: class: statsmodels' other links of distribution functions are subclasses of Logit, and have none here.
 _LATENT: dict[type, float | None] = {
@@ -139,7 +133,8 @@ def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
     design = results._model_with_data().design
     random, dispersion = 0.0, 0.0
     groups: dict[str, float] = {}
-    for term, variance in zip(design.terms, _term_variances(results), strict=True):
+    variances = [float(values.mean()) for values in results.random_variances()]
+    for term, variance in zip(design.terms, variances, strict=True):
         groups[term.group] = groups.get(term.group, 0.0) + variance
         if not results._has_residual and len(term.levels) == results.nobs:
             dispersion += variance
@@ -307,21 +302,6 @@ def _check_option(value: Any, name: str, known: tuple[str, ...]) -> None:
         raise DataError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}{hint}")
 
 
-def _term_variances(results: Any) -> list[float]:
-    """Return the mean over the rows of z'Σz for each term."""
-    model, record = results._model_with_data(), results._record
-    out = []
-    for own, term in zip(model.problem.terms, model.design.terms, strict=True):
-        # z'T by row rather than the cross-products of z: these lose digits where a column is far from 0
-        factor = own.covariance.factor(record.theta[own.theta])
-        total = 0.0
-        for start in range(0, len(term.codes), _CHUNK):
-            z = np.column_stack([c[start : start + _CHUNK] for c in term.columns])
-            total += float(((z @ factor) ** 2).sum())
-        out.append(float(results.scale) * total / len(term.codes))
-    return out
-
-
 def _intercepts(results: Any) -> dict[str, float]:
     """Return the variance of the random intercepts of each grouping factor that has them."""
     out: dict[str, float] = {}
@@ -363,20 +343,11 @@ def _distribution_variance(results: Any, approximation: str, null_mean: str) -> 
 def _null_mean(results: Any, kind: str) -> float:
     """Return the mean response of the model without fixed effects but the intercept."""
     null = _null_results(results)
-    intercept = float(null._record.params[0] * null.model.exog[0, 0])
-
-    def inverse(eta: Array) -> Array:
-        return inverse_link(results.family, eta)
-
+    intercept = null._record.params * null.model.exog[0]
     if kind == "conditional":
-        return float(inverse(np.array([intercept]))[0])
-    return _normal_mean(inverse, intercept, sum(_term_variances(null)))
-
-
-def _normal_mean(inverse: Callable[[Array], Array], center: float, variance: float) -> float:
-    """Return the mean of a function of a normal variable, by quadrature."""
-    nodes, weights = np.polynomial.hermite.hermgauss(61)
-    return float(weights @ inverse(center + math.sqrt(2 * variance) * nodes) / math.sqrt(math.pi))
+        return float(inverse_link(results.family, intercept)[0])
+    variance = sum(float(values.mean()) for values in null.random_variances())
+    return float(marginal_mean(results.family, intercept, variance)[0])
 
 
 def _null_results(results: Any) -> Any:

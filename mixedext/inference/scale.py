@@ -89,11 +89,8 @@ def _link_of(results: MixedResults) -> Any:
 
 def _total_variance(results: MixedResults) -> float:
     """Return the variance about Xβ: of the random part, its mean over the rows, and of linear models σ²."""
-    total = results.scale if results._has_residual else 0.0
-    for term in results.model.design.terms:
-        z = np.column_stack(term.columns)
-        total += float(((z.T @ z / len(z)) * results.cov_re[term.label].to_numpy()).sum())
-    return total
+    random = sum(float(values.mean()) for values in results.random_variances())
+    return random + (results.scale if results._has_residual else 0.0)
 
 
 def read_scale(results: MixedResults, kind: Any, bias_adjust: Any, sigma: Any) -> ResponseScale | None:
