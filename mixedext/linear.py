@@ -218,6 +218,10 @@ class LinearMixedResults(MixedResults):
         """Make results of a fit by the criterion of these."""
         return LinearMixedResults(model, record)
 
+    def by_maximum_likelihood(self) -> LinearMixedResults:
+        """Return the fit by maximum likelihood, these results themselves if they are one."""
+        return self.fit_like(self.model, reml=False) if self.reml else self
+
     @property
     def llf(self) -> float:
         """Log-likelihood; of the REML kind for a REML fit."""

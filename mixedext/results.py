@@ -493,6 +493,10 @@ class MixedResults(WaldInference):
         """
         return confint(self, parm, level, method, options)
 
+    def by_maximum_likelihood(self) -> MixedResults:
+        """Return the fit by maximum likelihood, these results themselves if they are one."""
+        return self
+
     def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
         return linear_predictor(self, data, random_effects, new_levels)
 

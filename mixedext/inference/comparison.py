@@ -129,13 +129,6 @@ def fitted_row(name: str, results: MixedResults) -> Fitted:
     return Fitted(name, results.n_params, results.llf, results.model.design, results.converged)
 
 
-def _by_ml(results: MixedResults) -> MixedResults:
-    """Return the fit by maximum likelihood."""
-    if isinstance(results, LinearMixedResults) and results.reml:
-        return results.fit_like(results.model, reml=False)
-    return results
-
-
 def comparison_columns(models: Sequence[Fitted], below: Sequence[Fitted | None], nobs: int) -> dict[str, Any]:
     """Return the columns of a table of models; `below` is the model that each is compared with."""
     llf = np.array([m.llf for m in models])
@@ -195,7 +188,7 @@ def likelihood_ratio_table(results: Sequence[Any], named: Mapping[str, Any], ref
     notes = []
     by_reml = [name for name, r in models.items() if isinstance(r, LinearMixedResults) and r.reml]
     if refit and by_reml:
-        models = {name: _by_ml(r) for name, r in models.items()}
+        models = {name: r.by_maximum_likelihood() for name, r in models.items()}
         notes.append(f"{', '.join(by_reml)}: fitted by REML, refitted by maximum likelihood")
     elif by_reml:
         _check_comparable_reml(models)
@@ -316,7 +309,7 @@ def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> Infe
         return wald_table(results, deletions, ddf, "Single-term deletions")
     if ddf is not None:
         raise DataError("ddf= is for test='F': likelihood-ratio tests have no denominator degrees of freedom")
-    full = _by_ml(results)
+    full = results.by_maximum_likelihood()
     models = [fitted_row("<none>", full)]
     models += [fitted_row(name, _restricted(full, matrix)) for name, matrix in deletions.items()]
     below = [None, *[models[0]] * len(deletions)]

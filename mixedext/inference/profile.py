@@ -231,24 +231,17 @@ def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
     return Profile(curves, names, wanted, float(fit.objective), remarks)
 
 
-def _maximum_likelihood(results: MixedResults) -> tuple[Any, list[str]]:
+def _maximum_likelihood(results: MixedResults) -> tuple[MixedResults, list[str]]:
     """Return the fit by maximum likelihood of the same model, and what is to be said of it."""
-    model = results._model_with_data()
-    record = results._record
-    if isinstance(record, GeneralizedFit):
-        if record.nagq == 0:
-            raise DataError(
-                "a fit with nagq=0 has no likelihood to profile, its fixed effects are part of the modes: "
-                "call fit(nagq=1)"
-            )
-        return results, []
-    if not getattr(results, "reml", False):
-        return results, []
-    fit: Any = results
-    return (
-        fit.fit_like(model, reml=False, start_theta=results.theta),
-        ["the fit by REML was refitted by maximum likelihood: profiles are of the likelihood"],
-    )
+    results._model_with_data()
+    if isinstance(results._record, GeneralizedFit) and results._record.nagq == 0:
+        raise DataError(
+            "a fit with nagq=0 has no likelihood to profile, its fixed effects are part of the modes: "
+            "call fit(nagq=1)"
+        )
+    fit = results.by_maximum_likelihood()
+    refitted = "the fit by REML was refitted by maximum likelihood: profiles are of the likelihood"
+    return fit, [] if fit is results else [refitted]
 
 
 def _curve(fit: Any, parameter: Parameter, cutoff: float) -> Curve | None:

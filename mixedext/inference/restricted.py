@@ -173,8 +173,8 @@ def bootstrap_lrt(
     given = {"null": null, "alternative": alternative}
     pair = [read_results(value, "bootstrap_lrt", name) for name, value in given.items()]
     _check_comparable(*pair)
-    refitted = any(getattr(r, "reml", False) for r in pair)
-    small, large = (r.fit_like(r.model, reml=False) if getattr(r, "reml", False) else r for r in pair)
+    small, large = (r.by_maximum_likelihood() for r in pair)
+    refitted = [small, large] != pair
     runner = _Pair(small, large, read_seed(rng))
     spans = blocks(0, count, small.nobs)
     outcomes, complete = run_blocks(runner.replicates, spans, jobs, progress)
