@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def anova(
 
     Parameters
     ----------
-    *results : results of fits, or one mapping of name to results
+    *results : results of fits, a list of them, or one mapping of name to results
     type : {1, 2, 3, "I", "II", "III"}
         For one model. 1: each term given those before it; 2: each term given all that do not contain it; 3
         (the default): the average effect of the term, its containing interactions notwithstanding. A term is
@@ -92,9 +93,10 @@ def anova(
     model 1, model 2: fitted by REML, refitted by maximum likelihood
     """
     for name, value in named.items():
-        if not hasattr(getattr(value, "_results", value), "params") and nearest(name, _OPTIONS):
-            raise TypeError(f"anova() has no keyword {name!r}{nearest(name, _OPTIONS)}")
-    if len(results) == 1 and not named and not isinstance(results[0], dict):
+        if value is None or isinstance(value, (str, bool, int, float)):
+            known = f"(it has: {', '.join(_OPTIONS)}; other names are for results)"
+            raise TypeError(f"anova() has no keyword {name!r}{nearest(name, _OPTIONS)} {known}")
+    if len(results) == 1 and not named and not isinstance(results[0], (Mapping, list, tuple)):
         if refit is not True:
             raise DataError("refit= is for several models, and only one is given")
         return _terms_table(read_results(results[0], "anova"), read_type(type), ddf, intercept)

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 #: By how much a larger model may fit worse before that is more than rounding.
 _ROUNDING = 1e-5
+#: A χ² below this, absolute and as a share of the log-likelihood, is rounding of 0.
+_EQUAL = (1e-8, 1e-12)
 
 
 # ----------------------------------------------------------------------------------------- models at the door
@@ -154,7 +156,9 @@ def comparison_columns(models: Sequence[Fitted], below: Sequence[Fitted | None],
 def _test(model: Fitted, other: Fitted) -> tuple[float, int, float, float]:
     """Return χ², its degrees of freedom, the p-value and that of the mixture at the boundary."""
     small, big = sorted((model, other), key=lambda m: m.n_params)
-    chisq, df = max(0.0, 2 * (big.llf - small.llf)), big.n_params - small.n_params
+    chisq, df = 2 * (big.llf - small.llf), big.n_params - small.n_params
+    if chisq < _EQUAL[0] + _EQUAL[1] * abs(small.llf):
+        chisq = 0.0
     if not df:
         return chisq, df, math.nan, math.nan
     q = boundary_degrees(small.design, big.design)

@@ -227,20 +227,27 @@ class FixedEffects:
         return np.column_stack([np.zeros((self.p, 0)), *(self._spans[t.name] for t in terms)])
 
     def _identity(self, term: FixedTerm, rows: Array) -> Array:
-        """Return the same functions with the identity in the columns of the term, where there is one each."""
+        """Return the same functions with the identity in the columns of the term, where there is one each.
+
+        They are of scaled columns; the identity is in the columns as they are.
+        """
         own = rows[:, list(term.columns)]
         if own.shape[0] != own.shape[1] or _is_singular(own):
             return rows
         out = np.linalg.solve(own, rows)
-        return np.where(np.abs(out) > 1e-13 * np.abs(out).max(initial=0.0), out, 0.0)
+        out = np.where(np.abs(out) > 1e-13 * np.abs(out).max(initial=0.0), out, 0.0)
+        return out / self._scale[list(term.columns), None]
 
     def _unit_triangle(self, term: FixedTerm, rows: Array) -> Array:
-        """Return the same functions, orthogonal in the metric still, with a unit triangle in its columns."""
+        """Return the same functions, orthogonal in the metric still, with a unit triangle in its columns.
+
+        They are of scaled columns; the triangle is in the columns as they are.
+        """
         own = rows[:, list(term.columns)]
         if own.shape[0] != own.shape[1] or _is_singular(own):
             return rows
         q, triangle = np.linalg.qr(own)
-        return (q.T @ rows) / np.diag(triangle)[:, None]
+        return (q.T @ rows) / (np.diag(triangle) * self._scale[list(term.columns)])[:, None]
 
 
 def _terms_of_formula(results: MixedResults) -> list[FixedTerm]:

@@ -170,6 +170,25 @@ def test_interactions_in_unbalanced_data_are_lmertests(fixed: str, kind: int, dd
     )
 
 
+#: lmerTest 3.1-3 where a number interacts with factors, so that columns of a term differ in size: den_df, F.
+LMERTEST_NUMBER = {
+    1: {"nf:x": (20.746094, 0.041622437), "nf:Variety:x": (19.176374, 0.87964919)},
+    2: {"nf:x": (20.016293, 0.13363806), "nf:Variety:x": (19.614636, 0.87964919)},
+    3: {"nf:x": (21.796479, 0.38532026), "nf:Variety:x": (19.614636, 0.87964919)},
+}
+
+
+@pytest.mark.parametrize("kind", LMERTEST_NUMBER)
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_interactions_with_numbers_are_lmertests(kind: int, unit: float) -> None:
+    frame = oats()
+    frame["x"] = (np.arange(len(frame)) * 13 % 17 / 5 - 1) * unit
+    table = mx.anova(mx.lmer("yield ~ nf * Variety * x + (1 | Block / Variety)", frame).fit(), type=kind)
+    for term, expected in LMERTEST_NUMBER[kind].items():
+        row = table.loc[term, ["den_df", "statistic"]].astype(float)
+        np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", LMERTEST_EMPTY)
 def test_empty_cells_are_lmertests(kind: int) -> None:
     frame = oats()
@@ -249,6 +268,8 @@ def test_options_that_do_not_apply_are_refused() -> None:
         mx.anova(one, refit=False)
     with pytest.raises(TypeError, match="no keyword 'typ'; did you mean 'type'"):
         mx.anova(one, typ=2)
+    with pytest.raises(TypeError, match=r"no keyword 'test' \(it has: type, ddf"):
+        mx.anova(one, test="chisq")
     with pytest.raises(mx.DataError, match="did you mean 'satterthwaite'"):
         mx.anova(one, ddf="satterthwait")
     with pytest.raises(mx.DataError, match="type must be"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.optimize import minimize
 from statsmodels.genmod import families
 
 import mixedext as mx
+from mixedext.inference.comparison import comparison_columns, fitted_row
 from mixedext.inference.nesting import boundary_degrees, covariances_nested, spans
 from tests.conftest import fit_generalized, fit_linear, inference_references, load_data
 from tests.inference.test_anova import F_TABLES, GLMM, LMM, check_f_table, generalized, linear, r_names
@@ -100,6 +102,8 @@ def test_the_order_in_which_models_are_given_does_not_matter() -> None:
     first = mx.anova(models)
     other = mx.anova(dict(reversed(models.items())))
     pd.testing.assert_frame_equal(pd.DataFrame(first), pd.DataFrame(other))
+    listed = mx.anova(list(models.values()))
+    np.testing.assert_array_equal(listed, first)
 
 
 def test_a_model_against_itself_has_no_degrees_of_freedom() -> None:
@@ -128,6 +132,13 @@ def test_a_correlated_slope_is_tested_by_the_mixture_of_one_and_two() -> None:
 def test_a_likelihood_that_does_not_grow_has_probability_one() -> None:
     row = mx.ranova(linear("dyestuff2-reml")).iloc[1]
     assert (row.chisq, row.p_value, row.p_value_boundary) == (0, 1, 1)
+
+
+def test_a_likelihood_that_grows_by_rounding_has_probability_one() -> None:
+    small, large = (fitted_row("", by_ml) for by_ml in fits(LRT["pastes"]))
+    alike = replace(large, llf=small.llf + 1e-12)
+    columns = comparison_columns([small, alike], [None, small], 60)
+    assert [columns[name][1] for name in ("chisq", "p_value", "p_value_boundary")] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
