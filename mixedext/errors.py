@@ -1,10 +1,11 @@
-"""The exceptions that mixedext raises and the warnings that it gives."""
+"""The exceptions that mixedext raises, the warnings that it gives, and checks of options."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+import numpy as np
 from statsmodels.tools.sm_exceptions import ConvergenceWarning as _SMConvergenceWarning
 from statsmodels.tools.sm_exceptions import MissingDataError
 
@@ -102,3 +103,27 @@ def nearest(name: str, candidates: Iterable[object]) -> str:
 def shown(value: object) -> str:
     """Return the repr of a label or value, that of NumPy's numbers without their type."""
     return repr(value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value)
+
+
+def check_option(value: object, name: str, known: Iterable[str]) -> None:
+    """Refuse a value of the option `name` that is none of the texts known.
+
+    Raises
+    ------
+    DataError
+    """
+    texts = list(known)
+    if not isinstance(value, str) or value not in texts:
+        listed = ", ".join(map(repr, texts))
+        raise DataError(f"{name} must be one of {listed}, not {value!r}{nearest(str(value), texts)}")
+
+
+def check_flag(value: object, name: str) -> None:
+    """Refuse a value of the option `name` that is neither True nor False, NumPy's included.
+
+    Raises
+    ------
+    DataError
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise DataError(f"{name} must be True or False, not {value!r}")

@@ -19,7 +19,7 @@ from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generali
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
@@ -508,8 +508,7 @@ class GeneralizedMixedResults(MixedResults):
         -------
         Series (n,)
         """
-        if which not in ("mean", "linear", "marginal"):
-            raise DataError(f"which must be 'mean', 'linear' or 'marginal', not {which!r}")
+        check_option(which, "which", ("mean", "linear", "marginal"))
         eta = self._linear_predictor(data, random_effects, new_levels)
         if which == "linear":
             return eta

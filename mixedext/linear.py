@@ -18,7 +18,7 @@ from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import warn_of_fit
-from mixedext.errors import DataError
+from mixedext.errors import DataError, check_flag
 from mixedext.inference.ddf import METHODS
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.model import MixedModel, read_fit_options, refuse_unknown
@@ -97,8 +97,7 @@ class LinearMixedModel(MixedModel):
         refuse_unknown("fit", unknown, ("reml", "start_theta", "tol", "maxiter", "cov_type", "cov_kwds"))
         cov_type = read_cov_type(cov_type, ("nonrobust", "cluster"))
         cov_kwds = read_cov_kwds(cov_kwds, cov_type)
-        if not isinstance(reml, (bool, np.bool_)):
-            raise DataError(f"reml must be True or False, not {reml!r}")
+        check_flag(reml, "reml")
         problem = self.problem
         start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
         if problem.is_exact:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.covariance import Unstructured
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option
 from mixedext.frames import rows_text
 from mixedext.response import Response, inverse_link
 
@@ -63,9 +63,7 @@ class Simulator:
     """
 
     def __init__(self, results: MixedResults, random_effects: str = "new"):
-        if random_effects not in _KINDS:
-            hint = nearest(str(random_effects), _KINDS)
-            raise DataError(f"random_effects must be 'new' or 'conditional', not {random_effects!r}{hint}")
+        check_option(random_effects, "random_effects", _KINDS)
         model = results._model_with_data()
         self.design = model.design
         self.family: Any = getattr(results, "family", None)

@@ -21,7 +21,7 @@ from scipy import stats
 
 from mixedext.core.rows import independent_columns
 from mixedext.design import Design
-from mixedext.errors import DataError, nearest, shown
+from mixedext.errors import DataError, check_option, nearest, shown
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
 from mixedext.inference.workers import blocks, check_jobs, read_seed, run_blocks, stream
@@ -371,9 +371,7 @@ class Bootstrap:
             For a level, kind or name that is none, and where fewer than two replicates have a value.
         """
         level = check_level(level)
-        if kind not in INTERVALS:
-            hint = nearest(str(kind), INTERVALS)
-            raise DataError(f"kind must be one of {_list(INTERVALS)}, not {kind!r}{hint}")
+        check_option(kind, "kind", INTERVALS)
         chosen = select_parameters(self._parameters, parm)
         rows = [self._interval(i, level, kind) for i in chosen]
         names = [self._parameters[i].name for i in chosen]
@@ -447,8 +445,7 @@ def bootstrap(
 ) -> Bootstrap:
     """Run a bootstrap; `MixedResults.bootstrap` says what the arguments are."""
     count = read_count(nsim, "nsim")
-    if kind not in KINDS:
-        raise DataError(f"kind must be 'parametric' or 'case', not {kind!r}{nearest(str(kind), KINDS)}")
+    check_option(kind, "kind", KINDS)
     if statistic is not None and not callable(statistic):
         raise DataError(f"statistic must be a function of results, not {statistic!r}")
     jobs = check_jobs(n_jobs)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.design import Design
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option
 from mixedext.generalized import GeneralizedMixedResults
 from mixedext.inference.hypotheses import FixedEffects
 from mixedext.inference.nesting import boundary_degrees, boundary_p_value, covariances_nested, spans
@@ -305,8 +305,7 @@ def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> Infe
     linear = isinstance(results, LinearMixedResults)
     if test is None:
         test = "F" if linear or ddf is not None else "chisq"
-    if test not in ("F", "chisq"):
-        raise DataError(f"test must be 'F' or 'chisq', not {test!r}{nearest(str(test), ['F', 'chisq'])}")
+    check_option(test, "test", ("F", "chisq"))
     effects = FixedEffects(results)
     deletions = {t.name: effects.deletion(t) for t in effects.droppable()}
     if test == "F":

@@ -13,7 +13,7 @@ from mixedext.core.glmm import GeneralizedFit, covariance_of_point
 from mixedext.core.held import transformed_slopes
 from mixedext.core.sensitivity import sensitivity
 from mixedext.diagnostics import warn_of_hessian
-from mixedext.errors import DataError, nearest
+from mixedext.errors import check_option
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
 from mixedext.inference.profile import profile
@@ -34,9 +34,7 @@ def confint(
 ) -> pd.DataFrame:
     """Return intervals of parameters of a fit; `MixedResults.confint` says what the arguments are."""
     wanted = check_level(level)
-    if method not in METHODS:
-        known = ", ".join(map(repr, METHODS))
-        raise DataError(f"method must be one of {known}, not {method!r}{nearest(str(method), METHODS)}")
+    check_option(method, "method", METHODS)
     refuse_unknown(f"confint(method={method!r})", options, _BOOTSTRAP if method == "bootstrap" else ())
     if method == "profile":
         return profile(results, parm, wanted).confint()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults
@@ -168,12 +168,9 @@ def read_method(name: Any, known: tuple[str, ...] = METHODS) -> str:
     DataError
         If there is none of this name.
     """
-    if isinstance(name, str):
-        spelt = name.lower().replace("_", "-").replace(" ", "-")
-        if spelt in known:
-            return spelt
-    hint = nearest(str(name), known)
-    raise DataError(f"ddf must be one of {', '.join(map(repr, known))}, not {name!r}{hint}")
+    spelt = name.lower().replace("_", "-").replace(" ", "-") if isinstance(name, str) else name
+    check_option(spelt, "ddf", known)
+    return str(spelt)
 
 
 def joint_test(

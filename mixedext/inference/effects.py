@@ -12,7 +12,7 @@ from scipy.special import polygamma
 from statsmodels.genmod import families
 
 from mixedext.diagnostics import warn_of_null_model
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_flag, check_option
 from mixedext.inference.ddf import estimates_table
 from mixedext.inference.tables import read_results
 from mixedext.response import inverse_link, marginal_mean
@@ -128,8 +128,8 @@ def variance_parts(
 
 
 def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
-    _check_option(approximation, "approximation", _APPROXIMATIONS)
-    _check_option(null_mean, "null_mean", _NULL_MEANS)
+    check_option(approximation, "approximation", _APPROXIMATIONS)
+    check_option(null_mean, "null_mean", _NULL_MEANS)
     design = results._model_with_data().design
     random, dispersion = 0.0, 0.0
     groups: dict[str, float] = {}
@@ -224,8 +224,7 @@ def icc(
     cask:batch     0.783       0.783
     batch          0.154       0.154
     """
-    if not isinstance(by_group, (bool, np.bool_)):
-        raise DataError(f"by_group must be True or False, not {by_group!r}")
+    check_flag(by_group, "by_group")
     parts = _parts(read_results(results, "icc"), approximation, null_mean)
     left = parts.random + parts.residual
     if by_group:
@@ -280,7 +279,7 @@ def standardize(
     [0.535, 0.079]
     """
     results = read_results(results, "standardize")
-    _check_option(method, "method", _METHODS)
+    check_option(method, "method", _METHODS)
     design = results._model_with_data().design
     varies = np.flatnonzero(np.ptp(design.exog, axis=0) > 0)
     if method == "total":
@@ -294,12 +293,6 @@ def standardize(
     contrasts[np.arange(len(varies)), varies] = scale
     names = [design.exog_names[j] for j in varies]
     return estimates_table(results.ddf_method(ddf), results._record.params, contrasts, names, level)
-
-
-def _check_option(value: Any, name: str, known: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in known:
-        hint = nearest(str(value), known)
-        raise DataError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r}{hint}")
 
 
 def _intercepts(results: Any) -> dict[str, float]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mixedext.columns import needed_names, term_factors
 from mixedext.design import new_frame
-from mixedext.errors import DataError, nearest, shown
+from mixedext.errors import DataError, check_option, nearest, shown
 from mixedext.frames import clean, used_columns
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ def reference_grid(
             "a model made of arrays does not know which columns make up a factor: make it by from_formula, "
             "or test linear functions of the coefficients by t_test"
         )
-    if not isinstance(cov_reduce, str) or cov_reduce not in _REDUCTIONS:
-        hint = nearest(str(cov_reduce), _REDUCTIONS)
-        raise DataError(f"cov_reduce must be 'mean', 'median' or 'range', not {cov_reduce!r}{hint}")
+    check_option(cov_reduce, "cov_reduce", _REDUCTIONS)
     source = _Source(model)
     variables = source.variables(_read_at(at, source.data), cov_reduce, slope)
     size = math.prod(len(v.values) for v in variables.values())

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option, nearest
 from mixedext.inference.adjust import (
     STEPWISE,
     Family,
@@ -513,9 +513,7 @@ def _make(
     title: str,
 ) -> MarginalMeans:
     """Average the rows of a grid and put the results together."""
-    if weights not in ("equal", "proportional"):
-        hint = nearest(str(weights), ("equal", "proportional"))
-        raise DataError(f"weights must be 'equal' or 'proportional', not {weights!r}{hint}")
+    check_option(weights, "weights", ("equal", "proportional"))
     every = [*names, *within]
     for name in every:
         if name not in grid.variables:

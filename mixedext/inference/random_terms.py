@@ -11,7 +11,7 @@ from scipy import optimize
 
 from mixedext.columns import Columns, term_factors, without_contrasts
 from mixedext.design import DesignTerm, new_frame, restored
-from mixedext.errors import DataError
+from mixedext.errors import check_flag
 from mixedext.inference.comparison import Fitted, comparison_columns, fitted_row, notes_on_fits
 from mixedext.inference.tables import InferenceTable, make_table, read_results
 from mixedext.linear import LinearMixedResults
@@ -61,8 +61,7 @@ def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     Days in (1 + Days | Subject)         4 -893.233  42.837   2
     """
     results = read_results(results, "ranova")
-    if not isinstance(reduce_terms, (bool, np.bool_)):
-        raise DataError(f"reduce_terms must be True or False, not {reduce_terms!r}")
+    check_flag(reduce_terms, "reduce_terms")
     terms: tuple[DesignTerm, ...] = results._model_with_data().design.terms
     models = [fitted_row("<none>", results)]
     for place, term in enumerate(terms):

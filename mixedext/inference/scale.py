@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
-from mixedext.errors import DataError
+from mixedext.errors import DataError, check_flag, check_option
 from mixedext.response import mean_and_derivatives
 
 if TYPE_CHECKING:
@@ -95,10 +95,8 @@ def _total_variance(results: MixedResults) -> float:
 
 def read_scale(results: MixedResults, kind: Any, bias_adjust: Any, sigma: Any) -> ResponseScale | None:
     """Check what a user asked for; None is the scale of the linear predictor."""
-    if kind not in ("link", "response"):
-        raise DataError(f"type must be 'link' or 'response', not {kind!r}")
-    if not isinstance(bias_adjust, (bool, np.bool_)):
-        raise DataError(f"bias_adjust must be True or False, not {bias_adjust!r}")
+    check_option(kind, "type", ("link", "response"))
+    check_flag(bias_adjust, "bias_adjust")
     if bias_adjust and kind == "link":
         raise DataError("bias_adjust is for type='response'")
     if sigma is not None:
