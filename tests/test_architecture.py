@@ -52,13 +52,8 @@ LAYERS = (
         "mixedext.inference.nesting",
         "mixedext.inference.tables",
     ),
-    (
-        "mixedext.inference.comparison",
-        "mixedext.inference.effects",
-        "mixedext.inference.means",
-        "mixedext.inference.restricted",
-    ),
-    ("mixedext.inference.anova", "mixedext.inference.random_terms"),
+    ("mixedext.inference.comparison", "mixedext.inference.effects", "mixedext.inference.means"),
+    ("mixedext.inference.anova", "mixedext.inference.random_terms", "mixedext.inference.restricted"),
     ("mixedext",),
     ("mixedext.__main__",),
 )

@@ -55,7 +55,7 @@ def read_models(function: str, results: Sequence[Any], named: Mapping[str, Any])
     return {name: read_results(value, function, repr(name)) for name, value in given.items()}
 
 
-def _check_same_data(models: Mapping[str, MixedResults]) -> None:
+def check_same_data(models: Mapping[str, MixedResults]) -> None:
     """Refuse models of other rows or another response."""
     (first, reference), *others = models.items()
     design: Design = reference._model_with_data().design
@@ -75,11 +75,20 @@ def _check_same_data(models: Mapping[str, MixedResults]) -> None:
         raise DataError(f"{name!r} {what}: models can be compared on the same rows only")
 
 
-def _check_same_kind(models: Mapping[str, MixedResults], same_family: bool) -> None:
-    """Refuse likelihoods that differ in more than the parameters: families, weights, approximations."""
+def check_same_kind(models: Mapping[str, MixedResults], families: bool, weights: bool) -> None:
+    """Refuse likelihoods by different approximations, and generalized models of different weights.
+
+    Parameters
+    ----------
+    models : dict
+    families : bool
+        Whether families, links and offsets must be the same too.
+    weights : bool
+        Whether the weights of linear models must be the same too.
+    """
     (first, reference), *others = models.items()
     for name, results in others:
-        if same_family and _family_text(results) != _family_text(reference):
+        if families and _family_text(results) != _family_text(reference):
             raise DataError(
                 f"{name!r} is {_family_text(results)} and {first!r} {_family_text(reference)}: such models "
                 "are not nested; compare() ranks them by information criteria"
@@ -90,11 +99,10 @@ def _check_same_kind(models: Mapping[str, MixedResults], same_family: bool) -> N
                 f"{name!r} is fitted by {results.method} and {first!r} by {reference.method}: fit both with "
                 "the same nagq"
             )
-        if (same_family or generalized) and not _same_rows(
-            results.model.weights, reference.model.weights, 1.0
-        ):
+        own, given = results.model.weights, reference.model.weights
+        if (weights or generalized) and not _same_rows(own, given, 1.0):
             raise DataError(f"{name!r} and {first!r} have different weights")
-        if same_family and not _same_rows(results.model.offset, reference.model.offset, 0.0):
+        if families and not _same_rows(results.model.offset, reference.model.offset, 0.0):
             raise DataError(f"{name!r} and {first!r} have different offsets")
 
 
@@ -187,8 +195,8 @@ def likelihood_ratio_table(results: Sequence[Any], named: Mapping[str, Any], ref
         raise DataError(
             "a likelihood-ratio table needs two or more models; give the results alone for its terms"
         )
-    _check_same_data(models)
-    _check_same_kind(models, same_family=True)
+    check_same_data(models)
+    check_same_kind(models, families=True, weights=True)
     notes = []
     by_reml = [name for name, r in models.items() if isinstance(r, LinearMixedResults) and r.reml]
     if refit and by_reml:
@@ -393,8 +401,8 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     intercepts         4 -897.0  1802.1  1802.3  1814.9       38.1     0.0
     """
     models = read_models("compare", results, named)
-    _check_same_data(models)
-    _check_same_kind(models, same_family=False)
+    check_same_data(models)
+    check_same_kind(models, families=False, weights=False)
     linear = {name: r for name, r in models.items() if isinstance(r, LinearMixedResults)}
     if any(r.reml for r in linear.values()):
         _check_comparable_reml(models)

@@ -19,6 +19,7 @@ from statsmodels.genmod import families
 from mixedext.core.lmm import LinearProblem
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Outcome, fit_replicate
+from mixedext.inference.comparison import check_same_data, check_same_kind
 from mixedext.inference.tables import read_results
 from mixedext.inference.workers import blocks, check_jobs, read_seed, run_blocks, stream
 from mixedext.linear import LinearMixedResults
@@ -191,26 +192,12 @@ def bootstrap_lrt(
 def _check_comparable(null: MixedResults, alternative: MixedResults) -> None:
     if type(null) is not type(alternative):
         raise DataError("null and alternative must both be linear or both generalized models")
-    if null.nobs != alternative.nobs:
-        raise DataError(
-            f"the models are of different rows ({null.nobs} and {alternative.nobs}): fit both to the same, "
-            "as by subset="
-        )
-    small, large = (r._model_with_data().design for r in (null, alternative))
-    if not np.array_equal(small.endog, large.endog):
-        raise DataError("the models have different responses, or the same in another order of the rows")
-    first, second = (np.ones(null.nobs) if d.weights is None else d.weights for d in (small, large))
-    if not np.array_equal(first, second):
-        raise DataError("the models have different weights: their likelihoods do not compare")
+    pair = {"null": null, "alternative": alternative}
+    check_same_data(pair)
+    check_same_kind(pair, families=False, weights=True)
     kinds = [_distribution(r) for r in (null, alternative)]
     if kinds[0] != kinds[1]:
         raise DataError(f"the models are of different families ({kinds[0]} and {kinds[1]})")
-    nodes = [getattr(r, "nagq", None) for r in (null, alternative)]
-    if nodes[0] != nodes[1]:
-        raise DataError(
-            f"the models are fitted by different approximations (nagq={nodes[0]} and {nodes[1]}): fit both "
-            "by the same"
-        )
     if null.n_params > alternative.n_params:
         raise DataError(
             f"null has more parameters ({null.n_params}) than alternative ({alternative.n_params}): the "

@@ -237,10 +237,10 @@ def test_models_that_do_not_compare_are_refused() -> None:
     with pytest.raises(mx.DataError, match="the model under test comes first"):
         mx.bootstrap_lrt(alternative, null, 3)
     fewer = quiet_fit(SLOPES, frame.iloc[:-10], False)
-    with pytest.raises(mx.DataError, match=r"different rows \(180 and 170\)"):
+    with pytest.raises(mx.DataError, match="'alternative' has 170 rows and 'null' 180"):
         mx.bootstrap_lrt(null, fewer, 3)
     other = quiet_fit("np.log(Reaction) ~ Days + (Days | Subject)", frame, False)
-    with pytest.raises(mx.DataError, match="different responses"):
+    with pytest.raises(mx.DataError, match="'alternative' has the response"):
         mx.bootstrap_lrt(null, other, 3)
     weighted = quiet_fit(SLOPES, frame, False, weights=frame["Days"] + 1)
     with pytest.raises(mx.DataError, match="different weights"):
@@ -254,7 +254,7 @@ def test_models_that_do_not_compare_are_refused() -> None:
 def test_generalized_models_that_do_not_compare_are_refused() -> None:
     period = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
     laplace = fit_generalized(period, "cbpp")
-    with pytest.raises(mx.DataError, match=r"approximations \(nagq=1 and 5\)"):
+    with pytest.raises(mx.DataError, match="with the same nagq"):
         mx.bootstrap_lrt(laplace, fit_generalized(period, "cbpp", nagq=5), 3)
     with pytest.raises(mx.DataError, match="both be linear or both generalized"):
         mx.bootstrap_lrt(laplace, fit_linear(SLOPES, "sleepstudy"), 3)
