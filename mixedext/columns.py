@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -487,14 +488,32 @@ def one_number_a_row(values: Any, what: str, n: int) -> Array:
 
 def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Array]:
     """Read hypotheses such as ``"x = 0"`` or ``"a = b = 1, z = 2"`` about coefficients: (R, r) of Rβ = r."""
+    words = list(hypotheses) if isinstance(hypotheses, tuple) else hypotheses
+    listed = f"(coefficients: {', '.join(names)})"
+    each = [words] if isinstance(words, str) else words
+    if not each or any(not word.strip() for word in each if isinstance(word, str)):
+        raise DataError(f"{hypotheses!r} holds no hypothesis, or an empty one: write 'x = 0' {listed}")
     try:
-        read = patsy.DesignInfo(list(names)).linear_constraint(hypotheses)
+        read = patsy.DesignInfo(list(names)).linear_constraint(words)
     except patsy.PatsyError as error:
         raise DataError(
-            f"{hypotheses!r} cannot be read as a hypothesis: {_first_line(error)} "
-            f"(coefficients: {', '.join(names)})"
+            f"{hypotheses!r} cannot be read as a hypothesis: {_first_line(error)}"
+            f"{_meant_coefficient(error, names)} {listed}"
         ) from error
+    except ValueError as error:
+        raise DataError(f"{hypotheses!r} cannot be read as a hypothesis: {error} {listed}") from error
     return read.coefs, read.constants[:, 0]
+
+
+def _meant_coefficient(error: patsy.PatsyError, names: Sequence[str]) -> str:
+    """Return a hint at the coefficient nearest to the word that patsy stumbled over, or an empty string."""
+    if error.origin is None:
+        return ""
+    code, place = error.origin.code, error.origin.start
+    apart = r"[\s=+*/,<>]"
+    before, after = re.split(apart, code[:place])[-1], re.split(apart, code[place:])[0]
+    word = before + after
+    return "" if word in names else nearest(word, names)
 
 
 def _environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:

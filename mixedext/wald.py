@@ -130,6 +130,8 @@ class WaldInference(LikelihoodModelResults):
                 f"a matrix of hypotheses needs {p} columns ({', '.join(self.labels.exog_names)}), "
                 f"not shape {matrix.shape}"
             )
+        if not (np.isfinite(matrix).all() and np.isfinite(null).all()):
+            raise DataError("a matrix of hypotheses and its values need finite numbers")
         return matrix, null
 
     def t_test(

@@ -144,6 +144,30 @@ def test_hypotheses_that_cannot_be_read_name_the_coefficients(slopes, hypothesis
             test(hypothesis)
 
 
+@pytest.mark.parametrize(
+    ("hypothesis", "message"),
+    [
+        ("Dyas = 0", "did you mean 'Days'"),
+        ("Days = 0, intercept = 1", "did you mean 'Intercept'"),
+        ("Days > 0", r"unrecognized token in constraint \(coeff"),
+        ("", "no hypothesis, or an empty one"),
+        (["Days = 0", " "], "no hypothesis, or an empty one"),
+        ({}, "no hypothesis, or an empty one"),
+        ({"Dais": 3}, "unrecognized variable name"),
+        ([[np.nan, 1.0]], "finite numbers"),
+        (([[0.0, 1.0]], [np.inf]), "finite numbers"),
+    ],
+)
+def test_hypotheses_that_make_no_sense_are_refused(slopes, hypothesis, message):
+    with pytest.raises(mx.DataError, match=message):
+        slopes.t_test(hypothesis)
+
+
+def test_hypotheses_in_words_may_be_a_tuple(slopes):
+    found = slopes.t_test(("Days = 0", "Intercept = 250"))
+    assert_allclose(found.statistic, slopes.t_test("Days = 0, Intercept = 250").statistic, rtol=ROUNDING)
+
+
 def test_joint_tests_are_wald_tests(factor):
     matrix = np.eye(6)[[1, 2]]
     expected = wald(factor, matrix)
