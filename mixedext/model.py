@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from numbers import Integral, Real
@@ -19,9 +19,9 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext._caller import user_namespaces
 from mixedext.arrays import design_from_arrays
-from mixedext.columns import expressions_of, is_shadow, needed_names
+from mixedext.columns import Columns, expressions_of, is_shadow, needed_names
 from mixedext.core.optimize import OptimizerOptions
-from mixedext.design import Design, DesignTerm, Labels, design_from_formula, read_numbers
+from mixedext.design import Design, DesignTerm, Labels, design_from_formula, new_frame, read_numbers
 from mixedext.diagnostics import warn_of_design
 from mixedext.errors import DataError, FormulaError, nearest
 from mixedext.formula import MixedFormula, parse
@@ -305,23 +305,38 @@ class MixedModel(LikelihoodModel):
         if self._parsed is None:
             raise DataError("a model made of arrays cannot build columns from a data frame")
         if self._template.fixed_builder is None:
-            frame = getattr(self.data, "frame", None)
-            if frame is None:
+            if getattr(self.data, "frame", None) is None:
                 raise DataError(
                     "the data of this model were removed, and with them what its formula learned of them; "
                     "predict before saving, or save without remove_data"
                 )
-            if self.design.used is not None:
-                frame = frame.iloc[self.design.used]
             design, _ = design_from_formula(
                 self._parsed,
-                frame,
+                self.used_frame(),
                 self.formula_scope(),
                 read_response=self._read_response,
                 **self._formula_options,
             )
             self._template = _without_rows(design)
         return self._template
+
+    def used_frame(self) -> pd.DataFrame:
+        """Return the rows of the data frame that the fit uses."""
+        frame = self.data.frame
+        return frame if self.design.used is None else frame.iloc[self.design.used]
+
+    def columns_of(self, part: Columns, expressions: Sequence[str]) -> NDArray[np.float64]:
+        """Return the columns (n, k) of a right-hand side for the rows of the fit.
+
+        Parameters
+        ----------
+        part : Columns
+        expressions : list of str
+            What it is made of, in the language of the model's formula.
+        """
+        assert self._parsed is not None
+        new = new_frame(self.used_frame(), expressions, self._parsed, self.formula_scope())
+        return part.rebuild(new.columns, new.n)
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""

@@ -243,8 +243,8 @@ class _Source:
     def __init__(self, model: Any):
         self.formula, self.scope = model._parsed, model.formula_scope()
         self.builder, self.design = model.builders().fixed_builder, model.design
-        self.aliases, frame = used_columns([self.formula.fixed], self.formula, model.data.frame, self.scope)
-        rows = frame if self.design.used is None else frame.iloc[self.design.used]
+        frame = model.used_frame()
+        self.aliases, rows = used_columns([self.formula.fixed], self.formula, frame, self.scope)
         self.data = {
             str(column): clean(rows[column], f"column {column!r}") for column in self.aliases.values()
         }

@@ -24,7 +24,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedext.columns import TermFactors, term_factors, without_contrasts
-from mixedext.design import new_frame, restored
+from mixedext.design import restored
 from mixedext.errors import DataError, nearest
 from mixedext.results import MixedResults
 
@@ -120,16 +120,11 @@ class FixedEffects:
 
     def _spans_of_levels(self, terms: Sequence[FixedTerm]) -> dict[str, Array] | None:
         """Return the coordinates of a column for each level; None if the model's columns span less."""
-        results = self._results
-        model = results.model
-        design, formula = model.builders(), model._parsed
-        assert design.fixed_builder is not None
-        full = without_contrasts(design.fixed_builder)
-        frame = model.data.frame
-        if model.design.used is not None:
-            frame = frame.iloc[model.design.used]
-        new = new_frame(frame, [formula.fixed], formula, model.formula_scope())
-        levels = full.rebuild(new.columns, new.n)
+        model = self._results.model
+        builder = model.builders().fixed_builder
+        assert builder is not None
+        full = without_contrasts(builder)
+        levels = model.columns_of(full, [model._parsed.fixed])
         inside = self._orthonormal.T @ levels
         length = np.linalg.norm(levels, axis=0)
         outside = np.linalg.norm(levels - self._orthonormal @ inside, axis=0)

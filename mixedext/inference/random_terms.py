@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from mixedext.columns import Columns, term_factors, without_contrasts
-from mixedext.design import DesignTerm, new_frame, restored
+from mixedext.core.rows import Rows, independent_columns
+from mixedext.design import DesignTerm, restored
 from mixedext.errors import check_flag
 from mixedext.inference.comparison import Fitted, comparison_columns, fitted_row, notes_on_fits
 from mixedext.inference.tables import InferenceTable, make_table, read_results
@@ -178,11 +179,8 @@ class _RandomEffects:
 
     def _levels(self, full: Columns) -> dict[str, Array]:
         """Return a column for each level of each term of the bar."""
-        model = self._model
-        frame = model.data.frame if model.design.used is None else model.data.frame.iloc[model.design.used]
-        bars = [bar.expr for bar in model._parsed.random if bar.label == self._term.group]
-        new = new_frame(frame, bars, model._parsed, model.formula_scope())
-        matrix = full.rebuild(new.columns, new.n)
+        bars = [bar.expr for bar in self._model._parsed.random if bar.label == self._term.group]
+        matrix = self._model.columns_of(full, bars)
         return {name: matrix[:, list(columns)] for name, columns in full.terms.items()}
 
     def without(self, effect: str) -> Array:
@@ -191,14 +189,4 @@ class _RandomEffects:
         if not others:
             return np.ones((len(self._term.codes), int(self._becomes_intercept)))
         columns = np.column_stack(others)
-        length = np.linalg.norm(columns, axis=0)
-        q = np.empty((len(columns), 0))
-        kept = []
-        for j in np.flatnonzero(length):
-            rest = columns[:, j] / length[j]
-            for _ in range(2):
-                rest = rest - q @ (q.T @ rest)
-            if np.linalg.norm(rest) > 1e-7:
-                kept.append(j)
-                q = np.column_stack([q, rest / np.linalg.norm(rest)])
-        return columns[:, kept]
+        return columns[:, independent_columns(Rows(np.zeros(len(columns)), columns, None, ()))]
