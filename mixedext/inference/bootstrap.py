@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.robust import is_nested
 from mixedext.core.rows import independent_columns
 from mixedext.design import Design
 from mixedext.errors import DataError, check_option, nearest, shown
@@ -232,10 +233,8 @@ def choose_group(design: Design, groups: Any, kind: str) -> str:
         If there is none of that name, or others are not nested in it where levels are to be drawn.
     """
     names = design.groups
-    crossed = {
-        g: [h for h in names if h != g and not _nested(_codes_of(design, h), _codes_of(design, g))]
-        for g in names
-    }
+    factors = dict(zip(names, design.rows().factors, strict=True))
+    crossed = {g: [h for h in names if h != g and not is_nested(factors[h], factors[g].codes)] for g in names}
     if groups is not None:
         if groups not in names:
             hint = nearest(str(groups), names)
@@ -258,11 +257,6 @@ def choose_group(design: Design, groups: Any, kind: str) -> str:
             f"{_list(names)} are crossed, and no way of drawing levels keeps that: use kind='parametric'"
         )
     return names[0]
-
-
-def _nested(inner: NDArray[np.int32], outer: NDArray[np.int32]) -> bool:
-    pairs = np.unique(inner.astype(np.int64) * (int(outer.max()) + 1) + outer)
-    return len(pairs) == len(np.unique(inner))
 
 
 def _list(names: Sequence[str]) -> str:

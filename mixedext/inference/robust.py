@@ -21,7 +21,7 @@ from mixedext.core.robust import (
     linear_sandwich,
 )
 from mixedext.core.rows import Factor, Rows
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import align_by_index, group_codes, rows_text
 from mixedext.inference.ddf import DegreesOfFreedom, independent_rows
 
@@ -208,10 +208,8 @@ def read_cov_type(cov_type: Any, known: tuple[str, ...]) -> str:
     """
     if cov_type is None:
         return known[0]
-    if isinstance(cov_type, str) and cov_type in known:
-        return cov_type
-    hint = nearest(str(cov_type), known)
-    raise DataError(f"cov_type must be one of {', '.join(map(repr, known))}, not {cov_type!r}{hint}")
+    check_option(cov_type, "cov_type", known)
+    return str(cov_type)
 
 
 def with_cluster_covariance(results: Any, groups: Any = None, correction: Any = None) -> Any:
