@@ -433,6 +433,18 @@ def restored(names: Iterable[str], formula: MixedFormula) -> tuple[str, ...]:
     return tuple(alias.sub(lambda match: formula.aliases[match[0]], name) for name in names)
 
 
+def fixed_columns(exog: Array, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the changes of a design that give it other columns of fixed effects, each a term of its own."""
+    return {
+        "exog": np.asfortranarray(exog),
+        "exog_names": names,
+        "fixed_terms": {name: (j,) for j, name in enumerate(names)},
+        "kept_columns": tuple(range(len(names))),
+        "dropped_columns": (),
+        "fixed_builder": None,
+    }
+
+
 # -------------------------------------------------------------------------------------------- response
 
 

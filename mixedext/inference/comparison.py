@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from mixedext.design import Design
+from mixedext.design import Design, fixed_columns
 from mixedext.errors import DataError, check_option
 from mixedext.generalized import GeneralizedMixedResults
 from mixedext.inference.hypotheses import FixedEffects
@@ -343,14 +343,7 @@ def _restricted(results: MixedResults, matrix: Array) -> MixedResults:
         free = _free_directions(matrix / scale)
         exog = (model.exog / scale) @ free
         names = tuple(f"x{j}" for j in range(exog.shape[1]))
-    design = model.variant(
-        exog=np.asfortranarray(exog),
-        exog_names=names,
-        fixed_terms={name: (j,) for j, name in enumerate(names)},
-        kept_columns=tuple(range(len(names))),
-        fixed_builder=None,
-    )
-    return results.fit_like(design)
+    return results.fit_like(model.variant(**fixed_columns(exog, names)))
 
 
 def _free_directions(matrix: Array) -> Array:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import polygamma
 from statsmodels.genmod import families
 
+from mixedext.design import fixed_columns
 from mixedext.diagnostics import warn_of_null_model
 from mixedext.errors import DataError, check_flag, check_option
 from mixedext.inference.ddf import estimates_table
@@ -349,15 +350,7 @@ def _null_results(results: Any) -> Any:
     design = model.design
     if design.exog.shape[1] == 1 and np.ptp(design.exog[:, 0]) == 0 and design.exog[0, 0] != 0:
         return results
-    alone = replace(
-        design,
-        exog=np.ones((results.nobs, 1)),
-        exog_names=("Intercept",),
-        fixed_terms={"Intercept": (0,)},
-        kept_columns=(0,),
-        dropped_columns=(),
-        fixed_builder=None,
-    )
+    alone = replace(design, **fixed_columns(np.ones((results.nobs, 1)), ("Intercept",)))
     # the family of the results holds α as it was estimated
     null = type(model)(None, _design=alone, _silent=True, family=results.family)
     fitted = results.from_record(null, results.fit_problem(null.problem))
