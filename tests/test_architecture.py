@@ -115,6 +115,12 @@ def test_every_module_has_its_place() -> None:
     assert set(MODULES) == set(RANK), "add new modules to LAYERS, and take out those that are gone"
 
 
+def test_every_module_has_its_room_in_the_architecture() -> None:
+    rooms = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = {module.removeprefix("mixedext.") for module, path in MODULES.items() if path.stem[0] != "_"}
+    assert not [name for name in sorted(names) if f"`{name}`" not in rooms]
+
+
 @every_module
 def test_modules_import_from_below_alone(module: str) -> None:
     own = {name for name, _ in imports(module) if name.split(".")[0] == "mixedext"}

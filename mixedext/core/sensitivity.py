@@ -90,6 +90,7 @@ def _covariance_slopes(problem: LinearProblem, state: LinearState, to_data: Arra
     """Return ∂C/∂θ̃ at fixed σ², (size, p, p): C (X'V⁻¹Z (∂Σ) Z'V⁻¹X) C / σ²."""
     p = problem.p
     out = np.empty((problem.size, p, p))
+    root = to_data @ state.x_root_inverse
     for term in problem.terms:
         products = _fixed_products(state, term.factor)[term.columns, term.columns]
         factor = state.factors[term.factor][term.columns, term.columns]
@@ -97,7 +98,6 @@ def _covariance_slopes(problem: LinearProblem, state: LinearState, to_data: Arra
         half = np.einsum("acpq,cb->abpq", products, factor)
         for i, (a, b) in enumerate(zip(*term.covariance.positions, strict=True)):
             inner = half[a, b] + half[a, b].T
-            root = to_data @ state.x_root_inverse
             out[term.theta.start + i] = state.scale * (root @ inner @ root.T)
     return out
 
