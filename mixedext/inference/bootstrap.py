@@ -82,7 +82,7 @@ class Replicator:
     def original(self) -> tuple[tuple[Parameter, ...], Array]:
         """Return names and values at the fit itself."""
         if self.statistic is None:
-            return self.parameters, parameter_values(self.parameters, self.results._record)
+            return self.parameters, parameter_values(self.results._record)
         found = self.statistic(self.results._wrapper(self.results))
         values = _as_values(found)
         if isinstance(found, pd.Series):
@@ -116,7 +116,7 @@ class Replicator:
             source, problem = make()
             record = fit_replicate(results, problem)
             if self.statistic is None:
-                values = parameter_values(self.parameters, record)
+                values = parameter_values(record)
             else:
                 model = source
                 if isinstance(source, np.ndarray):

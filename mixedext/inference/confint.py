@@ -55,7 +55,7 @@ def wald_intervals(results: MixedResults, chosen: list[int], level: float) -> pd
     their range.
     """
     parameters = parameters_of(results.labels, results._record)
-    values = parameter_values(parameters, results._record)
+    values = parameter_values(results._record)
     half = stats.norm.ppf(0.5 + level / 2) * _standard_errors(results, parameters, chosen)
     rows = []
     for i in chosen:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.fit import Fit
 from mixedext.core.glmm import GeneralizedFit
+from mixedext.core.held import deviations_and_correlations
 from mixedext.design import Labels
 from mixedext.errors import DataError, nearest
 
@@ -78,25 +79,17 @@ def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
     return tuple(out)
 
 
-def parameter_values(parameters: tuple[Parameter, ...], record: Fit) -> Array:
-    """Return the values of parameters at a fit, (k,); a correlation with an effect of variance 0 is NaN."""
-    out = np.empty(len(parameters))
-    std_dev = [np.sqrt(np.diag(c)) for c in record.covariances]
-    for i, p in enumerate(parameters):
-        if p.kind == "sd":
-            out[i] = np.sqrt(record.scale) * std_dev[p.term][p.row]
-        elif p.kind == "cor":
-            size = std_dev[p.term][p.row] * std_dev[p.term][p.column]
-            out[i] = record.covariances[p.term][p.row, p.column] / size if size > 0 else np.nan
-        elif p.kind == "sigma":
-            out[i] = np.sqrt(record.scale)
-        elif p.kind == "dispersion":
-            assert isinstance(record, GeneralizedFit)
-            assert record.nuisance is not None
-            out[i] = np.exp(record.nuisance)
-        else:
-            out[i] = record.params[p.row]
-    return out
+def parameter_values(record: Fit) -> Array:
+    """Return the values of the parameters of a fit, (k,), in the order of `parameters_of`.
+
+    A correlation with an effect of variance 0 is NaN.
+    """
+    random = deviations_and_correlations(list(record.covariances), record.scale)
+    if not isinstance(record, GeneralizedFit):
+        scale = [np.sqrt(record.scale)]
+    else:
+        scale = [] if record.nuisance is None else [np.exp(record.nuisance)]
+    return np.concatenate([random, scale, record.params])
 
 
 def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]:

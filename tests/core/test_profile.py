@@ -138,7 +138,7 @@ def chart_of(fit: Any, held: Held) -> Chart:
 def test_charts_start_at_the_fit_with_all_its_parameters(case: Any) -> None:
     fit, helds = case[1]()
     record = fit._results._record
-    expected = parameter_values(parameters_of(fit.labels, record), record)
+    expected = parameter_values(record)
     for held, value in zip(helds, expected, strict=True):
         chart = chart_of(fit, held)
         state = chart.state(chart.start, chart.value)

@@ -80,7 +80,7 @@ def test_terms_with_an_effect_in_common_are_told_apart() -> None:
 def test_a_correlation_with_a_variance_of_zero_is_missing() -> None:
     y = np.tile([-1.0, 1.0], 90)  # the same for every subject: nothing is left for random effects
     result = quiet_fit("y ~ Days + (Days | Subject)", load_data("sleepstudy").assign(y=y))
-    values = parameter_values(parameters_of(result.labels, result._record), result._record)
+    values = parameter_values(result._record)
     np.testing.assert_array_equal(values[:3], [0, np.nan, 0])
 
 
@@ -88,7 +88,7 @@ def test_a_generalized_model_has_its_dispersion_among_the_parameters() -> None:
     result = fit_generalized("y ~ x + (1 | g)", "sim_gamma", "Gamma", "log")
     parameters = parameters_of(result.labels, result._record)
     assert [p.name for p in parameters][:2] == ["sd_Intercept|g", "dispersion"]
-    assert parameter_values(parameters, result._record)[1] == pytest.approx(result.dispersion)
+    assert parameter_values(result._record)[1] == pytest.approx(result.dispersion)
 
 
 def test_parameters_are_chosen_by_name_and_by_kind() -> None:
@@ -116,7 +116,7 @@ def test_replicates_are_fits_of_simulated_responses() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", mx.SingularFitWarning)
             again = result.refit(response)
-        expected = parameter_values(parameters_of(again.labels, again._record), again._record)
+        expected = parameter_values(again._record)
         np.testing.assert_allclose(boot.estimates.iloc[number], expected, rtol=1e-3)
 
 
@@ -200,7 +200,7 @@ def test_cases_are_copies_of_levels() -> None:
     assert (boot.kind, boot.groups) == ("case", "Subject")
     for number in (0, 33):
         again = quiet_fit(SLEEP, by_hand(load_data("sleepstudy"), "Subject", [], 7, number))
-        expected = parameter_values(parameters_of(again.labels, again._record), again._record)
+        expected = parameter_values(again._record)
         np.testing.assert_allclose(boot.estimates.iloc[number], expected, rtol=1e-3)
 
 
@@ -211,7 +211,7 @@ def test_cases_of_a_nested_design_are_levels_of_the_outermost_factor() -> None:
     again = quiet_fit(
         "strength ~ 1 + (1 | batch) + (1 | sample)", by_hand(load_data("Pastes"), "batch", ["sample"], 2, 1)
     )
-    expected = parameter_values(parameters_of(again.labels, again._record), again._record)
+    expected = parameter_values(again._record)
     np.testing.assert_allclose(boot.estimates.iloc[1], expected, rtol=1e-3)
     with pytest.raises(mx.DataError, match="'batch' is not nested in it"):
         result.bootstrap(3, kind="case", groups="sample")
@@ -223,7 +223,7 @@ def test_cases_take_weights_and_offsets_along() -> None:
     boot = result.bootstrap(2, kind="case", rng=2)
     drawn = by_hand(frame, "g", [], 2, 1)
     again = quiet_fit("y ~ x + offset(off) + (1 | g)", drawn, weights="w")
-    expected = parameter_values(parameters_of(again.labels, again._record), again._record)
+    expected = parameter_values(again._record)
     np.testing.assert_allclose(boot.estimates.iloc[1], expected, rtol=1e-4)
 
 
