@@ -403,14 +403,21 @@ class GeneralizedMixedResults(MixedResults):
         return -self.objective / 2
 
     @cached_property
+    def _point_covariance(self) -> Array | None:
+        """Covariance of all parameters, from the Hessian of the criterion; None where there is no minimum."""
+        try:
+            return covariance_of_point(self._model_with_data().problem, self._record)
+        except np.linalg.LinAlgError as error:
+            warn_of_hessian(str(error))
+            return None
+
+    @cached_property
     def _covariance(self) -> tuple[Array, Array]:
         """Covariances of β and of θ, from the Hessian in all parameters."""
         problem = self._model_with_data().problem
         size, p = problem.size, problem.p
-        try:
-            full = covariance_of_point(problem, self._record)
-        except np.linalg.LinAlgError as error:
-            warn_of_hessian(str(error))
+        full = self._point_covariance
+        if full is None:
             return self._record.normalized_cov_params, np.full((size, size), np.nan)
         basis = problem.basis.x_transform
         beta = basis @ full[size : size + p, size : size + p] @ basis.T

@@ -155,7 +155,7 @@ def test_conditional_predictions_of_the_data_are_the_fitted_values(name):
 
 def test_predictions_of_another_kind_are_refused():
     result = fitted("binomial")
-    with pytest.raises(mx.DataError, match="'mean', 'linear' or 'marginal'"):
+    with pytest.raises(mx.DataError, match="'mean', 'linear', 'marginal'"):
         result.predict(which="response")
     with pytest.raises(mx.DataError, match="marginal"):
         result.predict(random_effects="all", which="marginal")

@@ -9,10 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from mixedext.core.glmm import GeneralizedFit, covariance_of_point
+from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.held import transformed_slopes
 from mixedext.core.sensitivity import sensitivity
-from mixedext.diagnostics import warn_of_hessian
 from mixedext.errors import check_option
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
@@ -84,7 +83,7 @@ def _standard_errors(results: MixedResults, parameters: tuple[Parameter, ...], c
     return out
 
 
-def _transformed(results: MixedResults) -> tuple[Array, Array]:
+def _transformed(results: Any) -> tuple[Array, Array]:
     """Return the covariance of the criterion's own parameters, and the derivatives in them of the
     logarithms of standard deviations, σ and the dispersion, and of atanh of correlations.
     """
@@ -92,10 +91,8 @@ def _transformed(results: MixedResults) -> tuple[Array, Array]:
     slopes = transformed_slopes(problem, record.point[: problem.size])
     deviations = [q for t in results.labels.terms for q in _are_deviations(len(t.names))]
     if isinstance(record, GeneralizedFit):
-        try:
-            covariance = covariance_of_point(problem, record)
-        except np.linalg.LinAlgError as error:
-            warn_of_hessian(str(error))
+        covariance = results._point_covariance
+        if covariance is None:
             covariance = np.full((len(record.point), len(record.point)), np.nan)
         jacobian = np.zeros((len(slopes) + problem.extra, len(record.point)))
         jacobian[: len(slopes), : problem.size] = slopes
