@@ -9,7 +9,7 @@ docs/architecture.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -186,9 +186,8 @@ class Factorization:
         return self._back_solve(self._eliminate(rhs))
 
     def _back_solve(self, forward: list[Array]) -> BackSolved:
-        count = len(self.factors)
-        projected: list[Array | None] = [None] * count
-        modes: list[Array | None] = [None] * count
+        projected: dict[int, Array] = {}
+        modes: dict[int, Array] = {}
         if self.tail is not None:
             joined = forward.pop()
             solved = self.tail.solve(joined)
@@ -206,7 +205,10 @@ class Factorization:
             k = block.stage.factor
             projected[k] = sb.multiply(block.shrink, own)
             modes[k] = sb.multiply(block.kernel, own)
-        return BackSolved(tuple(projected), tuple(modes))  # type: ignore[arg-type]
+        return BackSolved(self._in_order(projected), self._in_order(modes))
+
+    def _in_order(self, by_factor: Mapping[int, Array]) -> tuple[Array, ...]:
+        return tuple(by_factor[k] for k in range(len(self.factors)))
 
     @cached_property
     def _inner(self) -> list[Array | None]:
@@ -242,36 +244,31 @@ class Factorization:
 
     def gram_sums_times_factor(self) -> tuple[Array, ...]:
         """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k): half the derivative of log|M| in F."""
-        out: list[Array | None] = [None] * len(self.factors)
-        for block, inner in zip(self.stages, self._inner, strict=True):
-            k = block.stage.factor
-            out[k] = block.gram_sum(inner) @ self.factors[k]
-        if self.tail is not None:
-            for k, product in zip(self.tail.plan.stage.rest, self.tail.gram_sums_times_factor(), strict=True):
-                out[k] = product
-        return tuple(out)  # type: ignore[arg-type]
+        return self._by_factor(
+            lambda block, inner: block.gram_sum(inner) @ self.factors[block.stage.factor],
+            _Tail.gram_sums_times_factor,
+        )
 
     def gram_sums(self) -> tuple[Array, ...]:
         """Return Σ_j (Z'V⁻¹Z)_jj for each factor, (q_k, q_k)."""
-        out: list[Array | None] = [None] * len(self.factors)
-        for block, inner in zip(self.stages, self._inner, strict=True):
-            out[block.stage.factor] = block.gram_sum(inner)
-        if self.tail is not None:
-            for k, sums in zip(self.tail.plan.stage.rest, self.tail.gram_sums(), strict=True):
-                out[k] = sums
-        return tuple(out)  # type: ignore[arg-type]
+        return self._by_factor(_BlockStage.gram_sum, _Tail.gram_sums)
 
     def posterior_blocks(self) -> tuple[Array, ...]:
         """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k): conditional covariances over
         σ².
         """
-        out: list[Array | None] = [None] * len(self.factors)
-        for block, inner in zip(self.stages, self._inner, strict=True):
-            out[block.stage.factor] = block.posterior(inner)
+        return self._by_factor(_BlockStage.posterior, _Tail.posterior_blocks)
+
+    def _by_factor(
+        self,
+        of_block: Callable[[_BlockStage, Array | None], Array],
+        of_tail: Callable[[_Tail], Sequence[Array]],
+    ) -> tuple[Array, ...]:
+        """Return what the stages and the dense rest give for each factor."""
+        out = {b.stage.factor: of_block(b, inner) for b, inner in zip(self.stages, self._inner, strict=True)}
         if self.tail is not None:
-            for k, blocks in zip(self.tail.plan.stage.rest, self.tail.posterior_blocks(), strict=True):
-                out[k] = blocks
-        return tuple(out)  # type: ignore[arg-type]
+            out |= zip(self.tail.plan.stage.rest, of_tail(self.tail), strict=True)
+        return self._in_order(out)
 
 
 class _NestedPlan:
@@ -311,9 +308,9 @@ class _NestedCoupling:
             update = sb.multiply_left_transposed(block, weighted)
             rhs[k] = rhs[k] - sb.segment_sum(update, self.plan.parents[k], rhs[k].shape[2])
 
-    def times(self, modes: Sequence[Array | None]) -> Array:
+    def times(self, modes: Mapping[int, Array]) -> Array:
         """Return N_fr v for v given by factor."""
-        parts = [sb.multiply(b, modes[k][:, :, self.plan.parents[k]]) for k, b in self.blocks.items()]  # type: ignore[index]
+        parts = [sb.multiply(b, modes[k][:, :, self.plan.parents[k]]) for k, b in self.blocks.items()]
         return sum(parts[1:], parts[0])
 
     def selected(
@@ -370,7 +367,7 @@ class _CrossedPlan:
         self._entry_pairs: tuple[NDArray[np.integer], ...] | None = None
         self._asked_for_pairs = False
 
-    def join(self, parts: Sequence[Array]) -> Array:
+    def join(self, parts: Sequence[Array] | Mapping[int, Array]) -> Array:
         """Stack blocks (q_k, r, J_k) of the factors that are left as rows (order, r)."""
         return np.concatenate(
             [parts[k].transpose(2, 0, 1).reshape(-1, parts[k].shape[1]) for k in self.stage.rest]
@@ -516,10 +513,10 @@ class _CrossedCoupling:
         for k, part in zip(plan.stage.rest, plan.split(update), strict=True):
             rhs[k] = rhs[k] - part
 
-    def times(self, modes: Sequence[Array | None]) -> Array:
+    def times(self, modes: Mapping[int, Array]) -> Array:
         """Return B v for v given by factor, (q, r, levels)."""
         plan = self.plan
-        joined = self.matrix @ plan.join(modes)  # type: ignore[arg-type]
+        joined = self.matrix @ plan.join(modes)
         return np.ascontiguousarray(joined.reshape(plan.levels, plan.width, -1).transpose(1, 2, 0))
 
     def quadratic(self, posterior: Array) -> Array:
