@@ -82,6 +82,13 @@ def fit_linear(
         return mx.lmer(formula, frame, weights=weights, offset=offset).fit(reml=reml)
 
 
+def quiet_fit(formula: str, frame: pd.DataFrame, reml: bool = True, **options: Any) -> Any:
+    """Return the results of a linear mixed model of any data, without warnings of singular fits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.SingularFitWarning)
+        return mx.lmer(formula, frame, **options).fit(reml=reml)
+
+
 @cache
 def fit_generalized(
     formula: str,

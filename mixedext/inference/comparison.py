@@ -136,6 +136,7 @@ class Fitted:
 
 
 def fitted_row(name: str, results: MixedResults) -> Fitted:
+    """Return what a table says of the model of some results."""
     return Fitted(name, results.n_params, results.llf, results.model.design, results.converged)
 
 

@@ -143,6 +143,7 @@ class _Progress:
         self.bar = tqdm(total=self.total, initial=self.done, unit="fit", desc="bootstrap")
 
     def update(self, count: int) -> None:
+        """Count replicates that are done."""
         self.done += count
         if self.undecided:
             elapsed = time.monotonic() - self.start
@@ -153,5 +154,6 @@ class _Progress:
             self.bar.update(count)
 
     def close(self) -> None:
+        """End the bar, if it came."""
         if self.bar is not None:
             self.bar.close()

@@ -20,7 +20,7 @@ import mixedext as mx
 from mixedext.inference.bootstrap import fit_replicate
 from mixedext.inference.parameters import parameter_values, parameters_of, select_parameters
 from mixedext.inference.workers import stream
-from tests.conftest import fit_generalized, fit_linear, load_data
+from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 CBPP = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
@@ -41,12 +41,6 @@ def sleep() -> Any:
 @cache
 def of_sleep(nsim: int = 99, kind: str = "parametric") -> Any:
     return sleep().bootstrap(nsim, kind=kind, rng=7)
-
-
-def quiet_fit(formula: str, frame: pd.DataFrame, **options: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", mx.SingularFitWarning)
-        return mx.lmer(formula, frame, **options).fit()
 
 
 # -------------------------------------------------------------------------------------------- parameters

@@ -17,17 +17,11 @@ from scipy import optimize, stats
 from statsmodels.genmod import families
 
 import mixedext as mx
-from tests.conftest import fit_generalized, fit_linear, load_data
+from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit
 from tests.dense import z_matrix
 
 INTERCEPTS = "Reaction ~ Days + (1 | Subject)"
 SLOPES = "Reaction ~ Days + (Days | Subject)"
-
-
-def quiet_fit(formula: str, frame: pd.DataFrame, reml: bool = True, **options: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", mx.SingularFitWarning)
-        return mx.lmer(formula, frame, **options).fit(reml=reml)
 
 
 # ----------------------------------------------------------------------------------------------- exact
