@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -115,6 +116,11 @@ class MarginalMeans:
         -------
         DataFrame
             The variables, ``estimate std_err df statistic p_value ci_lower ci_upper``.
+
+        Raises
+        ------
+        DataError
+            If `null` is no finite number.
         """
         if isinstance(null, bool) or not isinstance(null, (int, float, np.number)) or not np.isfinite(null):
             raise DataError(f"null must be a finite number, not {null!r}")
@@ -210,6 +216,11 @@ class MarginalMeans:
             One row a term for each combination of `by`: those, ``term num_df den_df statistic p_value``. Of
             what cannot be estimated the part that can is tested, with fewer degrees of freedom.
 
+        Raises
+        ------
+        DataError
+            If no variable other than those of `by` has two values or more.
+
         Notes
         -----
         These are the tests of `anova`: degrees of freedom by Fai & Cornelius (1996), with Kenward–Roger's
@@ -219,10 +230,11 @@ class MarginalMeans:
         among = [n for n in self._labels.columns if n not in within and self._labels[n].nunique() > 1]
         if not among:
             raise DataError("joint tests need a variable with two values or more, other than those of by=")
+        terms = [term for size in range(len(among)) for term in combinations(among, size + 1)]
         rows_out = []
         for rows in self._groups(within):
             values = {name: self._labels[name].iloc[rows[0]] for name in within}
-            for term in sorted(_subsets(among), key=len):
+            for term in terms:
                 functions = self._grid.estimable_part(self._interaction(among, term) @ self._functions[rows])
                 test = joint_test(self._ddf, self._params, functions[:, self._grid.kept])
                 rows_out.append(
@@ -348,13 +360,6 @@ class MarginalMeans:
             k = self._labels[name].nunique()
             parts.append(np.diff(np.eye(k), axis=0) if name in term else np.full((1, k), 1 / k))
         return reduce(np.kron, parts)
-
-
-def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    out: list[tuple[str, ...]] = [()]
-    for name in names:
-        out += [(*s, name) for s in out]
-    return [s for s in out if s]
 
 
 def _adjustment_note(method: str, tests: int, means: int, level: float) -> str:
@@ -483,6 +488,11 @@ def emtrends(
     MarginalMeans
         Slopes in the place of means.
 
+    Raises
+    ------
+    DataError
+        As `emmeans`, and if `var` is a factor, constant, or no variable of the fixed effects.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -592,6 +602,3 @@ def _names(given: Any, what: str) -> list[str]:
     if not isinstance(names, (list, tuple, pd.Index)) or not all(isinstance(n, str) for n in names):
         raise DataError(f"{what} must be the name of a variable or a list of names, not {given!r}")
     return list(names)
-
-
-__all__ = ["MarginalMeans", "emmeans", "emtrends"]

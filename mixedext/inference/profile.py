@@ -150,6 +150,16 @@ class Profile:
         ----------
         parameter : str
         values : array_like
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `values`.
+
+        Raises
+        ------
+        DataError
+            If the parameter was not profiled or has no profile.
         """
         curve = self._curve(parameter)
         at = np.asarray(values, dtype=float)
@@ -164,6 +174,16 @@ class Profile:
         ----------
         parameter : str
         zetas : array_like
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `zetas`.
+
+        Raises
+        ------
+        DataError
+            If the parameter was not profiled or has no profile.
         """
         curve = self._curve(parameter)
         wanted = np.asarray(zetas, dtype=float)
@@ -188,6 +208,13 @@ class Profile:
         Returns
         -------
         matplotlib Figure
+
+        Raises
+        ------
+        DataError
+            If a parameter was not profiled, and where none of them has a profile.
+        ImportError
+            If matplotlib is not installed.
         """
         curves = {name: self._curves[name] for name in self._names(parm)}
         drawn = {name: c for name, c in curves.items() if c is not None and len(c.values) > 1}
