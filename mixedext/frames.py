@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.columns import is_known, nearest_function, needed_names
+from mixedext.columns import needed_names
 from mixedext.errors import DataError, nearest, shown
 from mixedext.formula import MixedFormula
+from mixedext.r_functions import is_known, nearest_function
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]

@@ -19,13 +19,14 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext._caller import user_namespaces
 from mixedext.arrays import design_from_arrays
-from mixedext.columns import Columns, expressions_of, is_shadow, needed_names
+from mixedext.columns import Columns, expressions_of, needed_names
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.design import Design, DesignTerm, Labels, design_from_formula, new_frame, read_numbers
 from mixedext.diagnostics import warn_of_design
 from mixedext.errors import DataError, FormulaError, nearest
 from mixedext.formula import MixedFormula, parse
 from mixedext.frames import align_by_index, names_in_subset, numbers, refuse_infinite, rows_text
+from mixedext.r_functions import is_shadow
 
 
 class _MixedData(PandasData):
