@@ -20,7 +20,8 @@ from mixedext.design import (
     with_trials,
 )
 from mixedext.errors import DataError, MissingValuesError, shown
-from mixedext.frames import check_missing_option, given_by_row, group_codes, missing_rows, numbers
+from mixedext.frames import check_missing_option, given_by_row, group_codes
+from mixedext.values import missing_rows, numbers
 
 Array = NDArray[np.float64]
 

@@ -31,19 +31,16 @@ from mixedext.formula import RandomTerm as Bar
 from mixedext.frames import (
     check_missing_option,
     chosen_rows,
-    clean,
     crossed_codes,
     given_by_row,
     group_codes,
-    has_nan,
     level_texts,
-    missing_rows,
-    numbers,
     read_frame,
     refuse_infinite,
     rows_text,
     used_columns,
 )
+from mixedext.values import clean, has_nan, missing_rows, numbers
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]

@@ -14,11 +14,11 @@ from mixedext.columns import needed_names
 from mixedext.errors import DataError, nearest, shown
 from mixedext.formula import MixedFormula
 from mixedext.r_functions import is_known, nearest_function
+from mixedext.values import widened, widened_value
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
-_EXACT = 2**53
 #: Sums of squares of smaller values are finite.
 _LARGEST = 1e140
 _SHOWN_COLUMNS = 12
@@ -169,9 +169,9 @@ def chosen_rows(frame: pd.DataFrame, subset: Any, scope: Mapping[str, Any]) -> P
 
 
 def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) -> NDArray[np.bool_]:
-    used = {name: scope[name] for name in names_in_subset(subset) if name in scope}
+    used = {name: widened_value(scope[name]) for name in names_in_subset(subset) if name in scope}
     try:
-        chosen = frame.eval(subset, local_dict=used, global_dict={})
+        chosen = _with_wide_columns(frame, subset).eval(subset, local_dict=used, global_dict={})
     except (
         AttributeError,
         LookupError,
@@ -185,6 +185,18 @@ def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) 
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
         raise DataError(f"subset {subset!r} must give True or False for each row")
     return chosen.fillna(False).to_numpy(dtype=bool)  # unknown is not chosen, as in R
+
+
+def _with_wide_columns(frame: pd.DataFrame, subset: str) -> pd.DataFrame:
+    """Return the data in which narrow numbers that the subset names are wide."""
+    columns = {c: frame[c] for c, dtype in frame.dtypes.items() if dtype.kind in "iuf" and str(c) in subset}
+    wide = {c: widened(series) for c, series in columns.items() if isinstance(series, pd.Series)}
+    wide = {c: series for c, series in wide.items() if series.dtype != columns[c].dtype}
+    if wide:
+        frame = frame.copy(deep=False)
+        for column, series in wide.items():
+            frame[column] = series
+    return frame
 
 
 def _given_mask(frame: pd.DataFrame, subset: Any) -> NDArray[np.bool_] | None:
@@ -221,23 +233,6 @@ def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
             f"subset names {_count(len(unknown), 'row')} that the data do not have, e.g. {shown(unknown[0])}"
         )
     return np.flatnonzero(frame.index.isin(labels))
-
-
-def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
-    """Return the mask of missing values, None if there are none."""
-    if isinstance(series.dtype, np.dtype):
-        if series.dtype.kind in "iub":
-            return None
-        if series.dtype.kind == "f" and not has_nan(series.to_numpy()):
-            return None
-    mask = series.isna().to_numpy(dtype=bool)
-    return mask if mask.any() else None
-
-
-def has_nan(values: Any) -> bool:
-    """Whether an array of floats has a missing value; their sum mostly tells."""
-    with np.errstate(all="ignore"):
-        return bool(np.isnan(values.sum()) and np.isnan(values).any())
 
 
 def refuse_infinite(values: Array, what: str, labels: pd.Index) -> None:
@@ -323,70 +318,6 @@ def align_by_index(
             "as its index is another one: pass an array to match by position"
         )
     return values.reindex(index)
-
-
-def numbers(series: pd.Series, what: str) -> Array:
-    """Return values as floats of their own; missing ones stay missing."""
-    absent = missing_rows(series)
-    if absent is not None:
-        out = np.full(len(series), np.nan)
-        if not absent.all():
-            out[~absent] = numbers(series[~absent], what)
-        return out
-    values = clean(series, what)
-    if isinstance(values, pd.Categorical) or values.dtype.kind == "b":
-        kind = "strings or categories" if isinstance(values, pd.Categorical) else "booleans"
-        hint = "; to choose rows pass subset=" if kind == "booleans" else ""
-        raise DataError(f"{what} must be numbers, not {kind}{hint}")
-    return np.array(values, dtype=float)
-
-
-# --------------------------------------------------------------------------------------------- columns
-
-
-def clean(series: pd.Series, what: str) -> Any:
-    """Return a complete column as an array of numbers or booleans, or as a Categorical."""
-    dtype = series.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        return series.array.remove_unused_categories()
-    kind = dtype.kind
-    if kind == "f":
-        return series.to_numpy(dtype=float)
-    if kind in "iu":
-        return _exact_integers(series, f"{kind}8", what)
-    if kind == "b":
-        return series.to_numpy(dtype=bool)
-    if kind in "mM" or isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype)):
-        raise DataError(f"{what} holds {dtype}: turn it into a number or a category first")
-    return _clean_objects(series.astype(object), what)
-
-
-def _clean_objects(series: pd.Series, what: str) -> Any:
-    inferred = pd.api.types.infer_dtype(series, skipna=True)
-    if inferred == "string":
-        return pd.Categorical(series)
-    if inferred == "boolean":
-        return series.to_numpy(dtype=bool)
-    if inferred == "integer":
-        return _exact_integers(series, "O", what).astype(float)
-    if inferred in ("floating", "mixed-integer-float", "decimal"):
-        return series.to_numpy(dtype=float)
-    if inferred == "complex":
-        raise DataError(f"{what} is complex: use its real or its absolute part")
-    kinds = list(dict.fromkeys(type(v).__name__ for v in series))
-    if len(kinds) > 1:
-        raise DataError(f"{what} mixes kinds of values ({', '.join(kinds)}): turn it into numbers or strings")
-    raise DataError(f"{what} holds values of type {kinds[0]}: turn it into numbers or strings")
-
-
-def _exact_integers(series: pd.Series, dtype: str, what: str) -> NDArray[Any]:
-    values = series.to_numpy(dtype=dtype)
-    if len(values) and (values.max() > _EXACT or values.min() < -_EXACT):
-        raise DataError(
-            f"{what} has integers beyond 2**53, which floating point cannot hold exactly: if they are "
-            "labels, turn them into strings"
-        )
-    return values
 
 
 # --------------------------------------------------------------------------------------------- groups

@@ -25,8 +25,9 @@ from mixedext.design import Design, DesignTerm, Labels, design_from_formula, new
 from mixedext.diagnostics import warn_of_design
 from mixedext.errors import DataError, FormulaError, nearest
 from mixedext.formula import MixedFormula, parse
-from mixedext.frames import align_by_index, names_in_subset, numbers, refuse_infinite, rows_text
+from mixedext.frames import align_by_index, names_in_subset, refuse_infinite, rows_text
 from mixedext.r_functions import is_shadow
+from mixedext.values import numbers
 
 
 class _MixedData(PandasData):

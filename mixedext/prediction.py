@@ -16,7 +16,8 @@ from statsmodels.genmod.families.links import Identity
 from mixedext.columns import evaluate
 from mixedext.design import Design, DesignTerm, NewRows, log_exposure, new_frame
 from mixedext.errors import DataError, nearest
-from mixedext.frames import given_by_row, numbers, read_frame
+from mixedext.frames import given_by_row, read_frame
+from mixedext.values import numbers
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from mixedext.columns import needed_names, term_factors
 from mixedext.design import new_frame
 from mixedext.errors import DataError, check_option, nearest, shown
-from mixedext.frames import clean, used_columns
+from mixedext.frames import used_columns
+from mixedext.values import clean
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults

@@ -1,0 +1,158 @@
+"""What a column holds: plain numbers, booleans or categories, whatever type stores them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.errors import DataError
+
+Array = NDArray[np.float64]
+
+_EXACT = 2**53
+
+
+def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
+    """Return the mask of missing values, None if there are none."""
+    if isinstance(series.dtype, np.dtype):
+        if series.dtype.kind in "iub":
+            return None
+        if series.dtype.kind == "f" and not has_nan(series.to_numpy()):
+            return None
+    mask = series.isna().to_numpy(dtype=bool)
+    return mask if mask.any() else None
+
+
+def has_nan(values: Any) -> bool:
+    """Whether an array of floats has a missing value; their sum mostly tells."""
+    with np.errstate(all="ignore"):
+        return bool(np.isnan(values.sum()) and np.isnan(values).any())
+
+
+def widened(series: pd.Series) -> pd.Series:
+    """Return a column as expressions see it, which may lack values.
+
+    Whole numbers are signed and 64 bits wide and others have double precision, as a difference of unsigned
+    ones would wrap around zero and a square of narrow ones overflow; text is text of Python. Dates,
+    categories and what else is no number stay as they are.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype):
+        if dtype.kind == "O":
+            return _widened_objects(series)
+        wide = {"i": np.int64, "u": np.int64, "f": np.float64}.get(dtype.kind)
+        if wide is None or dtype == wide or (dtype.kind == "u" and not _is_exact(series)):
+            return series
+        return series.astype(wide)
+    if isinstance(dtype, pd.CategoricalDtype):
+        return series
+    if pd.api.types.is_bool_dtype(dtype):
+        return series.astype("boolean" if series.isna().any() else bool)
+    if pd.api.types.is_integer_dtype(dtype) and not series.isna().any():
+        exact = dtype.kind != "u" or _is_exact(series)
+        return series.astype(np.int64) if exact else series
+    if pd.api.types.is_numeric_dtype(dtype) and dtype.kind in "iuf":
+        return pd.Series(series.to_numpy(dtype=float, na_value=np.nan), series.index, name=series.name)
+    if pd.api.types.is_string_dtype(dtype) and not _is_native_text(dtype):
+        return series.astype(object).where(series.notna(), np.nan)
+    return series
+
+
+def _is_exact(series: pd.Series) -> bool:
+    return not len(series) or bool(series.max() <= _EXACT)
+
+
+def _is_native_text(dtype: Any) -> bool:
+    """Whether text lacks values as NaN, as in columns of objects, rather than as a value of its own."""
+    return isinstance(dtype, pd.StringDtype) and getattr(dtype, "na_value", pd.NA) is not pd.NA
+
+
+def _widened_objects(series: pd.Series) -> pd.Series:
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
+    absent = series.isna()
+    if inferred == "boolean":
+        return series.astype("boolean") if absent.any() else series.astype(bool)
+    if inferred == "integer" and not absent.any():
+        try:
+            return series.astype(np.int64)
+        except OverflowError:
+            return series
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return series.where(~absent, np.nan).astype(float)
+    return series
+
+
+def widened_value(value: Any) -> Any:
+    """Return a value of the caller's scope with numbers as wide as those of columns."""
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "iuf":
+        if value.dtype.kind == "u" and value.size and value.max() > np.iinfo(np.int64).max:
+            return value
+        return value.astype(float if value.dtype.kind == "f" else np.int64)
+    return widened(value) if isinstance(value, pd.Series) else value
+
+
+def numbers(series: pd.Series, what: str) -> Array:
+    """Return values as floats of their own; missing ones stay missing."""
+    absent = missing_rows(series)
+    if absent is not None:
+        out = np.full(len(series), np.nan)
+        if not absent.all():
+            out[~absent] = numbers(series[~absent], what)
+        return out
+    values = clean(series, what)
+    if isinstance(values, pd.Categorical) or values.dtype.kind == "b":
+        kind = "strings or categories" if isinstance(values, pd.Categorical) else "booleans"
+        hint = "; to choose rows pass subset=" if kind == "booleans" else ""
+        raise DataError(f"{what} must be numbers, not {kind}{hint}")
+    return np.array(values, dtype=float)
+
+
+def clean(series: pd.Series, what: str) -> Any:
+    """Return a complete column as an array of numbers or booleans, or as a Categorical.
+
+    Whole numbers are signed and 64 bits wide, others have double precision.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return series.array.remove_unused_categories()
+    kind = dtype.kind
+    if kind == "f":
+        return series.to_numpy(dtype=float)
+    if kind in "iu":
+        return _exact_integers(series, f"{kind}8", what).astype(np.int64, copy=False)
+    if kind == "b":
+        return series.to_numpy(dtype=bool)
+    if kind in "mM" or isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype)):
+        raise DataError(f"{what} holds {dtype}: turn it into a number or a category first")
+    return _clean_objects(series.astype(object), what)
+
+
+def _clean_objects(series: pd.Series, what: str) -> Any:
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
+    if inferred == "string":
+        return pd.Categorical(series)
+    if inferred == "boolean":
+        return series.to_numpy(dtype=bool)
+    if inferred == "integer":
+        return _exact_integers(series, "O", what).astype(float)
+    if inferred in ("floating", "mixed-integer-float", "decimal"):
+        return series.to_numpy(dtype=float)
+    if inferred == "complex":
+        raise DataError(f"{what} is complex: use its real or its absolute part")
+    kinds = list(dict.fromkeys(type(v).__name__ for v in series))
+    if len(kinds) > 1:
+        raise DataError(f"{what} mixes kinds of values ({', '.join(kinds)}): turn it into numbers or strings")
+    raise DataError(f"{what} holds values of type {kinds[0]}: turn it into numbers or strings")
+
+
+def _exact_integers(series: pd.Series, dtype: str, what: str) -> NDArray[Any]:
+    values = series.to_numpy(dtype=dtype)
+    if len(values) and (values.max() > _EXACT or values.min() < -_EXACT):
+        raise DataError(
+            f"{what} has integers beyond 2**53, which floating point cannot hold exactly: if they are "
+            "labels, turn them into strings"
+        )
+    return values
