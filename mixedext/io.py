@@ -13,10 +13,13 @@ pickling:
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -25,7 +28,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mixedext.delimited import read_delimited
 from mixedext.errors import DataError, nearest
+from mixedext.whole import WholeTable
 
 __all__ = ["describe", "read_data"]
 
@@ -53,7 +58,7 @@ def read_data(
     ----------
     path : str or path-like
         The file. Its ending says what it is: Stata (``.dta``), SPSS (``.sav``, ``.zsav``, ``.por``), SAS
-        (``.sas7bdat``, ``.xpt``), ``.csv`` and ``.tsv`` (UTF-8, also ``.csv.gz`` and ``.tsv.gz``),
+        (``.sas7bdat``, ``.xpt``), ``.csv`` and ``.tsv`` (UTF-8 or UTF-16, also ``.csv.gz`` and ``.tsv.gz``),
         ``.parquet`` or ``.feather`` (both need pyarrow: ``pip install "mixedext[arrow]"``).
     labels : bool, default False
         Turn the columns that have value labels into categoricals. The categories are the labels in the order
@@ -74,7 +79,8 @@ def read_data(
     FileNotFoundError
         There is no such file.
     DataError
-        The ending is unknown, the file cannot be read, or it has no column of a name in `columns`.
+        The ending is unknown, `path` is a folder or an address, the file cannot be read or could be read in
+        several ways, or it has no column of a name in `columns`.
     ImportError
         A parquet or feather file is asked for and pyarrow is not installed.
 
@@ -87,6 +93,12 @@ def read_data(
     Statistical packages store whole numbers as floating point. A column in which every value is whole and
     none is missing becomes integer, unless the file displays it with decimal places (``%9.2f``, ``F8.2``).
 
+    Delimited text is divided by what divides each of its lines into as many fields as the first: commas,
+    semicolons, tabs or bars, whatever its ending. Decimal commas and marks between thousands are numbers
+    where they can mean one thing only. All else is refused with the call of ``pandas.read_csv`` that reads
+    it: lines that differ in their number of fields, names given twice, other encodings. ``None`` is missing
+    among numbers and a level among texts.
+
     Examples
     --------
     >>> from importlib.resources import files
@@ -97,7 +109,10 @@ def read_data(
     >>> df.attrs["source"]
     'sleepstudy.csv'
     """
-    file = Path(path).expanduser()
+    file = _as_path(path)
+    # a table in parquet may be a folder of files
+    if file.is_dir() and not (file.suffix.lower() == ".parquet" and any(file.rglob("*.parquet"))):
+        raise DataError(f"{str(file)!r} is a folder, not a file: name a file in it")
     read = _reader(file)
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(file)!r}")
@@ -112,6 +127,59 @@ def read_data(
     return frame
 
 
+#: How to come by data that other endings hold.
+_ELSEWHERE = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), "read it by pd.read_excel(path)"),
+    **dict.fromkeys(
+        (".rds", ".rda", ".rdata"),
+        "write it in R by haven::write_dta(data, 'data.dta') or write.csv(data, 'data.csv', row.names=FALSE)",
+    ),
+    ".json": "read it by pd.read_json(path)",
+    **dict.fromkeys((".jsonl", ".ndjson"), "read it by pd.read_json(path, lines=True)"),
+    **dict.fromkeys((".pkl", ".pickle"), "read it by pd.read_pickle(path), if you trust where it is from"),
+    **dict.fromkeys((".h5", ".hdf", ".hdf5"), "read it by pd.read_hdf(path)"),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), "read it by pd.read_sql"),
+    **dict.fromkeys(
+        (".txt", ".dat", ".tab", ".data"), "call it .csv or .tsv, or read it by pd.read_csv(path, sep=...)"
+    ),
+    **dict.fromkeys((".html", ".htm"), "read it by pd.read_html(path)"),
+    ".xml": "read it by pd.read_xml(path)",
+    ".orc": "read it by pd.read_orc(path)",
+    ".mat": "read it by scipy.io.loadmat(path)",
+    **dict.fromkeys((".npy", ".npz"), "read it by np.load(path) and name its columns in a pd.DataFrame"),
+    **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), "unpack it first"),
+}
+_URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+
+
+def _as_path(path: Any) -> Path:
+    """Return what the user gave as a path.
+
+    Raises
+    ------
+    DataError
+        If it is none, or an address of the network.
+    """
+    if not isinstance(path, (str, PathLike)):
+        given = (
+            "a DataFrame, which needs no reading" if isinstance(path, pd.DataFrame) else type(path).__name__
+        )
+        raise DataError(f"read_data takes the path of a file, not {given}")
+    text = os.fsdecode(path)
+    if _URL.match(text):
+        name = text.rpartition("/")[2] or "data.csv"
+        raise DataError(
+            f"{text!r} is an address, and read_data reads files of this machine: download it, for instance "
+            f"by urllib.request.urlretrieve(address, {name!r}); pd.read_csv takes the address of a CSV file"
+        )
+    if not text or "\0" in text:
+        raise DataError(f"read_data takes the path of a file, not {text!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{text!r} is no path on this machine: {error}") from error
+
+
 def _reader(file: Path) -> Callable[[Path, list[str] | None], _Reading]:
     """Return the function that reads files with the ending of `file`."""
     suffixes = [s.lower() for s in file.suffixes]
@@ -120,9 +188,10 @@ def _reader(file: Path) -> Callable[[Path, list[str] | None], _Reading]:
         ending = "".join(suffixes[-2:])
     if ending not in _READERS:
         found = f"the ending {ending!r}" if ending else "a name without an ending"
+        remedy = _ELSEWHERE.get(suffixes[-1] if suffixes else "", "")
+        hint = f": {remedy}" if remedy else nearest(ending, _READERS)
         raise DataError(
-            f"cannot tell how to read {file.name!r}, {found}{nearest(ending, _READERS)}; "
-            f"read_data reads {', '.join(_READERS)}"
+            f"cannot tell how to read {file.name!r}, {found}{hint}; read_data reads {', '.join(_READERS)}"
         )
     return _READERS[ending]
 
@@ -275,24 +344,13 @@ def _read_delimited(file: Path, columns: list[str] | None) -> _Reading:
     """Read a .csv or .tsv file, compressed by gzip or not."""
     compressed = file.suffix.lower() == ".gz"
     tabs = file.with_suffix("").suffix.lower() == ".tsv" if compressed else file.suffix.lower() == ".tsv"
-    options: dict[str, Any] = {
-        "sep": "\t" if tabs else ",",
-        "compression": "gzip" if compressed else None,
-        "encoding": "utf-8",
-    }
     try:
-        if columns is not None:
-            _check_columns(file, columns, pd.read_csv(file, nrows=0, **options).columns)
-        # Types are decided over whole columns (low_memory=False), not piece by piece.
-        frame = pd.read_csv(file, usecols=columns, low_memory=False, **options)
-    except DataError:
-        raise
-    except UnicodeDecodeError as error:
-        raise _unreadable(file, f"it is not text in UTF-8 ({error}); save it in that encoding") from error
-    except (ValueError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        content = file.read_bytes()
+        if compressed:
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(file, error) from error
-    if columns is not None:
-        frame = frame[columns]
+    frame = read_delimited(content, file.name, columns, "\t" if tabs else ",")
     frame.attrs = {"variable_labels": {}, "value_labels": {}}
     return _Reading(frame)
 
@@ -375,7 +433,8 @@ def describe(df: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each column of `df`, in the same order and under the same name, with the columns
+        Printed whole. One row for each column of `df`, in the same order and under the same name, with the
+        columns
 
         - ``type``: integer, numeric, boolean, complex, categorical, ordered, string, datetime, timedelta,
           object, or the name of the pandas type;
@@ -408,7 +467,7 @@ def describe(df: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "label": str(variable_labels.get(name) or ""),
-                "n_missing": int(column.isna().sum()),
+                "n_missing": int(_missing(column).sum()),
                 **_describe_column(column, _mapping(value_labels.get(name)))._asdict(),
             }
         )
@@ -424,7 +483,7 @@ def describe(df: pd.DataFrame) -> pd.DataFrame:
         "max": np.float64,
     }
     columns = {key: pd.Series([row[key] for row in rows], dtype=dtype) for key, dtype in types.items()}
-    return pd.DataFrame(columns).set_axis(df.columns, axis=0)
+    return WholeTable(columns).set_axis(df.columns, axis=0)
 
 
 class _Description(NamedTuple):
@@ -441,9 +500,18 @@ def _mapping(value: Any) -> Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _missing(column: pd.Series) -> np.ndarray:
+    """Return which values are missing, a signalling NaN, which pandas cannot look at, among them."""
+    try:
+        return column.isna().to_numpy(dtype=bool)
+    except ArithmeticError:
+        signalling = [isinstance(v, Decimal) and v.is_snan() for v in column]
+        return column.mask(signalling).isna().to_numpy(dtype=bool)
+
+
 def _describe_column(column: pd.Series, labels: Mapping[Any, str]) -> _Description:
     """Describe one column; `labels` are its value labels."""
-    missing = column.isna().to_numpy(dtype=bool)
+    missing = _missing(column)
     present = column[~missing] if missing.any() else column
     kind = _kind(present)
     if isinstance(present.dtype, pd.CategoricalDtype):
@@ -462,11 +530,27 @@ def _describe_column(column: pd.Series, labels: Mapping[Any, str]) -> _Descripti
     except (TypeError, NotImplementedError):
         # Lists and other cells without a hash; pyarrow says it by NotImplementedError.
         return _Description(kind, None, f"cells of type {type(present.iloc[0]).__name__}")
-    if kind in ("datetime", "timedelta") and len(levels):
-        summary = f"{_moment(present.min())} to {_moment(present.max())}"
+    span = _span(present) if kind in ("datetime", "timedelta") and len(levels) else None
+    return _Description(kind, len(levels), span or _levels(levels, np.bincount(codes), labels))
+
+
+def _span(present: pd.Series) -> str | None:
+    """Return the first and the last of times; None where some have a time zone and some have not."""
+    if isinstance(present.dtype, np.dtype) and present.dtype.kind in "mM":
+        first, last = present.min(), present.max()
     else:
-        summary = _levels(levels, np.bincount(codes), labels)
-    return _Description(kind, len(levels), summary)
+        # Python compares no date with a time: a date stands for its midnight
+        values = [
+            dt.datetime.combine(v, dt.time())
+            if isinstance(v, dt.date) and not isinstance(v, dt.datetime)
+            else v
+            for v in present
+        ]
+        try:
+            first, last = min(values), max(values)
+        except TypeError:
+            return None
+    return f"{_moment(first)} to {_moment(last)}"
 
 
 def _kind(present: pd.Series) -> str:

@@ -571,13 +571,23 @@ CELLS = st.one_of(
     st.timedeltas(),
     st.tuples(st.integers()),
     st.lists(st.integers(), max_size=2),
-    st.decimals(allow_nan=False),
+    st.datetimes(timezones=st.sampled_from([dt.timezone.utc, dt.timezone(dt.timedelta(hours=2))])),
+    st.decimals().filter(lambda d: not d.is_snan()),
+    st.binary(max_size=3),
+    st.times(),
+    st.fractions(),
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.one_of(st.lists(st.floats()), st.lists(st.integers()), st.lists(st.text()), st.lists(CELLS)),
+    st.one_of(
+        st.lists(st.floats()),
+        st.lists(st.integers()),
+        st.lists(st.text()),
+        st.lists(st.one_of(st.dates(), st.datetimes()), min_size=2),
+        st.lists(CELLS),
+    ),
     st.booleans(),
 )
 def test_describe_has_a_row_for_any_column(cells: list[object], as_object: bool) -> None:
