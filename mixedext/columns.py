@@ -24,25 +24,11 @@ from numpy.typing import NDArray
 
 from mixedext.errors import DataError, FormulaError, nearest
 from mixedext.formula import MixedFormula
-from mixedext.r_functions import R_FUNCTIONS, unboxed
+from mixedext.r_functions import R_FUNCTIONS, takes_columns, unboxed
 
 Array = NDArray[np.float64]
 #: Columns by name: arrays of numbers or booleans, and pandas Categoricals.
 Frame = Mapping[str, Any]
-
-#: What the evaluation of an expression, user's functions included, can end in.
-_FAILURES = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    NameError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    patsy.PatsyError,
-)
-
 
 # ------------------------------------------------------------------------------------------------ names
 
@@ -50,11 +36,7 @@ _FAILURES = (
 @lru_cache(maxsize=1024)
 def _names_in(expression: str) -> tuple[tuple[str, bool], ...]:
     """Return the names that an expression or right-hand side uses, each with whether it is called only."""
-    try:
-        trees = [ast.parse(expression, mode="eval")]
-    except SyntaxError:  # a:b, which only patsy reads
-        factors = {f for term in _description(expression).rhs_termlist for f in term.factors}
-        trees = [ast.parse(factor.code, mode="eval") for factor in sorted(factors, key=lambda f: f.code)]
+    trees = _trees(expression)
     found: dict[str, bool] = {}
     for node in (node for tree in trees for node in ast.walk(tree)):
         match node:
@@ -68,6 +50,16 @@ def _names_in(expression: str) -> tuple[tuple[str, bool], ...]:
         if isinstance(node, ast.Name) and node.id not in bound:
             found[node.id] = found.get(node.id, True) and id(node) in called
     return tuple(found.items())
+
+
+@lru_cache(maxsize=256)
+def _trees(expression: str) -> tuple[ast.Expression, ...]:
+    """Return what Python reads in an expression, or in each factor of a right-hand side."""
+    try:
+        return (ast.parse(expression, mode="eval"),)
+    except (SyntaxError, RecursionError, MemoryError):  # a:b, which only patsy reads, or a very long sum
+        factors = {f.code for term in _description(expression).rhs_termlist for f in term.factors}
+        return tuple(ast.parse(code, mode="eval") for code in sorted(factors))
 
 
 def _bound_in(tree: ast.AST) -> Iterator[str]:
@@ -88,6 +80,61 @@ def needed_names(expressions: Iterable[str]) -> list[tuple[str, bool]]:
     return list(found.items())
 
 
+@lru_cache(maxsize=1024)
+def names_of_data(expression: str) -> tuple[frozenset[str], frozenset[str], frozenset[tuple[str, str]]]:
+    """Return the names that stand where values by row must stand.
+
+    Parameters
+    ----------
+    expression : str
+        An expression or a right-hand side.
+
+    Returns
+    -------
+    alone : frozenset of str
+        Names that are an expression, or a factor of a right-hand side, of their own.
+    operands : frozenset of str
+        These, operands of operators and what the functions of formulas are called with.
+    attributes : frozenset of tuple
+        Names and the attributes of theirs that are no functions, ``x.z``.
+    """
+    alone: set[str] = set()
+    operands: set[str] = set()
+    attributes: set[tuple[str, str]] = set()
+    for tree in _trees(expression):
+        if isinstance(tree.body, ast.Name):
+            alone.add(tree.body.id)
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            operands.update(part.id for part in _values_in(node) if isinstance(part, ast.Name))
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and id(node) not in called
+            ):
+                attributes.add((node.value.id, node.attr))
+    bound = {name for tree in _trees(expression) for name in _bound_in(tree)}
+    return frozenset(alone - bound), frozenset((operands | alone) - bound), frozenset(attributes)
+
+
+def _values_in(node: ast.AST) -> list[ast.expr]:
+    """Return the parts of a node of a syntax tree that must be values rather than functions."""
+    match node:
+        case ast.BinOp(left=left, right=right):
+            return [left, right]
+        case ast.UnaryOp(operand=operand):
+            return [operand]
+        case ast.Compare(left=left, comparators=comparators):
+            return [left, *comparators]
+        case ast.BoolOp(values=values):
+            return values
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if takes_columns(name):
+            return [*args[:1], *(keyword.value for keyword in keywords if keyword.arg == "by")]
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr=name), args=args):
+            return args if isinstance(getattr(np, name, None), np.ufunc) else []
+    return []
+
+
 def expressions_of(formula: MixedFormula) -> list[str]:
     """Return all expressions and right-hand sides of a formula."""
     out = [formula.response, formula.fixed, *formula.offsets]
@@ -105,6 +152,8 @@ def _description(rhs: str) -> patsy.ModelDesc:
         return patsy.ModelDesc.from_formula(f"~ {rhs}")
     except patsy.PatsyError as error:
         raise FormulaError(_first_line(error), rhs) from error
+    except RecursionError as error:
+        raise FormulaError("this is too long or too deeply nested to be read", rhs) from error
 
 
 @dataclass(frozen=True)
@@ -385,13 +434,17 @@ def _evaluating(expression: str) -> Iterator[None]:
         raise
     except DataError as error:
         raise DataError(f"{expression!r}: {error}") from error
+    except SystemExit as error:
+        raise FormulaError(
+            "a formula is evaluated as code, and this one asked Python to end", expression
+        ) from error
     except patsy.PatsyError as error:
         code = error.origin.relevant_code() if hasattr(error.origin, "relevant_code") else expression
         if isinstance(error.__cause__, DataError):
             raise DataError(f"{code!r}: {error.__cause__}") from error
         reason = _reason(error.__cause__) if error.__cause__ is not None else _first_line(error)
         raise DataError(f"{code!r} cannot be evaluated: {reason}") from error
-    except _FAILURES as error:
+    except Exception as error:  # whatever the user's own functions raise
         raise DataError(f"{expression!r} cannot be evaluated: {_reason(error)}") from error
 
 

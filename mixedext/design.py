@@ -6,7 +6,6 @@ after, so that ``center(x)`` and unused categories see the rows of the fit and n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -424,10 +423,7 @@ def _evaluated_names(formula: MixedFormula, columns: Mapping[str, Any]) -> list[
 
 def restored(names: Iterable[str], formula: MixedFormula) -> tuple[str, ...]:
     """Return names with the user's columns in the places of their placeholders."""
-    if not formula.aliases:
-        return tuple(names)
-    alias = re.compile(r"\b(?:" + "|".join(map(re.escape, formula.aliases)) + r")\b")
-    return tuple(alias.sub(lambda match: formula.aliases[match[0]], name) for name in names)
+    return tuple(map(formula.in_users_words, names)) if formula.aliases else tuple(names)
 
 
 def fixed_columns(exog: Array, names: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ import numpy as np
 from statsmodels.tools.sm_exceptions import ConvergenceWarning as _SMConvergenceWarning
 from statsmodels.tools.sm_exceptions import MissingDataError
 
+#: Characters on each side of the caret that a message shows of a long formula.
+_WINDOW = 200
+
 
 class FormulaError(ValueError):
     """A formula that cannot be read.
@@ -34,13 +37,23 @@ class FormulaError(ValueError):
         self.position = position
         message = reason
         if formula is not None:
-            message += f"\n\n    {formula}"
+            text, place = _around(formula, position or 0)
+            message += f"\n\n    {text}"
             if position is not None:
-                message += f"\n    {' ' * position}^"
+                message += f"\n    {' ' * place}^"
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.reason, self.formula, self.position)
+
+
+def _around(formula: str, position: int) -> tuple[str, int]:
+    """Return the part of a long formula around a character, and the place of the character in it."""
+    if len(formula) <= 2 * _WINDOW:
+        return formula, position
+    start, stop = max(0, position - _WINDOW), position + _WINDOW
+    before, after = "..." if start else "", "..." if stop < len(formula) else ""
+    return f"{before}{formula[start:stop]}{after}", position - start + len(before)
 
 
 class DataError(ValueError):

@@ -15,18 +15,24 @@ Whatever cannot be read is an error with a caret, never a guess.
 from __future__ import annotations
 
 import ast
+import math
 import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
-from mixedext.errors import FormulaError
+from mixedext.dialects import STRUCTURES_READ
+from mixedext.errors import DataError, FormulaError
 from mixedext.formula_python import Translator
 from mixedext.formula_tokens import SPACE
 
 __all__ = ["MixedFormula", "RandomTerm", "parse"]
 
+_BLOCK = 50  # of a long sum
+_MAX_TERMS = 2000  # of one product
 _MAX_GROUPS = 64  # a*b*c*... doubles with every factor
 
 
@@ -46,9 +52,11 @@ class RandomTerm:
     label : str
         lme4's name of the grouping factor, in the names that the user typed.
     correlated : bool
-        False for ``||``.
+        False for ``||`` and ``diag``.
     source : str
         What the user typed between the parentheses.
+    structure : str
+        Name of the covariance structure that the user typed, ``us`` or ``diag``; empty for a bar alone.
 
     Examples
     --------
@@ -61,6 +69,7 @@ class RandomTerm:
     label: str
     correlated: bool
     source: str
+    structure: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,14 +108,40 @@ class MixedFormula:
     offsets: tuple[str, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict, hash=False)
 
+    def in_users_words(self, text: str) -> str:
+        """Return a text with the user's columns in the places of their placeholders."""
+        if not self.aliases:
+            return text
+        alias = re.compile(r"\b(?:" + "|".join(map(re.escape, self.aliases)) + r")\b")
+        return alias.sub(lambda match: self.aliases[match[0]], text)
 
-def parse(text: str) -> MixedFormula:
+    @contextmanager
+    def errors_in_users_words(self) -> Iterator[None]:
+        """Let errors that quote an expression name the user's columns."""
+        try:
+            yield
+        except FormulaError as error:
+            text, place = error.formula, error.position
+            if not self.aliases or text is None:
+                raise
+            where = None if place is None else len(self.in_users_words(text[:place]))
+            reason = self.in_users_words(error.reason)
+            raise FormulaError(reason, self.in_users_words(text), where) from error.__cause__
+        except DataError as error:
+            if not self.aliases or "_mx_" not in str(error):
+                raise
+            raise DataError(self.in_users_words(str(error))) from error.__cause__
+
+
+def parse(text: str, columns: Collection[str] = ()) -> MixedFormula:
     """Read a formula of lme4's language.
 
     Parameters
     ----------
     text : str
         For example ``"y ~ x + (1 + x | g)"``. Line breaks are white space.
+    columns : collection of str
+        Columns with dots in their names: ``x.z`` is such a column rather than Python's ``z`` of ``x``.
 
     Returns
     -------
@@ -124,12 +159,12 @@ def parse(text: str) -> MixedFormula:
     >>> f.fixed
     'x**2 + I(x**2)'
     >>> f.random
-    (RandomTerm(expr='x', group=('g',), label='g', correlated=False, source='x || g'),)
+    (RandomTerm(expr='x', group=('g',), label='g', correlated=False, source='x || g', structure=''),)
     """
     if not isinstance(text, str):
         raise FormulaError(f"a formula must be a str, not {type(text).__name__}")
     collapsed = SPACE.sub(lambda match: match[1] or " ", text).strip()
-    return _Reader(collapsed).read()
+    return _Reader(collapsed, columns).read()
 
 
 class _Group(NamedTuple):
@@ -152,8 +187,8 @@ _Sum = list[tuple[str, str]]  # signs and Python of the terms
 class _Reader(Translator):
     """Takes the parts of one formula apart; lives for one call of `parse`."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, columns: Collection[str] = ()) -> None:
+        super().__init__(text, columns)
         self.random: list[RandomTerm] = []
         self.offsets: list[str] = []
 
@@ -202,6 +237,11 @@ class _Reader(Translator):
 
     def _term(self, sign: str, lo: int, hi: int, top: bool) -> _Sum:
         token = self.tokens[lo]
+        if top and token.kind == "structure" and self.tokens[lo + 1].mate == hi - 1:
+            if sign == "-":
+                raise self.fail("random terms and offsets are added, they cannot be taken away", token)
+            self._random(lo + 1, self._bar(lo + 2, hi - 1), hi - 1, token.text)
+            return []
         if top and token.kind == "open" and token.mate == hi - 1:
             special = any(inner.kind in ("bar", "offset") for inner in self.tokens[lo:hi])
             if special and sign == "-":
@@ -219,7 +259,33 @@ class _Reader(Translator):
                 raise self.fail("offset() takes one expression: offset(log(n))", token)
             self.offsets.append(code)
             return []
+        if self._size(lo, hi) > _MAX_TERMS:
+            raise self.fail(
+                f"this stands for more than {_MAX_TERMS} terms (each * doubles them): (a + b + c)^2 has the "
+                "interactions of two alone",
+                token,
+            )
         return [(sign, self._product(lo, hi))]
+
+    def _size(self, lo: int, hi: int, operators: tuple[str, ...] = ("+-", "*/", ":")) -> int:
+        """Bound the number of terms that a sum or product is expanded to."""
+        if not operators:
+            token, power = self.tokens[lo], self.tokens[hi - 1]
+            inside = self._size(lo + 1, token.mate) if token.kind == "open" and not token.call else 1
+            if hi - lo < 2 or self.tokens[hi - 2].text not in ("^", "**"):
+                return inside
+            return sum(math.comb(inside, k) for k in range(1, int(power.code) + 1))
+        own, rest = operators[0], operators[1:]
+        size, operator, start = 0, "+", lo
+        for i in [*self._level(lo, hi), hi]:
+            if i < hi and not (self.tokens[i].kind == "op" and self.tokens[i].text in own):
+                continue
+            if i > start:
+                piece = self._size(start, i, rest)
+                both = size * piece
+                size = {"*": size + piece + both, ":": both}.get(operator, size + piece) if size else piece
+            operator, start = self.tokens[i].text, i + 1
+        return size
 
     def _product(self, lo: int, hi: int) -> str:
         """Python of a term that is not itself a bar or an offset."""
@@ -240,7 +306,7 @@ class _Reader(Translator):
             i = end
         return "".join(pieces)
 
-    def _random(self, opening: int, bar: int, closing: int) -> None:
+    def _random(self, opening: int, bar: int, closing: int, structure: str = "") -> None:
         """Read the random term between two parentheses, one `RandomTerm` for each grouping factor."""
         tokens = self.tokens
         source = self.text[tokens[opening].pos + 1 : tokens[closing].pos].strip()
@@ -249,8 +315,10 @@ class _Reader(Translator):
         expr = _join(self._sum(opening + 1, bar, top=False))
         if expr in ("0", "-1"):
             raise self.fail("a random term needs a column: (1 | g), (0 + x | g)", tokens[opening + 1])
+        correlated = STRUCTURES_READ.get(structure, tokens[bar].text == "|")
         for group in self._groups(bar + 1, closing):
-            self.random.append(RandomTerm(expr, group.factors, group.label, tokens[bar].text == "|", source))
+            term = RandomTerm(expr, group.factors, group.label, correlated, source, structure)
+            self.random.append(term)
 
     # -------------------------------------------------------------------------------- grouping factors
 
@@ -324,7 +392,17 @@ def _join(terms: _Sum) -> str:
     # patsy knows the unary minus of 0 and 1 only; R takes the term from the implicit intercept.
     if sign == "-":
         first = f"-{first}" if first in ("0", "1") else f"1 - {first}"
-    return first + "".join(f" {sign} {term}" for sign, term in terms[1:])
+    rest = [f" {sign} {term}" for sign, term in terms[1:]]
+    if len(rest) > _BLOCK:
+        # patsy goes one call deeper with every sign: blocks of it keep long sums within Python's limit
+        blocks = [terms[1:][k : k + _BLOCK] for k in range(0, len(rest), _BLOCK)]
+        rest = [
+            f" + ({' + '.join(term for _, term in block)})"
+            if all(sign == "+" and term not in ("0", "1") for sign, term in block)
+            else "".join(f" {sign} {term}" for sign, term in block)
+            for block in blocks
+        ]
+    return first + "".join(rest)
 
 
 def _named(code: str, name: str) -> _Group:

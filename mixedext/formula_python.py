@@ -10,8 +10,16 @@ import ast
 import keyword
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from mixedext.dialects import (
+    R_ARGUMENTS,
+    R_NAMES,
+    STRUCTURE_NOT_OFFERED,
+    STRUCTURES,
+    STRUCTURES_READ,
+)
 from mixedext.errors import FormulaError
 from mixedext.formula_tokens import START, Token, TokenReader
 
@@ -56,8 +64,9 @@ class _Level:
 class Translator(TokenReader):
     """Knows whether an operand or an operator must come next, and writes down the Python of each token."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, columns: Collection[str] = ()) -> None:
         super().__init__(text)
+        self.columns = columns  # columns with dots in their names, which are read whole
         self.aliases: dict[str, str] = {}
 
     def _resolve(self, lo: int, hi: int, *, response: bool) -> None:
@@ -85,8 +94,8 @@ class Translator(TokenReader):
             elif operand:
                 operand = self._operand(i, before, level)
             elif kind == "open":
-                self._postfix(i, before, level)
-                levels.append(_Level(python=True, call=True))
+                python = self._postfix(i, before, level)
+                levels.append(_Level(python, call=python))
                 operand = True
             elif kind == "op":
                 self._binary(token, before, level, response)
@@ -131,7 +140,7 @@ class Translator(TokenReader):
     def _binary(self, token: Token, before: Token, level: _Level, response: bool) -> None:
         op = token.text
         if op[0] == "|" and response and not level.call:
-            raise self.fail("a bar cannot stand left of the tilde", token)
+            raise self.fail(f"a bar cannot stand left of the tilde{self._meant_by_bar(token)}", token)
         token.code = _CODE.get(op, "")
         if not level.python:
             if op not in _FORMULA_OPERATORS:
@@ -150,9 +159,23 @@ class Translator(TokenReader):
         if op in (",", "=", ":", ":="):
             level.comparison = level.bitwise = False
 
-    def _postfix(self, i: int, before: Token, level: _Level) -> None:
-        """A bracket right after an operand: a call, a subscript, or a forgotten operator."""
+    def _meant_by_bar(self, token: Token) -> str:
+        """What to write for brms' additions to the response."""
+        addition = re.match(r"\|+ *(\w+)\(", self.text[token.pos :])
+        remedies = {
+            "trials": ": trials are cbind(y, n - y) ~ ..., or y/n ~ ... with weights='n'",
+            "weights": ": weights are given beside the formula, weights='column'",
+            "rate": ": an exposure is + offset(log(n))",
+        }
+        return remedies.get(addition[1], "") if addition else ""
+
+    def _postfix(self, i: int, before: Token, level: _Level) -> bool:
+        """A bracket right after an operand: a call or a subscript, whose inside is Python, or a bar's."""
         token = self.tokens[i]
+        if token.text == "(" and not level.python and before.text in STRUCTURES and before.kind == "name":
+            inside = [self.tokens[k].text for k in self._level(i + 1, token.mate)]
+            if "|" in inside or "||" in inside:
+                return self._structure(before, token, inside)
         missing = before.kind in ("number", "string") or token.text == "{"
         if not level.python and before.kind == "close":
             missing |= not self.tokens[before.mate].call
@@ -165,6 +188,16 @@ class Translator(TokenReader):
         if before.text == "offset" and before.kind == "name" and not level.python:
             before.kind = "offset"
         token.call, token.code = True, token.text
+        return True
+
+    def _structure(self, name: Token, opening: Token, inside: list[str]) -> bool:
+        """A bar with the name of a covariance structure before it: ``us(x | g)``."""
+        if name.text not in STRUCTURES_READ:
+            raise self.fail(f"{name.text}(...) {STRUCTURE_NOT_OFFERED}", name)
+        if "||" in inside or "," in inside:
+            raise self.fail(f"{name.text}() takes one bar and no options: {name.text}(x | g)", name)
+        name.kind, name.code, opening.code = "structure", "", opening.text
+        return False
 
     def _operand(self, i: int, before: Token, level: _Level) -> bool:
         """Translate a name, a number or a string; return True if an operand must still follow."""
@@ -185,8 +218,14 @@ class Translator(TokenReader):
             if not level.python:
                 raise self.fail(f"{text} is a constant; the column of that name is `{text}`", token)
             token.code = _CONSTANTS[text]
-        elif text == "as.factor" and after.text == "(":
-            token.code = "factor"
+        elif text in R_NAMES and text[:6] == "contr." and after.text == "(":
+            raise self.fail(
+                "contrasts take no size: C(f, Sum), and C(f, Treatment('b')) for a reference level", token
+            )
+        elif text in R_NAMES and text not in self.columns and (level.python or after.text == "("):
+            token.code = R_NAMES[text]
+        elif text in R_ARGUMENTS and level.call and after.text == "=":
+            token.code = R_ARGUMENTS[text]
         elif (
             level.python
             and keyword.iskeyword(text)
@@ -200,8 +239,18 @@ class Translator(TokenReader):
             token.code = text if after.text == ":" else f"{text} "
             return after.text != ":"
         else:
-            token.code = self._column(text, dotted=True)
+            token.code = self._dotted(text, after) if "." in text else self._column(text, dotted=True)
         return False
+
+    def _dotted(self, text: str, after: Token) -> str:
+        """Python for a name with dots: the longest part of it that is a column, and attributes of that."""
+        parts = text.split(".")
+        for count in range(len(parts), 1, -1):
+            name, rest = ".".join(parts[:count]), "".join(f".{part}" for part in parts[count:])
+            called = not rest and after.text == "("
+            if name in self.columns and not called and (not rest or _is_python(rest[1:])):
+                return self._column(name, dotted=False) + rest
+        return self._column(text, dotted=True)
 
     def _number(self, token: Token, before: Token, after: Token) -> None:
         """Outside calls a number is the intercept or an exponent."""

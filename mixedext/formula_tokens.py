@@ -42,7 +42,7 @@ _BAD |= {char: f"write {row[0]}, the one of the keyboard" for row in _LOOKALIKES
 
 @dataclass(slots=True)
 class Token:
-    kind: str  # a group of _PATTERN, or "bar", "offset", "end" as found out later
+    kind: str  # a group of _PATTERN, or "bar", "offset", "structure", "end" as found out later
     text: str
     pos: int
     code: str = ""  # its Python, white space included

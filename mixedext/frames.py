@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mixedext.columns import needed_names
 from mixedext.errors import DataError, nearest, shown
 from mixedext.formula import MixedFormula
-from mixedext.r_functions import is_known, nearest_function
+from mixedext.names import not_there, why_no_values
+from mixedext.r_functions import is_known
 from mixedext.values import widened, widened_value
 
 Array = NDArray[np.float64]
@@ -21,7 +22,6 @@ Positions = NDArray[np.intp]
 
 #: Sums of squares of smaller values are finite.
 _LARGEST = 1e140
-_SHOWN_COLUMNS = 12
 
 
 def check_missing_option(missing: Any) -> None:
@@ -102,15 +102,17 @@ def used_columns(
     out: dict[str, Any] = {}
     present = set(frame.columns)
     added = {}
+    expressions = list(expressions)
     for name, called in needed_names(expressions):
         column = formula.aliases.get(name, name)
         if column in present and not (called and (column in scope or is_known(column))):
             out[name] = column
-        elif name not in formula.aliases and name in scope:
-            if not called and _is_column(scope[name], len(frame)):
-                added[name] = scope[name]
-        elif name in formula.aliases or not is_known(name):
-            raise DataError(_not_there(column, called, frame))
+        elif name not in formula.aliases and not called and _is_column(scope.get(name), len(frame)):
+            added[name] = scope[name]
+        elif name in formula.aliases or not (name in scope or is_known(name)):
+            raise DataError(not_there(column, called, frame, formula))
+        elif not called and (why := why_no_values(name, expressions, scope)) is not None:
+            raise DataError(not_there(column, called, frame, formula) + why)
     if not frame.columns.is_unique:
         for column in out.values():
             if (count := int((frame.columns == column).sum())) > 1:
@@ -126,17 +128,6 @@ def used_columns(
 def _is_column(values: Any, n: int) -> bool:
     kinds = (np.ndarray, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, list, tuple)
     return isinstance(values, kinds) and np.shape(values) == (n,)
-
-
-def _not_there(name: str, called: bool, frame: pd.DataFrame) -> str:
-    if called:
-        return f"function {name!r} is not known{nearest_function(name)}"
-    hint = nearest(name, frame.columns)
-    if name in frame.index.names:
-        hint = " but its index: pass data.reset_index()"
-    more = ", ..." if len(frame.columns) > _SHOWN_COLUMNS else ""
-    listed = ", ".join(map(str, frame.columns[:_SHOWN_COLUMNS]))
-    return f"column {name!r} is not in the data{hint or f' (columns: {listed}{more})'}"
 
 
 # ------------------------------------------------------------------------------------------------ rows

@@ -19,10 +19,11 @@ from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generali
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
+from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
-from mixedext.model import MixedModel, read_fit_options, refuse_unknown
+from mixedext.model import MixedModel, read_fit_options
 from mixedext.response import Response, check_range, inverse_link, marginal_mean, read_generalized
 from mixedext.results import MixedResults
 

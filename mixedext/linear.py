@@ -18,10 +18,11 @@ from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import warn_of_fit
+from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, check_flag
 from mixedext.inference.ddf import METHODS
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
-from mixedext.model import MixedModel, read_fit_options, refuse_unknown
+from mixedext.model import MixedModel, read_fit_options
 from mixedext.prediction import mean_prediction
 from mixedext.results import MixedResults
 

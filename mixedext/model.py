@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from numbers import Integral, Real
@@ -23,7 +23,8 @@ from mixedext.columns import Columns, expressions_of, needed_names
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.design import Design, DesignTerm, Labels, design_from_formula, new_frame, read_numbers
 from mixedext.diagnostics import warn_of_design
-from mixedext.errors import DataError, FormulaError, nearest
+from mixedext.dialects import refuse_unknown
+from mixedext.errors import DataError, FormulaError
 from mixedext.formula import MixedFormula, parse
 from mixedext.frames import align_by_index, names_in_subset, refuse_infinite, rows_text
 from mixedext.r_functions import is_shadow
@@ -208,16 +209,20 @@ class MixedModel(LikelihoodModel):
         own = {k: options.pop(k) for k in cls._own_options if k in options}
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError("the formula comes first, then the data")
-        parsed = _parse(formula) if isinstance(formula, str) else parse(formula)
-        scope = _caller_scope(parsed, options.get("subset"))
+        parsed = (
+            _parse(formula, _dotted_columns(formula, data)) if isinstance(formula, str) else parse(formula)
+        )
+        with parsed.errors_in_users_words():
+            scope = _caller_scope(parsed, options.get("subset"))
         model = cls.__new__(cls)
         model._take_own_options(own)
         options.setdefault("allow_saturated", model._saturated_is_fine)
-        design, frame = design_from_formula(
-            parsed, data, scope, read_response=model._read_response, **options
-        )
+        with parsed.errors_in_users_words():
+            design, frame = design_from_formula(
+                parsed, data, scope, read_response=model._read_response, **options
+            )
         cls.__init__(model, None, _design=design, **own)
-        model.formula = f"{parsed.response_label} ~ {parsed.fixed}"
+        model.formula = f"{parsed.response_label} ~ {parsed.in_users_words(parsed.fixed)}"
         model.mixed_formula = parsed.text
         model.data.frame = frame
         # arrays of the calling scope are columns of the frame by now
@@ -337,8 +342,9 @@ class MixedModel(LikelihoodModel):
             What it is made of, in the language of the model's formula.
         """
         assert self._parsed is not None
-        new = new_frame(self.used_frame(), expressions, self._parsed, self.formula_scope())
-        return part.rebuild(new.columns, new.n)
+        with self._parsed.errors_in_users_words():
+            new = new_frame(self.used_frame(), expressions, self._parsed, self.formula_scope())
+            return part.rebuild(new.columns, new.n)
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""
@@ -415,9 +421,17 @@ def _unpack(value: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _parse(formula: str) -> MixedFormula:
+def _parse(formula: str, columns: frozenset[str]) -> MixedFormula:
     """Read a formula once: many fits of one formula are common."""
-    return parse(formula)
+    return parse(formula, columns)
+
+
+def _dotted_columns(formula: str, data: Any) -> frozenset[str]:
+    """Return the columns with dots in their names, as R's users name them, that stand in a formula."""
+    names = getattr(data, "columns", data)
+    if "." not in formula or not isinstance(names, (pd.Index, Mapping)):
+        return frozenset()
+    return frozenset(name for name in names if isinstance(name, str) and "." in name and name in formula)
 
 
 def _caller_scope(parsed: MixedFormula, subset: Any = None) -> dict[str, Any]:
@@ -431,24 +445,6 @@ def _caller_scope(parsed: MixedFormula, subset: Any = None) -> dict[str, Any]:
                 scope[name] = namespace[name]
                 break
     return scope
-
-
-#: Where to put what other packages take as a keyword.
-_IN_FORMULA = "; random effects stand in the formula, (1 + x | g)"
-_ELSEWHERE = {
-    **dict.fromkeys(("groups", "re_formula", "vc_formula"), _IN_FORMULA),
-    **dict.fromkeys(("reml", "REML", "start", "control", "method"), "; such options are for fit()"),
-    "na_action": "; missing values are for missing=",
-}
-
-
-def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise TypeError for a keyword that `function` does not have, naming the nearest."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            hint = nearest(name, known) or ("" if function == "fit" else _ELSEWHERE.get(name, ""))
-            raise TypeError(f"{function}() has no keyword {name!r}{hint} (it has: {', '.join(known)})")
 
 
 def read_fit_options(
@@ -490,4 +486,4 @@ def read_fit_options(
     return start.astype(float), options
 
 
-__all__ = ["Labels", "MixedModel", "read_fit_options", "refuse_unknown"]
+__all__ = ["Labels", "MixedModel", "read_fit_options"]

@@ -73,7 +73,8 @@ def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_
             codes, columns = own[0].codes, [c for t in own for c in t.columns]
         else:
             assert part.new is not None
-            codes, columns = _new_random_part(results, part.new, group, new_levels)
+            with results.model._parsed.errors_in_users_words():
+                codes, columns = _new_random_part(results, part.new, group, new_levels)
         modes = results.random_effects[group].to_numpy()
         for j, column in enumerate(columns):
             out = out + column * np.where(codes >= 0, modes[codes, j], 0.0)
@@ -101,7 +102,8 @@ def fixed_part(results: MixedResults, data: Any, groups: Sequence[str]) -> Fixed
         if groups:
             raise DataError("random effects of new rows need a model made by from_formula")
         return _part_of_arrays(results, data)
-    return _part_of_frame(results, data, groups)
+    with results.model._parsed.errors_in_users_words():
+        return _part_of_frame(results, data, groups)
 
 
 def _chosen_groups(results: MixedResults, random_effects: Any) -> list[str]:

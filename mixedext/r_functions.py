@@ -10,6 +10,7 @@ import pandas as pd
 import patsy
 import patsy.state
 from numpy.typing import NDArray
+from scipy.interpolate import BSpline
 
 from mixedext.errors import DataError, nearest, shown
 
@@ -38,14 +39,92 @@ class _RScale:
         return np.asarray((np.asarray(x, dtype=float) - self._center) / self._scale)
 
 
-class _Center(_RScale):
-    """patsy's ``center(x)``; missing values do not count."""
+def _groups_of(by: Any, n: int) -> tuple[NDArray[np.intp], list[Any]]:
+    """Return the number of the group of each row, −1 where it is missing, and the groups.
 
-    def memorize_chunk(self, x: Any) -> None:  # type: ignore[override]
-        super().memorize_chunk(x, True, False)
+    Parameters
+    ----------
+    by : column, or list or tuple of columns
+        Groups, or the factors whose combinations are the groups.
+    n : int
+        Number of rows.
+    """
+    several = isinstance(by, (list, tuple))
+    codes = np.zeros(n, dtype=np.intp)
+    groups: list[tuple[Any, ...]] = [()]
+    for part in by if several else [by]:
+        if np.shape(part) != (n,):
+            given = shown(part) if np.ndim(part) == 0 else f"an array of shape {np.shape(part)}"
+            raise DataError(f"by= takes a column of the data, by=g, or several, by=[g, h], not {given}")
+        own, levels = pd.factorize(part)
+        labels = np.asarray(levels).tolist()
+        joint, pairs = pd.factorize(codes * len(labels) + own)
+        missing = (codes < 0) | (own < 0)
+        pairs = [divmod(int(pair), max(len(labels), 1)) for pair in pairs]
+        groups = [(*groups[a], labels[b]) for a, b in pairs]
+        codes = np.where(missing, -1, joint)
+    return codes, groups if several else [group[0] for group in groups]
 
-    def transform(self, x: Any) -> Array:  # type: ignore[override]
-        return super().transform(x)
+
+class _Summary:
+    """A summary of a column over the rows of the fit, or of those of its group; missing values do not count.
+
+    R takes that of the rows at hand, so that predictions depend on which rows are predicted together; here
+    what the fit has learned stays.
+    """
+
+    name, statistic = "", ""
+
+    def memorize_chunk(self, x: Any, *others: Any, by: Any = None, na_rm: bool = True) -> None:
+        if others:
+            raise DataError(f"{self.name}() takes one column; by row it is pmin(a, b), pmax(a, b) or a + b")
+        values = self._values(x)
+        if by is None:
+            self._learned = getattr(values, self.statistic)()
+            return
+        codes, groups = _groups_of(by, len(values))
+        grouped = values[codes >= 0].groupby(codes[codes >= 0])
+        self._by_group = dict(zip(groups, getattr(grouped, self.statistic)(), strict=True))
+
+    def memorize_finish(self) -> None:
+        """All rows come in one chunk."""
+
+    def transform(self, x: Any, by: Any = None, na_rm: bool = True) -> Any:
+        n = len(x)
+        if by is None:
+            return pd.Series([self._learned]).to_numpy().repeat(n)
+        codes, groups = _groups_of(by, n)
+        new = [group for group in groups if group not in self._by_group]
+        if new:
+            raise DataError(
+                f"the {self.name} of the group {shown(new[0])} is not known, as the fit had no row of it: "
+                "give the new rows a group of the fit, or make the column in the data"
+            )
+        learned = pd.Series([self._by_group[group] for group in groups])
+        return learned.reindex(codes).to_numpy()
+
+    def _values(self, x: Any) -> pd.Series:
+        values = pd.Series(np.asarray(x))
+        if values.dtype.kind == "b":
+            return values.astype(float)
+        if values.dtype.kind not in "iufmM":
+            raise DataError(f"{self.name}() takes a column of numbers, which this is not")
+        return values
+
+
+def _summary(name: str, statistic: str) -> Any:
+    """Return R's summary of that name, by the method of pandas."""
+    kind = type(f"_{name.capitalize()}", (_Summary,), {"name": name, "statistic": statistic})
+    return patsy.stateful_transform(kind)
+
+
+class _Center(_Summary):
+    """A column less its mean over the rows of the fit, or that of its group."""
+
+    name, statistic = "mean", "mean"
+
+    def transform(self, x: Any, by: Any = None, na_rm: bool = True) -> Array:
+        return np.asarray(np.asarray(x, dtype=float) - super().transform(x, by))
 
 
 class _RPoly:
@@ -91,6 +170,10 @@ class _Factor:
 
     def memorize_chunk(self, data: Any, contrast: Any = None, levels: Any = None) -> None:
         values, contrast, levels = unboxed(data, contrast, levels)
+        if isinstance(contrast, str):
+            raise DataError(
+                f"a contrast is named without quotes, C(f, Sum), C(f, Treatment('b')), not {contrast!r}"
+            )
         if levels is None and isinstance(values, pd.Categorical):
             levels = values.categories
         elif levels is None:
@@ -113,6 +196,93 @@ class _Factor:
         return coded
 
 
+class _Relevel(_Factor):
+    """R's ``relevel(f, ref)``: a factor with another reference level."""
+
+    def memorize_chunk(self, data: Any, ref: Any) -> None:  # type: ignore[override]
+        super().memorize_chunk(data)
+        if ref not in self._levels:
+            listed = f"(levels: {', '.join(map(str, self._levels[:12]))})"
+            raise DataError(f"ref={ref!r} is no level{nearest(str(ref), self._levels)} {listed}")
+        self._levels.sort(key=lambda level: level != ref)
+
+    def transform(self, data: Any, ref: Any) -> Any:  # type: ignore[override]
+        return super().transform(data)
+
+
+class _NaturalSpline:
+    """R's ``ns(x, df, knots)``: cubic splines that go on as straight lines beyond the data.
+
+    A basis of cubic B-splines is turned so that all but two of its functions have second derivative zero at
+    the ends of the data (Hastie, 1992, Statistical Models in S, section 7.2).
+    """
+
+    def memorize_chunk(self, x: Any, df: Any = None, knots: Any = None, intercept: bool = False) -> None:
+        x = np.asarray(x, dtype=float)
+        x = x[np.isfinite(x)]
+        self._ends = x.min(), x.max()
+        if knots is None:
+            if df is None:
+                df = 1 + intercept
+            if isinstance(df, bool) or not isinstance(df, (int, np.integer)) or df < 1 + intercept:
+                raise DataError(f"df must be a whole number from {1 + intercept}, not {df!r}")
+            knots = np.quantile(x, np.linspace(0, 1, int(df) + 1 - intercept)[1:-1])
+        self._knots = np.sort(np.atleast_1d(np.asarray(knots, dtype=float)))
+        inside = (self._knots > self._ends[0]) & (self._knots < self._ends[1])
+        if not inside.all() or len(np.unique(self._knots)) < len(self._knots):
+            raise DataError(
+                f"the knots {self._knots.tolist()} must differ and lie between {self._ends[0]:g} and "
+                f"{self._ends[1]:g}: choose a smaller df or other knots"
+            )
+        curvature = self._splines(np.array(self._ends), 2)[:, 0 if intercept else 1 :]
+        self._turn = np.linalg.qr(curvature.T, mode="complete")[0][:, 2:]
+
+    def memorize_finish(self) -> None:
+        """All rows come in one chunk."""
+
+    def transform(self, x: Any, df: Any = None, knots: Any = None, intercept: bool = False) -> Array:
+        x = np.asarray(x, dtype=float)
+        near = np.clip(x, *self._ends)
+        out = self._splines(near) + self._splines(near, 1) * (x - near)[:, None]
+        return np.asarray(out[:, 0 if intercept else 1 :] @ self._turn)
+
+    def _splines(self, x: Array, derivative: int = 0) -> Array:
+        """Return the cubic B-splines, or a derivative of them, at x."""
+        places = np.concatenate([[self._ends[0]] * 4, self._knots, [self._ends[1]] * 4])
+        basis = BSpline(places, np.eye(len(places) - 4), 3)
+        return np.asarray(basis.derivative(derivative)(x) if derivative else basis(x))
+
+
+def _ifelse(test: Any, yes: Any, no: Any) -> Any:
+    """R's ``ifelse(test, yes, no)``: numbers, or texts with missing ones left missing."""
+    test = np.asarray(test)
+    if test.dtype.kind not in "biuf":
+        raise DataError("the test of ifelse() must be True or False in each row, as in ifelse(x > 3, 1, 0)")
+    parts = [np.asarray(part) for part in (yes, no)]
+    if not all(part.dtype.kind in "biuf" for part in parts):
+        parts = [part.astype(object) for part in parts]
+    chosen = np.where(test, *parts)
+    return np.where(np.isnan(test), np.nan, chosen) if test.dtype.kind == "f" else chosen
+
+
+def _as_numeric(x: Any) -> Array:
+    """R's ``as.numeric(x)`` of numbers and booleans."""
+    values = np.asarray(x)
+    if isinstance(x, pd.Categorical) or values.dtype.kind not in "biuf":
+        raise DataError(
+            "as.numeric() takes numbers or booleans; of a factor R returns the codes of its levels, and "
+            "texts are made numbers by data['x'] = pd.to_numeric(data['x'])"
+        )
+    return values.astype(float)
+
+
+def _c(*values: Any) -> Any:
+    """R's ``c(1, 2, 3)``: a list of single values."""
+    if any(np.ndim(value) for value in values):
+        raise DataError("c() takes single values; columns side by side are cbind(a, b)")
+    return np.array(values)
+
+
 def unboxed(data: Any, contrast: Any, levels: Any) -> tuple[Any, Any, Any]:
     """Return values, contrast and levels of a factor that may itself be ``C(…)``."""
     if contrast is None:
@@ -132,6 +302,32 @@ R_FUNCTIONS: dict[str, Any] = {
     "exp": np.exp,
     "sqrt": np.sqrt,
     "abs": np.abs,
+    **{name: getattr(np, name) for name in ("expm1", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign")},
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "floor": np.floor,
+    "ceiling": np.ceil,
+    "trunc": np.trunc,
+    "round": np.round,
+    "pi": np.pi,
+    "pmin": lambda *columns: np.minimum.reduce(np.broadcast_arrays(*columns)),
+    "pmax": lambda *columns: np.maximum.reduce(np.broadcast_arrays(*columns)),
+    "c": _c,
+    "ifelse": _ifelse,
+    "is_na": lambda x: np.asarray(pd.isna(x)),
+    "as_numeric": _as_numeric,
+    "as_integer": lambda x: np.trunc(_as_numeric(x)),
+    "mean": _summary("mean", "mean"),
+    "median": _summary("median", "median"),
+    "sd": _summary("sd", "std"),
+    "var": _summary("var", "var"),
+    "min": _summary("min", "min"),
+    "max": _summary("max", "max"),
+    "sum": _summary("sum", "sum"),
+    "relevel": patsy.stateful_transform(_Relevel),
+    "droplevels": patsy.stateful_transform(_Factor),
+    "ns": patsy.stateful_transform(_NaturalSpline),
     "cbind": lambda *columns: np.column_stack(columns),
     "factor": patsy.stateful_transform(_Factor),
     "C": patsy.stateful_transform(_Factor),
@@ -139,12 +335,45 @@ R_FUNCTIONS: dict[str, Any] = {
     "scale": patsy.stateful_transform(_RScale),
     "poly": patsy.stateful_transform(_RPoly),
 }
-_KNOWN = frozenset([*R_FUNCTIONS, *patsy.builtins.__all__, *vars(builtins)])
+#: Python's own that may stand in formulas; the others (``open``, ``exit``, ``input``) have no place there.
+_PYTHON = {
+    name: getattr(builtins, name)
+    for name in (
+        *("abs", "all", "any", "bool", "chr", "dict", "divmod", "enumerate", "filter", "float", "format"),
+        *(
+            "frozenset",
+            "hash",
+            "int",
+            "isinstance",
+            "len",
+            "list",
+            "map",
+            "max",
+            "min",
+            "ord",
+            "pow",
+            "range",
+        ),
+        *("repr", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "zip"),
+    )
+}
+_PATSY = {name: getattr(patsy.builtins, name) for name in patsy.builtins.__all__}
+_KNOWN = {**_PYTHON, **_PATSY, **R_FUNCTIONS}
 
 
 def is_known(name: str) -> bool:
     """Whether a name means something in every formula."""
     return name in _KNOWN
+
+
+def meaning_of(name: str) -> Any:
+    """Return what a name means in every formula."""
+    return _KNOWN[name]
+
+
+def takes_columns(name: str) -> bool:
+    """Whether a function known in every formula is called with a column first."""
+    return name in R_FUNCTIONS or name in _PATSY or name in ("abs", "round", "len", "sorted")
 
 
 def nearest_function(name: str) -> str:

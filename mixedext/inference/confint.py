@@ -12,11 +12,11 @@ from scipy import stats
 from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.held import transformed_slopes
 from mixedext.core.sensitivity import sensitivity
+from mixedext.dialects import refuse_unknown
 from mixedext.errors import check_option
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
 from mixedext.inference.profile import profile
-from mixedext.model import refuse_unknown
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults

@@ -220,7 +220,8 @@ def reference_grid(
             f"the reference grid would have {size} rows ({listed}): choose values by "
             f"at={{{widest[0].name!r}: [...]}}"
         )
-    exog = source.rows(variables) if slope is None else source.slopes(variables, slope)
+    with model._parsed.errors_in_users_words():
+        exog = source.rows(variables) if slope is None else source.slopes(variables, slope)
     lengths, null = source.null_space()
     return Grid(
         {name: replace(v, data=None) for name, v in variables.items()},

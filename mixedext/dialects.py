@@ -1,0 +1,220 @@
+"""What users of R and of neighbouring packages write, and what to write here: the tables of remedies."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
+
+from mixedext.errors import nearest
+
+# ------------------------------------------------------------------------------------------- in formulas
+
+#: Names of covariance structures that are read as a bar → whether the effects are correlated.
+STRUCTURES_READ = {"us": True, "diag": False}
+#: Names of those of lme4 2.0 and glmmTMB, the above included.
+STRUCTURES = frozenset((*STRUCTURES_READ, "homdiag", "cs", "homcs", "ar1", "hetar1", "toep", "homtoep", "ou"))
+STRUCTURES |= {"exp", "gau", "mat", "rr", "propto", "equalto", "mrf"}
+STRUCTURE_NOT_OFFERED = (
+    "is not offered as the covariance of a term: it is unstructured, us(x | g) or (x | g), or diagonal, "
+    "diag(x | g) or (x || g)"
+)
+
+#: R's names with dots of what has another name here.
+R_NAMES = {
+    "as.factor": "factor",
+    "as.numeric": "as_numeric",
+    "as.integer": "as_integer",
+    "is.na": "is_na",
+    "contr.treatment": "Treatment",
+    "contr.sum": "Sum",
+    "contr.helmert": "Helmert",
+    "contr.poly": "Poly",
+    "contr.sdif": "Diff",
+}
+#: R's names with dots of arguments.
+R_ARGUMENTS = {"na.rm": "na_rm"}
+
+_SMOOTH = "a spline is written bs(x, df=4) or cr(x, df=4)"
+_IN_DATA = "make it a column of the data first"
+#: What is said of functions of R, mgcv, brms, … that are not known.
+FUNCTIONS = {
+    **dict.fromkeys(("s", "te", "ti", "t2", "lo", "gp", "rcs", "ps", "pspline", "mSpline"), _SMOOTH),
+    "nsk": "the natural cubic spline is ns(x, df=3)",
+    "cut": "make intervals in the data, data['x3'] = pd.cut(data['x'], [0, 3, 9])",
+    "cut2": "make intervals in the data, data['x3'] = pd.cut(data['x'], [0, 3, 9])",
+    "findInterval": "make intervals in the data, data['x3'] = pd.cut(data['x'], [0, 3, 9])",
+    "ordered": "polynomial contrasts are C(f, Poly), in the order of the levels",
+    "rep": f"{_IN_DATA}, np.repeat or np.tile",
+    **dict.fromkeys(("lag", "diff", "cumsum", "rank", "ave", "seq", "rev", "order"), _IN_DATA),
+    **dict.fromkeys(("rowSums", "rowMeans"), "write the sum, I(a + b), or make it a column of the data"),
+    "length": "the number of rows is len(x)",
+    "nchar": _IN_DATA,
+    **dict.fromkeys(("paste", "paste0"), "the interaction of factors is a:b"),
+    "interaction": "the interaction of factors is a:b; groups of several factors are by=[a, b]",
+    "reorder": "order the levels in the data, pd.Categorical(f, categories=[...])",
+    "fct_relevel": 'the reference level is set by relevel(f, ref="b") or C(f, Treatment("b"))',
+    "as.character": "a column of numbers becomes a factor by factor(x)",
+    "as_character": "a column of numbers becomes a factor by factor(x)",
+    "case_when": f"write ifelse(test, yes, no), or {_IN_DATA}",
+    "if_else": "write ifelse(test, yes, no)",
+    "scale2": "write scale(x)",
+    "standardise": "write scale(x)",
+    "gmc": "centre on the means of groups by center(x, by=g)",
+    "offset": "an offset is added on its own: + offset(log(n))",
+    "weights": "weights are given beside the formula, weights='column'",
+    "trials": "write cbind(y, n - y) ~ …, or y / n ~ … with weights='n'",
+    **dict.fromkeys(
+        ("Error", "random", "re", "frailty", "strata", "cluster", "f", "mm"),
+        "random effects are written (1 | g) or (1 + x | g)",
+    ),
+    "mo": "ordered predictors are factors here: C(f, Poly) or C(f, Diff)",
+    "cbind2": "write cbind(success, failure)",
+    "Surv": "survival times are not modelled here",
+}
+#: What is said of the names of R's constants where no column has them.
+CONSTANTS = {
+    "T": "R's T is TRUE: write TRUE",
+    "F": "R's F is FALSE: write FALSE",
+    "NA": "a missing value is np.nan",
+    "Inf": "infinity is np.inf",
+    "LETTERS": "list the levels",
+}
+
+
+def remedy_for_function(name: str) -> str:
+    """Return ``": …"`` with what to write instead of a function, or an empty string."""
+    return f": {FUNCTIONS[name]}" if name in FUNCTIONS else ""
+
+
+# ------------------------------------------------------------------------------------------- of keywords
+
+_RANDOM = "random effects stand in the formula, (1 + x | g)"
+_ML = "generalized models are fitted by maximum likelihood, there is no REML"
+_NODES = "fit(nagq=9) takes the number of quadrature nodes"
+_EXACT = "the likelihood of a linear model is exact and needs no quadrature"
+_NO = "is not offered"
+
+#: Keywords of other packages, a keyword of ours by which the function is known, the remedy; the first row
+#: counts. ``subset`` is one of ``from_formula``, ``maxiter`` of ``fit``, ``terms`` of models of arrays.
+_ROWS = (
+    ("groups group re_formula vc_formula random", "subset", _RANDOM),
+    ("groups group exog_re exog_vc random", "terms", "random effects are terms=, see mixedext.RandomTerm"),
+    ("family", "maxiter", "it belongs to the model, glmer(formula, data, family=...)"),
+    ("family", "subset", "generalized models are glmer(formula, data, family=...)"),
+    ("reml", "nagq", _ML),
+    ("reml", "family", _ML),
+    ("reml", "subset", "write fit(reml=False)"),
+    ("reml", "refit", "fit(reml=False) fits by maximum likelihood; refit=False keeps REML"),
+    ("nagq", "family", _NODES),
+    ("nagq", "reml", _EXACT),
+    ("nagq", "subset", f"{_EXACT}; of a generalized one {_NODES}"),
+    ("method", "reml", "reml=True or False chooses the criterion; one method finds its optimum"),
+    ("method", "nagq", "nagq= chooses the approximation; one method finds its optimum"),
+    ("method", "family", _NODES),
+    ("method", "subset", "write fit(reml=True) or fit(reml=False)"),
+    ("start start_params theta", "start_theta", "write start_theta="),
+    ("start start_params start_theta", "subset", "starting values are for fit(start_theta=...)"),
+    ("control optimizer lmerControl max_fun ftol gtol", "maxiter", "write tol= and maxiter="),
+    ("control optimizer lmerControl glmerControl tol maxiter", "subset", "fit() takes tol= and maxiter="),
+    ("verbose disp full_output progress", "maxiter", "the evaluations are in optimizer.trace of the results"),
+    ("verbose", "subset", "the evaluations are in optimizer.trace of the results"),
+    (
+        "re.form random.only re_terms which_re ReForm",
+        "random_effects",
+        "random_effects='none' is re.form=NA and 'all' re.form=NULL; or name grouping factors",
+    ),
+    ("use.u", "random_effects", "write random_effects="),
+    (
+        "allow_new_levels sample_new_levels",
+        "new_levels",
+        "new_levels='population' takes 0 for the random effects of levels that the fit has not seen",
+    ),
+    ("newdata exog x new_x params transform", "data", "new rows are data=, a frame of the formula's columns"),
+    ("na_action na.rm", "missing", "missing values are for missing='drop' or missing='raise'"),
+    ("contrasts", "subset", 'contrasts stand in the formula, C(f, Sum) or C(f, Treatment("b"))'),
+    ("ziformula zi hu", "subset", f"zero inflation {_NO}"),
+    ("dispformula dispersion sigma", "subset", f"a model of the dispersion {_NO}"),
+    ("correlation corStruct residual variance", "subset", f"a structure of the residuals {_NO}"),
+    ("relationship", "subset", f"a relationship matrix {_NO}"),
+    ("prior priors", "subset", f"a prior {_NO}"),
+    (
+        "link",
+        "family",
+        "the link belongs to the family, Binomial(link=sm.families.links.Probit())",
+    ),
+    ("alpha", "level", "write level=0.95, which is 1 - alpha"),
+    ("conf_level confidence_level conf_int ci conf prob", "level", "write level=0.95"),
+    ("level conf_level confidence_level ci conf prob", "alpha", "write alpha=0.05, which is 1 - level"),
+    ("nsims n_simulations nrep niter B R reps n_boot n size n_resamples", "nsim", "write nsim="),
+    ("seed random_state rs", "rng", "write rng=, a seed or a numpy Generator"),
+    ("ncpus parallel cl workers n_workers n_cores cores", "n_jobs", "write n_jobs="),
+    (
+        "df ddf_method lmer.df mode dof",
+        "ddf",
+        "degrees of freedom are ddf='satterthwaite', 'kenward-roger', 'residual' or None",
+    ),
+    ("typ types ss test.type", "type", "write type=1, 2 or 3"),
+    ("adjustment p_adjust adj padj correction", "adjust", "write adjust="),
+    ("parms param which pars", "parm", "write parm="),
+    ("cluster clusters vcov", "cov_type", "write cov_type='cluster' and cov_kwds={'groups': ...}"),
+    ("weights offset subset missing formula data", "maxiter", "it is given with the formula, before fit()"),
+)
+
+
+def _plain(keyword: str) -> str:
+    return keyword.lower().replace("_", "").replace(".", "")
+
+
+def _remedy(name: str, known: Iterable[str]) -> str:
+    """Return what to write for a keyword of another package, or an empty string."""
+    for names, own, remedy in _ROWS:
+        if own in known and _plain(name) in map(_plain, names.split()):
+            return remedy
+    return ""
+
+
+def unknown_keyword(function: str, name: str, known: Iterable[str]) -> TypeError:
+    """Return the error for a keyword that `function` does not have, naming the remedy or the nearest.
+
+    Parameters
+    ----------
+    function : str
+    name : str
+    known : iterable of str
+        Keywords that it has.
+    """
+    known = list(known)
+    same = [k for k in known if _plain(k) == _plain(name)]
+    remedy = _remedy(name, known)
+    hint = f"; did you mean {same[0]!r}?" if same else f": {remedy}" if remedy else nearest(name, known)
+    listed = f" (it has: {', '.join(known)})" if known else ""
+    return TypeError(f"{function}() has no keyword {name!r}{hint}{listed}")
+
+
+def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise TypeError for a keyword that `function` does not have, naming the remedy or the nearest."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise unknown_keyword(function, name, known)
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def names_keywords(function: _Function) -> _Function:
+    """Let a function refuse keywords that it does not have with the remedy, not in Python's words."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters.values()
+    known = [p.name for p in parameters if p.kind in kinds and p.name not in ("self", "cls")]
+    allowed = frozenset(known)
+
+    @wraps(function)
+    def answering(*args: Any, **options: Any) -> Any:
+        if not allowed.issuperset(options):
+            refuse_unknown(function.__name__, options, known)
+        return function(*args, **options)
+
+    return answering  # type: ignore[return-value]
