@@ -15,6 +15,7 @@ from mixedext.core.optimize import OptimizerRecord
 from mixedext.errors import (
     ConvergenceWarning,
     DataError,
+    DoubleBarWarning,
     FormulaError,
     IdentifiabilityWarning,
     MissingValuesError,
@@ -94,6 +95,7 @@ __all__ = [
     "Bootstrap",
     "ConvergenceWarning",
     "DataError",
+    "DoubleBarWarning",
     "FormulaError",
     "GeneralizedLinearMixedModel",
     "GeneralizedMixedResults",

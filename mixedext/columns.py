@@ -30,6 +30,9 @@ Array = NDArray[np.float64]
 #: Columns by name: arrays of numbers or booleans, and pandas Categoricals.
 Frame = Mapping[str, Any]
 
+_LEARNING = r"\b\w+\.(?:memorize_chunk|transform)\(\)"
+
+
 # ------------------------------------------------------------------------------------------------ names
 
 
@@ -257,6 +260,11 @@ def without_contrasts(columns: Columns) -> Columns:
     return Columns(tuple(names), terms, _PatsyBuilder(info, builder.rhs), False)
 
 
+def terms_of_several_columns(columns: Columns) -> list[str]:
+    """Return the terms of a right-hand side that have several columns when no level is left out."""
+    return [name for name, places in without_contrasts(columns).terms.items() if len(places) > 1]
+
+
 def _every_level(categories: Sequence[Any]) -> patsy.ContrastMatrix:
     return patsy.ContrastMatrix(np.eye(len(categories)), [f"[{c}]" for c in categories])
 
@@ -449,7 +457,8 @@ def _evaluating(expression: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    # a function that learns is called by a name of patsy's
+    return f"{type(error).__name__}: {re.sub(_LEARNING, 'the function', str(error))}"
 
 
 def _first_line(error: patsy.PatsyError) -> str:

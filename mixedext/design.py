@@ -24,6 +24,7 @@ from mixedext.columns import (
     one_number_a_row,
 )
 from mixedext.core.rows import Factor, Rows, independent_columns
+from mixedext.double_bars import DoubleBar, read_otherwise
 from mixedext.errors import DataError, MissingValuesError, shown
 from mixedext.formula import MixedFormula
 from mixedext.formula import RandomTerm as Bar
@@ -136,6 +137,8 @@ class Design:
         Columns of the fixed effects dropped because they depend on others.
     fixed_builder : Columns or None
         What built the columns of the fixed effects, of which `kept_columns` are in `exog`.
+    double_bars : tuple of DoubleBar
+        Those that lme4 reads otherwise.
     """
 
     endog: Array
@@ -152,6 +155,7 @@ class Design:
     dropped_columns: tuple[str, ...] = ()
     kept_columns: tuple[int, ...] = ()
     fixed_builder: Columns | None = field(default=None, repr=False)
+    double_bars: tuple[DoubleBar, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -262,6 +266,7 @@ def design_from_formula(
         used=used,
         n_missing=n_missing,
         fixed_builder=parts.fixed,
+        double_bars=read_otherwise(formula, [built for _, built, *_ in parts.bars]),
     )
     return finish_design(design, allow_saturated), frame
 
@@ -330,7 +335,7 @@ class _Parts:
         self.fixed = learn_columns(formula.fixed, self._frame, scope)
         self.exog = self.fixed.rebuild(self._frame, self.n)
         self.offsets = [self._offset(o) for o in formula.offsets]
-        self._bars = [(bar, *self._bar_columns(bar), *self._grouping(bar)) for bar in formula.random]
+        self.bars = [(bar, *self._bar_columns(bar), *self._grouping(bar)) for bar in formula.random]
 
     def _offset(self, expression: str) -> Array:
         values = evaluate(expression, self._frame, self._scope)
@@ -376,7 +381,7 @@ class _Parts:
                 absent[expression] = np.asarray(np.isnan(values).reshape(self.n, -1).any(axis=1))
         if isinstance(self.response, pd.Categorical) and self.response.isna().any():
             absent[self._formula.response_label] = self.response.isna()
-        for bar, _, _, codes, _ in self._bars:
+        for bar, _, _, codes, _ in self.bars:
             if codes.min() < 0:
                 absent[bar.label] = codes < 0
         return absent
@@ -389,7 +394,7 @@ class _Parts:
             yield self._formula.response_label, response
         if not self.fixed.plain:
             yield from zip(restored(self.fixed.names, self._formula), self.exog.T, strict=True)
-        for _, built, columns, _, _ in self._bars:
+        for _, built, columns, _, _ in self.bars:
             if not built.plain:
                 yield from zip(restored(built.names, self._formula), columns, strict=True)
         for expression, values in zip(self._formula.offsets, self.offsets, strict=True):
@@ -397,7 +402,7 @@ class _Parts:
 
     def terms(self) -> Iterable[DesignTerm]:
         """Yield the random terms; ``||`` makes one of each column."""
-        for bar, built, values, codes, levels in self._bars:
+        for bar, built, values, codes, levels in self.bars:
             names = restored(built.names, self._formula)
             whole = in_r_order(bar.expr, built)
             for places in [whole] if bar.correlated else [(j,) for j in whole]:

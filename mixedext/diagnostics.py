@@ -19,6 +19,7 @@ from mixedext.core.optimize import OptimizerRecord
 from mixedext.design import Design, Labels
 from mixedext.errors import (
     ConvergenceWarning,
+    DoubleBarWarning,
     IdentifiabilityWarning,
     MixedextWarning,
     RankDeficiencyWarning,
@@ -47,6 +48,8 @@ def warn_of_design(design: Design, saturated_is_fine: bool) -> None:
     """Warn of columns that were dropped and of random terms that cannot be told from the residuals."""
     if design.dropped_columns:
         _warn(dropped_columns_text(design.dropped_columns), RankDeficiencyWarning)
+    if design.double_bars:
+        _warn("; ".join(map(str, design.double_bars)), DoubleBarWarning)
     n = len(design.endog)
     saturated = [t.label for t in design.terms if len(t.levels) * len(t.names) >= n]
     if saturated and not saturated_is_fine:

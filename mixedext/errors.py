@@ -103,6 +103,10 @@ class IdentifiabilityWarning(MixedextWarning):
     """The model can be fitted but some of its parameters are hardly determined by the data."""
 
 
+class DoubleBarWarning(MixedextWarning):
+    """A random term with ``||`` is not the model that lme4 fits by it: it has a factor, or a spline."""
+
+
 def nearest(name: str, candidates: Iterable[object]) -> str:
     """Return ``"; did you mean 'x'?"`` for the candidate nearest to `name`, or an empty string."""
     names = [str(c) for c in candidates]

@@ -108,12 +108,12 @@ class MixedFormula:
     offsets: tuple[str, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict, hash=False)
 
-    def in_users_words(self, text: str) -> str:
-        """Return a text with the user's columns in the places of their placeholders."""
+    def in_users_words(self, text: str, quote: str = "") -> str:
+        """Return a text with the user's columns, in quotes, in the places of their placeholders."""
         if not self.aliases:
             return text
         alias = re.compile(r"\b(?:" + "|".join(map(re.escape, self.aliases)) + r")\b")
-        return alias.sub(lambda match: self.aliases[match[0]], text)
+        return alias.sub(lambda match: f"{quote}{self.aliases[match[0]]}{quote}", text)
 
     @contextmanager
     def errors_in_users_words(self) -> Iterator[None]:

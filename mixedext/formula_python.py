@@ -177,8 +177,8 @@ class Translator(TokenReader):
             if "|" in inside or "||" in inside:
                 return self._structure(before, token, inside)
         missing = before.kind in ("number", "string") or token.text == "{"
-        if not level.python and before.kind == "close":
-            missing |= not self.tokens[before.mate].call
+        if not level.python and before.kind == "close" and not self.tokens[before.mate].call:
+            missing = True
         elif not level.python and self.text[token.pos - 1] == " ":  # `x (1 | g)`, as a call it would be an OR
             missing |= any(self.tokens[k].text in ("|", "||") for k in self._level(i + 1, token.mate))
         if missing:

@@ -38,7 +38,7 @@ LAYERS = (
     ("mixedext.delimited", "mixedext.formula_python"),
     ("mixedext.formula", "mixedext.io"),
     ("mixedext.columns",),
-    ("mixedext.names",),
+    ("mixedext.names", "mixedext.double_bars"),
     ("mixedext.frames",),
     ("mixedext.design", "mixedext.response"),
     ("mixedext.arrays", "mixedext.diagnostics"),

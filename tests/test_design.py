@@ -288,12 +288,12 @@ def test_terms_are_ordered_and_labelled_as_in_lme4() -> None:
 
 def test_a_double_bar_makes_each_coded_column_independent() -> None:
     assert terms("y ~ x + (x || g)") == [("g", ("Intercept",)), ("g.1", ("x",))]
-    assert terms("y ~ f + (f || g)") == [
+    assert terms("y ~ f + diag(f | g)") == [
         ("g", ("Intercept",)),
         ("g.1", ("f[T.q]",)),
         ("g.2", ("f[T.r]",)),
     ]
-    assert terms("y ~ f + (0 + f || g)") == [("g", ("f[p]",)), ("g.1", ("f[q]",)), ("g.2", ("f[r]",))]
+    assert terms("y ~ f + diag(0 + f | g)") == [("g", ("f[p]",)), ("g.1", ("f[q]",)), ("g.2", ("f[r]",))]
     assert terms("y ~ f + (f | g)") == [("g", ("Intercept", "f[T.q]", "f[T.r]"))]
 
 

@@ -56,6 +56,52 @@ def test_a_column_may_have_the_name_of_a_structure() -> None:
     assert parse("y ~ us + diag:cs + exp(ar1) + (1 | us)").fixed == "us + diag:cs + exp(ar1)"
 
 
+# ------------------------------------------------------------------------------------------- double bars
+
+
+@pytest.mark.parametrize(
+    ("bar", "lme4"),
+    [
+        ("(f || g)", "(1 | g) + (0 + f | g)"),
+        ("(0 + f || g)", "(0 + f | g)"),
+        ("(x + f||g)", "(1 | g) + (0 + x | g) + (0 + f | g)"),
+        ("(I(x > 0) || g)", "(1 | g) + (0 + I(x > 0) | g)"),
+        ("(b || g/h)", "(1 | g/h) + (0 + b | g/h)"),
+        ("(0 + x:f || g)", "(0 + x:f | g)"),
+        ("(poly(x, 2) || g)", "(1 | g) + (0 + poly(x, 2) | g)"),
+        ("(`odd f` || g)", "(1 | g) + (0 + `odd f` | g)"),
+    ],
+)
+def test_a_double_bar_that_lme4_reads_otherwise_warns_with_both_ways(bar: str, lme4: str) -> None:
+    data = make_data(f=np.tile(list("pqr"), 20), b=np.tile([True, False], 30))
+    data["odd f"] = data.f
+    with pytest.warns(mx.DoubleBarWarning) as caught:
+        mx.lmer(f"y ~ x + {bar}", data, allow_saturated=True)
+    (warning,) = (w for w in caught if w.category is mx.DoubleBarWarning)
+    inside = bar[1:-1].replace("||", "|").replace("f|g", "f | g")
+    assert f"lme4 reads it as {lme4}, " in str(warning.message)
+    assert f"diag({inside})" in str(warning.message)
+    assert warning.filename == __file__
+
+
+@pytest.mark.parametrize(
+    "bar",
+    ["(x || g)", "(x + z || g)", "(x:z || g)", "(0 + x || g)", "(log(w) || g)", "diag(f | g)", "(f | g)"],
+)
+def test_double_bars_of_numbers_and_diagonal_covariances_do_not_warn(bar: str) -> None:
+    mx.lmer(f"y ~ x + {bar}", make_data(f=np.tile(list("pqr"), 20)))
+
+
+# REMLcrit(lmer(score ~ Machine + (Machine || Worker), nlme::Machines)) is 208.3112
+def test_both_ways_to_write_a_double_bar_of_a_factor() -> None:
+    here = fit_linear("score ~ Machine + diag(Machine | Worker)", "Machines")
+    lme4 = fit_linear("score ~ Machine + (1 | Worker) + (0 + Machine | Worker)", "Machines")
+    assert [round(here.objective, 2), round(lme4.objective, 2)] == [212.23, 208.31]
+    with pytest.warns(mx.DoubleBarWarning):
+        typed = mx.lmer("score ~ Machine + (Machine || Worker)", load_data("Machines"))
+    assert abs(typed.fit().objective - here.objective) < 1e-8
+
+
 # ------------------------------------------------------------------------------------------ names of columns
 
 

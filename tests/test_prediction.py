@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "numbers": (SLOPES, "sleepstudy", {}),
     "one factor": ("score ~ Machine + (Machine | Worker)", "Machines", {}),
-    "independent effects of a factor": ("score ~ Machine + (0 + Machine || Worker)", "Machines", {}),
+    "independent effects of a factor": ("score ~ Machine + diag(0 + Machine | Worker)", "Machines", {}),
     "strings": ("y ~ f * x + (0 + f | g)", "x_fac4", {}),
     "interaction": ("y ~ a*b + (a*b | subj) + (a | item)", "x_crossed", {}),
     "crossed": ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin", {}),
