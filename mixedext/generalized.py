@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.genmod import families
 from statsmodels.tools._decorators import cached_data
 
@@ -23,9 +22,10 @@ from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
+from mixedext.likelihood import LikelihoodModelSide
 from mixedext.model import MixedModel, read_fit_options
 from mixedext.response import Response, check_range, inverse_link, marginal_mean, read_generalized
-from mixedext.results import MixedResults
+from mixedext.results import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ def as_family(family: Any) -> tuple[Any, bool]:
     return family, False
 
 
-class GeneralizedLinearMixedModel(MixedModel):
+class GeneralizedLinearMixedModel(LikelihoodModelSide):
     """Generalized linear mixed model g(E(y | b)) = Xβ + Zb + offset, b normal, fitted by maximum likelihood.
 
     Parameters
@@ -294,6 +294,51 @@ class GeneralizedLinearMixedModel(MixedModel):
             rows = type(rows)(np.zeros(rows.n), rows.x, None, rows.factors)
             self._problem = GeneralizedProblem(rows, self._response(), offset)
         return self._problem
+
+    def _profile(self, params: Array) -> tuple[float, Array]:
+        n = len(self.endog)
+        known = self.exog @ params + (0.0 if self.offset is None else self.offset)
+        rest = self.variant(exog=np.empty((n, 0)), exog_names=(), fixed_terms={}, offset=known)
+        try:
+            record = fit_generalized(rest.problem, 1, OptimizerOptions(1e-11))
+            problem = self.problem
+            theta = problem.from_data_scale(record.theta)
+            basis = problem.basis.x_transform
+            extra = [] if record.nuisance is None else [record.nuisance]
+            state = problem.evaluate(np.concatenate([theta, np.linalg.solve(basis, params), extra]))
+            # the other parameters are at their optimum: only β itself moves
+            slope = state.gradient[problem.size : problem.size + problem.p]
+        except np.linalg.LinAlgError as error:
+            raise DataError(_NO_LIKELIHOOD.format(error)) from error
+        return -record.objective / 2, -np.linalg.solve(basis.T, slope) / 2
+
+    def _mean(self, linear: Array) -> Array:
+        return np.asarray(inverse_link(self.family, linear))
+
+    def _spread(self) -> Array:
+        # rows of the basis are lengths of coefficients in units of the working residuals
+        return 1e-3 * np.sqrt((self.problem.basis.x_transform**2).sum(axis=1))
+
+    def get_distribution(self, params: ArrayLike, scale: float = 1.0, exog: ArrayLike | None = None) -> Any:
+        """Return the distribution of responses whose random effects are zero, one trial each.
+
+        Parameters
+        ----------
+        params : array_like (p,)
+            The coefficients of the fixed effects.
+        scale : float
+            The dispersion of the families that have one, `dispersion` of the results.
+        exog : array_like (n, p), optional
+            Columns of the fixed effects; by default those of the model, with its offset.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+        """
+        family = copy.deepcopy(self.family)
+        if isinstance(family, families.Binomial):
+            family.n = 1
+        return family.get_distribution(self.predict(params, exog), scale=scale)
 
     def problems_of(self, responses: Array) -> list[GeneralizedProblem]:
         """Return the problems of other responses (n, m) of the same rows, in the same basis."""
@@ -565,11 +610,11 @@ def _theta_jacobian(problem: GeneralizedProblem, theta: Array) -> Array:
     return out
 
 
-class GeneralizedMixedResultsWrapper(LikelihoodResultsWrapper):
+class GeneralizedMixedResultsWrapper(MixedResultsWrapper):
     """Labels the arrays of `GeneralizedMixedResults` with the names of rows and columns."""
 
     _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows", "resid_deviance": "rows"}
-    _wrap_attrs = wrap.union_dicts(LikelihoodResultsWrapper._wrap_attrs, _attrs)
+    _wrap_attrs = wrap.union_dicts(MixedResultsWrapper._wrap_attrs, _attrs)
 
 
 wrap.populate_wrapper(GeneralizedMixedResultsWrapper, GeneralizedMixedResults)

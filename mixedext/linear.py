@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.base._prediction_inference import PredictionResultsMean
-from statsmodels.base.model import LikelihoodResultsWrapper
+from scipy import stats
 
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
@@ -22,16 +21,16 @@ from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, check_flag
 from mixedext.inference.ddf import METHODS
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
+from mixedext.likelihood import LikelihoodModelSide
 from mixedext.model import MixedModel, read_fit_options
-from mixedext.prediction import mean_prediction
-from mixedext.results import MixedResults
+from mixedext.results import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
 
 EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
 
 
-class LinearMixedModel(MixedModel):
+class LinearMixedModel(LikelihoodModelSide):
     __doc__ = f"""Linear mixed model y = Xβ + Zb + ε; random effects may be crossed, nested and correlated.
     {(MixedModel.__doc__ or "").split("share.", 1)[-1]}
     See Also
@@ -136,6 +135,46 @@ class LinearMixedModel(MixedModel):
         """
         problem = self.problem
         return problem.evaluate(problem.from_data_scale(np.asarray(theta, dtype=float)), reml).objective
+
+    def _profile(self, params: Array) -> tuple[float, Array]:
+        rest = self.variant(
+            endog=self.endog - self.exog @ params,
+            exog=np.empty((len(self.endog), 0)),
+            exog_names=(),
+            fixed_terms={},
+        )
+        if rest.problem.is_exact:
+            raise DataError(EXACT_FIT)
+        fit = LinearMixedResults(rest, fit_linear(rest.problem, False, OptimizerOptions()))
+        # the variances are at their optimum: only β itself moves, and Σ⁻¹(y − Xβ) = W(y − Xβ − Zb)/σ²
+        weighted = np.asarray(fit.resid) * (1.0 if self.weights is None else self.weights)
+        return fit.llf, self.exog.T @ weighted / fit.scale
+
+    def _mean(self, linear: Array) -> Array:
+        return linear
+
+    def _spread(self) -> Array:
+        residuals = np.linalg.lstsq(self.exog, self.endog - (0.0 if self.offset is None else self.offset))[1]
+        size = np.sqrt(residuals.sum() / len(self.endog))
+        return 1e-3 * size / np.sqrt((self.exog**2).sum(axis=0))
+
+    def get_distribution(self, params: ArrayLike, scale: float = 1.0, exog: ArrayLike | None = None) -> Any:
+        """Return the distribution of responses whose random effects are zero: N(Xβ, scale).
+
+        Parameters
+        ----------
+        params : array_like (p,)
+            The coefficients of the fixed effects.
+        scale : float
+            The residual variance, `scale` of the results.
+        exog : array_like (n, p), optional
+            Columns of the fixed effects; by default those of the model, with its offset.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+        """
+        return stats.norm(loc=self.predict(params, exog), scale=np.sqrt(scale))
 
     def describe(self) -> str:
         """Return what the model holds and how its equations are stored, in words."""
@@ -266,28 +305,12 @@ class LinearMixedResults(MixedResults):
         """
         return self._linear_predictor(data, random_effects, new_levels)
 
-    def get_prediction(self, data: Any = None) -> PredictionResultsMean:
-        """Return predicted means at the population level with standard errors and intervals of the mean.
 
-        Parameters
-        ----------
-        data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit.
-
-        Returns
-        -------
-        statsmodels PredictionResultsMean
-            ``predicted``, ``se``, ``conf_int(alpha=)`` and ``summary_frame(alpha=)``; intervals are of Xβ, by
-            the normal distribution, not of a new observation.
-        """
-        return mean_prediction(self, data)
-
-
-class LinearMixedResultsWrapper(LikelihoodResultsWrapper):
+class LinearMixedResultsWrapper(MixedResultsWrapper):
     """Labels the arrays of `LinearMixedResults` with the names of rows and columns."""
 
     _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows"}
-    _wrap_attrs = wrap.union_dicts(LikelihoodResultsWrapper._wrap_attrs, _attrs)
+    _wrap_attrs = wrap.union_dicts(MixedResultsWrapper._wrap_attrs, _attrs)
 
 
 wrap.populate_wrapper(LinearMixedResultsWrapper, LinearMixedResults)

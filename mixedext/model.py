@@ -103,6 +103,10 @@ class MixedModel(LikelihoodModel):
     _own_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
+        like = options.pop("_like", None)
+        if like is not None:  # by a tool of statsmodels, with what `_get_init_kwds` gave it
+            self.__dict__.update(vars(like.remade(endog, exog)))
+            return
         design = options.pop("_design", None)
         silent = options.pop("_silent", False)
         refuse_unknown(type(self).__name__, options, (*self._options, *self._own_options))
@@ -205,6 +209,8 @@ class MixedModel(LikelihoodModel):
         ... )
         <LinearMixedModel Reaction ~ log(Days) + (1 | Subject): 126 rows, 18 levels of Subject>
         """
+        if "_like" in options:
+            return options["_like"].columns_of(data)
         refuse_unknown(f"{cls.__name__}.from_formula", options, ("subset", *cls._options, *cls._own_options))
         own = {k: options.pop(k) for k in cls._own_options if k in options}
         if isinstance(data, str) and not isinstance(formula, str):

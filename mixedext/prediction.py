@@ -15,8 +15,9 @@ from statsmodels.genmod.families.links import Identity
 
 from mixedext.columns import evaluate
 from mixedext.design import Design, DesignTerm, NewRows, log_exposure, new_frame
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import given_by_row, read_frame
+from mixedext.response import inverse_link, mean_and_derivatives
 from mixedext.values import numbers
 
 if TYPE_CHECKING:
@@ -81,16 +82,79 @@ def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_
     return pd.Series(part.spread(out), index=part.index, name=results.labels.endog_name)
 
 
-def mean_prediction(results: MixedResults, data: Any) -> PredictionResultsMean:
-    """Return Xβ plus offset with the standard errors of Xβ."""
+#: So many rows at once have their degrees of freedom computed.
+_BLOCK = 4096
+
+
+class MeanPrediction(PredictionResultsMean):
+    """Means with standard errors and intervals, these by t with degrees of freedom for each row.
+
+    Parameters
+    ----------
+    mean, variance : ndarray (n,)
+    df : ndarray (n,)
+        Infinite for the normal distribution.
+    index : pandas.Index
+    linear : MeanPrediction, optional
+        Of the linear predictor, where the mean is another.
+    family : statsmodels family, optional
+        Whose inverse link makes the mean of it.
+    """
+
+    def __init__(
+        self,
+        mean: Array,
+        variance: Array,
+        df: Array,
+        index: pd.Index,
+        linear: MeanPrediction | None = None,
+        family: Any = None,
+    ):
+        link = Identity() if family is None else family.link
+        dist = "norm" if np.isinf(df).all() else "t"
+        super().__init__(mean, variance, df=df, dist=dist, row_labels=index, linpred=linear, link=link)
+        self._family = family
+
+    def conf_int(self, method: str = "endpoint", alpha: float = 0.05, **options: Any) -> Array:
+        """Return intervals (n, 2).
+
+        Parameters
+        ----------
+        method : {"endpoint", "delta"}
+            The ends of those of the linear predictor through the inverse link, or mean ± quantile · standard
+            error.
+        alpha : float
+            1 less the level.
+        """
+        check_option(method, "method", ("endpoint", "delta"))
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.floating)) or not 0 < alpha < 1:
+            raise DataError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
+        if self.linpred is not None and method == "endpoint":
+            # some links decrease
+            return np.sort(inverse_link(self._family, self.linpred.conf_int(alpha=alpha)), axis=1)
+        half = self.dist.ppf(1 - alpha / 2, *self.dist_args) * self.se
+        return np.column_stack([self.predicted - half, self.predicted + half])
+
+
+def mean_prediction(results: MixedResults, data: Any, ddf: str | None = None) -> MeanPrediction:
+    """Return means with standard errors: of Xβ plus offset, through the inverse link where there is one."""
     part = fixed_part(results, data, ())
-    variance = np.einsum("ij,jk,ik->i", part.exog, np.asarray(results.cov_params()), part.exog)
-    return PredictionResultsMean(
-        part.spread(part.exog @ results._record.params + part.offset),
-        part.spread(variance),
-        row_labels=part.index,
-        link=Identity(),
+    method = results.ddf_method(ddf)
+    blocks = [part.exog[i : i + _BLOCK] for i in range(0, len(part.exog), _BLOCK)]
+    variance = np.concatenate(
+        [np.empty(0), *(np.einsum("ij,ij->i", x @ method.cov_params, x) for x in blocks)]
     )
+    df = np.concatenate([np.empty(0), *(method.single(x) for x in blocks)])
+    df[~(variance > 0)] = np.inf  # a mean that is known: the interval is a point
+    eta = part.exog @ results._record.params + part.offset
+    df = part.spread(df)
+    linear = MeanPrediction(part.spread(eta), part.spread(variance), df, part.index)
+    family = getattr(results, "family", None)
+    if family is None:
+        return linear
+    with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
+        mean, slope = inverse_link(family, eta), mean_and_derivatives(family.link, eta)[1]
+    return MeanPrediction(part.spread(mean), part.spread(slope**2 * variance), df, part.index, linear, family)
 
 
 def fixed_part(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:

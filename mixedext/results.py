@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from inspect import getattr_static
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from statsmodels.base._prediction_inference import PredictionResultsMean
+from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.fit import Fit
@@ -22,10 +25,13 @@ from mixedext.inference.confint import confint
 from mixedext.inference.ddf import DegreesOfFreedom
 from mixedext.inference.profile import Profile, profile
 from mixedext.inference.robust import ClusterCovariance, read_cov_type, with_cluster_covariance
-from mixedext.prediction import linear_predictor
+from mixedext.levels import LevelCovariances, coefficients
+from mixedext.prediction import linear_predictor, mean_prediction
+from mixedext.saving import load, save
 from mixedext.simulation import simulate
 from mixedext.summary import format_digits, make_summary
 from mixedext.wald import WaldInference
+from mixedext.whole import WholeTable
 
 Array = NDArray[np.float64]
 
@@ -134,24 +140,55 @@ class MixedResults(WaldInference):
             rows.append(
                 {"group": "Residual", "name": "", "variance": self.scale, "std_dev": np.sqrt(self.scale)}
             )
-        return pd.DataFrame(rows)
+        return WholeTable(rows)
 
     @cached_property
     def random_effects(self) -> dict[str, pd.DataFrame]:
         """Grouping factor → conditional modes of its random effects, levels × effects."""
         out = {}
         for (group, levels), modes in zip(self.labels.groups.items(), self._record.modes, strict=True):
-            names = [n for t in self.labels.terms if t.group == group for n in t.names]
-            out[group] = pd.DataFrame(modes.T, index=levels, columns=names)
+            out[group] = pd.DataFrame(modes.T, index=levels, columns=self._names_of(group))
         return out
 
     @cached_property
-    def random_effects_cov(self) -> dict[str, Array]:
-        """Grouping factor → conditional covariances of its random effects given the data, (levels, q, q)."""
+    def random_effects_cov(self) -> dict[str, LevelCovariances]:
+        """Grouping factor → conditional covariances of its random effects given the data, (levels, q, q).
+
+        The arrays know their labels: `LevelCovariances.of` gives the matrix of a level, ``frame`` all.
+        """
+        blocks = zip(self.labels.groups.items(), self._record.mode_covariances, strict=True)
         return {
-            group: self.scale * np.ascontiguousarray(blocks.transpose(2, 0, 1))
-            for group, blocks in zip(self.labels.groups, self._record.mode_covariances, strict=True)
+            group: LevelCovariances(
+                self.scale * block.transpose(2, 0, 1), pd.Index(levels), self._names_of(group)
+            )
+            for (group, levels), block in blocks
         }
+
+    def _names_of(self, group: str) -> list[str]:
+        """Return the names of the random effects of a grouping factor."""
+        return [n for t in self.labels.terms if t.group == group for n in t.names]
+
+    def coef(self) -> dict[str, pd.DataFrame]:
+        """Return the coefficients of each level: fixed effects plus conditional modes, as lme4's ``coef``.
+
+        Returns
+        -------
+        dict of DataFrame
+            Grouping factor → levels × effects. An effect that is fixed only is the same for all levels, one
+            that is random only (in front) varies around 0; a product is the same in either order of its
+            factors.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.coef()["Subject"].head(2).round(3)
+             Intercept    Days
+        308    253.664  19.666
+        309    211.007   1.848
+        """
+        return coefficients(self)
 
     # ------------------------------------------------------------------------------------------- rows
 
@@ -197,11 +234,14 @@ class MixedResults(WaldInference):
         if self.model.design is not None:
             self.residual_quantiles()
             _ = self.deviance, self.ddf_method()
-        super().remove_data()
-        # statsmodels leaves the row labels that it has looked up
-        self.model.data._cache = {}
-        for name in ("fittedvalues", "resid", "resid_pearson"):
-            self._cache.pop(name, None)
+            super().remove_data()
+            # statsmodels leaves the row labels that it has looked up
+            self.model.data._cache = {}
+        # where another fit of the model has removed them, what these results made of them is left
+        cache = vars(self).get("_cache", {})
+        for name in list(cache):
+            if isinstance(getattr_static(type(self), name, None), cached_data):
+                del cache[name]
 
     # -------------------------------------------------------------------------------- simulation, bootstrap
 
@@ -497,8 +537,90 @@ class MixedResults(WaldInference):
         """Return the fit by maximum likelihood, these results themselves if they are one."""
         return self
 
+    def get_prediction(self, data: Any = None, ddf: str | None = None) -> PredictionResultsMean:
+        """Return predicted means at the population level with standard errors and intervals of the mean.
+
+        Parameters
+        ----------
+        data : DataFrame or mapping, optional
+            Rows to predict for; by default those of the fit.
+        ddf : str, optional
+            Method of the degrees of freedom, as `ddf_method` takes it: by default Satterthwaite's for each
+            row in linear models, as in `conf_int`, and the normal distribution in generalized ones.
+
+        Returns
+        -------
+        statsmodels PredictionResultsMean
+            ``predicted``, ``se``, ``df``, ``conf_int(alpha=)``, ``t_test()`` and ``summary_frame(alpha=)``.
+            Random effects are zero. Intervals are of the mean, not of a new observation; in generalized
+            models they are those of the linear predictor, on the scale of the response.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.get_prediction({"Days": [0, 9]}).summary_frame().round(2)
+             mean  mean_se  mean_ci_lower  mean_ci_upper
+        0  251.41     6.82         237.01         265.80
+        1  345.61    14.63         314.75         376.47
+        """
+        return mean_prediction(self, data, ddf)
+
     def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
         return linear_predictor(self, data, random_effects, new_levels)
+
+    def __repr__(self) -> str:
+        what = getattr(self.model, "mixed_formula", None)
+        if what is None:
+            what = f"{self.labels.endog_name} on {', '.join(self.labels.exog_names)}"
+        groups = ", ".join(f"{count} levels of {name}" for name, count in self.ngroups.items())
+        state = "" if self.converged else ", not converged"
+        state += ", singular" if self.is_singular else ""
+        return (
+            f"<{type(self).__name__} {what}: {self.nobs} rows, {groups}, {self._criterion_name} "
+            f"{self.objective:.1f}{state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(self.summary().as_html())
+
+    def save(self, fname: Any, remove_data: bool = False) -> None:
+        """Pickle the results to a file, which is replaced only when the new one is whole.
+
+        Parameters
+        ----------
+        fname : str, path-like or file object
+        remove_data : bool
+            Whether to call `remove_data` first.
+
+        Raises
+        ------
+        DataError
+            If something in the results cannot be pickled.
+        """
+        if remove_data:
+            self.remove_data()
+        save(self, fname)
+
+    @classmethod
+    def load(cls, fname: Any) -> Any:
+        """Return results that `save` has written.
+
+        A pickle is a program: load none that you do not trust.
+
+        Parameters
+        ----------
+        fname : str, path-like or file object
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        DataError
+            If the file is no pickle, or not whole, or holds something else.
+        """
+        return load(fname, (MixedResults, MixedResultsWrapper), "results of this package")
 
     def summary(self, alpha: float = 0.05, ddf: str | None = None) -> Any:
         """Return a summary as lme4's, a statsmodels `Summary` (``as_text``, ``as_html``, ``as_latex``).
@@ -511,3 +633,24 @@ class MixedResults(WaldInference):
             Method of the degrees of freedom, as `ddf_method` takes it.
         """
         return make_summary(self, alpha, ddf)
+
+
+class MixedResultsWrapper(LikelihoodResultsWrapper):
+    """What the wrappers of linear and generalized results share."""
+
+    def __repr__(self) -> str:
+        return repr(self._results)
+
+    def _repr_html_(self) -> str:
+        return str(self._results._repr_html_())
+
+    def save(self, fname: Any, remove_data: bool = False) -> None:
+        """Pickle the results to a file, as `MixedResults.save` does."""
+        if remove_data:
+            self.remove_data()
+        save(self, fname)
+
+    @classmethod
+    def load(cls, fname: Any) -> Any:
+        """Return results that `save` has written, as `MixedResults.load` does."""
+        return MixedResults.load(fname)

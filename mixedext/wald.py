@@ -54,6 +54,11 @@ class WaldInference(LikelihoodModelResults):
         """
         method = self._ddf_methods[0] if ddf is None else read_method(ddf, self._ddf_methods)
         if method not in self._ddf_made:
+            if self.model.design is None and method in ("satterthwaite", "kenward-roger"):
+                raise DataError(
+                    "the data of this model were removed before these degrees of freedom were asked for: "
+                    "take ddf='infinite' or ddf='residual', or fit again"
+                )
             self._ddf_made[method] = make_ddf(self, method)
         return self._ddf_made[method]
 

@@ -364,6 +364,6 @@ def test_intervals_of_the_mean_come_as_a_table(slopes):
     assert_allclose(table.loc["a", "mean_se"], slopes.bse["Intercept"], rtol=ROUNDING)
     assert_allclose(
         table.loc["a", ["mean_ci_lower", "mean_ci_upper"]].astype(float),
-        slopes.conf_int(alpha=0.1, ddf="infinite").loc["Intercept"],
+        slopes.conf_int(alpha=0.1).loc["Intercept"],
         rtol=ROUNDING,
     )
