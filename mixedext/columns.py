@@ -23,12 +23,13 @@ import patsy
 from numpy.typing import NDArray
 
 from mixedext.errors import DataError, FormulaError, nearest
+from mixedext.expressions import Factor, Table, as_table, environment
 from mixedext.formula import MixedFormula
-from mixedext.r_functions import R_FUNCTIONS, takes_columns, unboxed
+from mixedext.r_functions import takes_columns
 
 Array = NDArray[np.float64]
-#: Columns by name: arrays of numbers or booleans, and pandas Categoricals.
-Frame = Mapping[str, Any]
+#: Columns by name.
+Frame = Table | Mapping[str, Any]
 
 _LEARNING = r"\b\w+\.(?:memorize_chunk|transform)\(\)"
 
@@ -152,11 +153,19 @@ def expressions_of(formula: MixedFormula) -> list[str]:
 @lru_cache(maxsize=256)
 def _description(rhs: str) -> patsy.ModelDesc:
     try:
-        return patsy.ModelDesc.from_formula(f"~ {rhs}")
+        read = patsy.ModelDesc.from_formula(f"~ {rhs}")
     except patsy.PatsyError as error:
         raise FormulaError(_first_line(error), rhs) from error
     except RecursionError as error:
         raise FormulaError("this is too long or too deeply nested to be read", rhs) from error
+    terms = [patsy.Term([Factor(f.code, f.origin) for f in term.factors]) for term in read.rhs_termlist]
+    return patsy.ModelDesc(read.lhs_termlist, terms)
+
+
+def factors_of(rhs: str) -> list[str]:
+    """Return the expressions whose products are the terms of a right-hand side."""
+    terms = _description(rhs).rhs_termlist
+    return list(dict.fromkeys(factor.code for term in terms for factor in term.factors))
 
 
 @dataclass(frozen=True)
@@ -276,11 +285,12 @@ class _PlainBuilder:
     products: tuple[tuple[str, ...], ...]
 
     def __call__(self, frame: Frame, n: int) -> Array:
+        table = as_table(frame)
         out = np.empty((n, len(self.products)), order="F")
         for j, names in enumerate(self.products):
-            out[:, j] = frame[names[0]] if names else 1.0
+            out[:, j] = table.plain(names[0]) if names else 1.0
             for name in names[1:]:
-                out[:, j] *= frame[name]
+                out[:, j] *= table.plain(name)
         return out
 
 
@@ -294,9 +304,11 @@ class _PatsyBuilder:
     def __call__(self, frame: Frame, n: int) -> Array:
         if not self.info.factor_infos:
             return np.ones((n, len(self.info.column_names)))
+        if not n:  # of no rows nothing can be evaluated
+            return np.zeros((0, len(self.info.column_names)))
         missing = _KeepMissing()
         with _evaluating(self.rhs):
-            built = patsy.build_design_matrices([self.info], frame, NA_action=missing)[0]
+            built = patsy.build_design_matrices([self.info], as_table(frame), NA_action=missing)[0]
         matrix = np.asarray(built)
         if len(matrix) != n:
             raise DataError(f"{self.rhs!r} has {len(matrix)} rows where the data have {n}")
@@ -328,8 +340,7 @@ def learn_columns(rhs: str, frame: Frame, scope: Mapping[str, Any]) -> Columns:
     ----------
     rhs : str
         Right-hand side in patsy's language.
-    frame : mapping
-        Columns of complete rows.
+    frame : Table or mapping
     scope : mapping
         Names of the caller's scope.
 
@@ -338,25 +349,27 @@ def learn_columns(rhs: str, frame: Frame, scope: Mapping[str, Any]) -> Columns:
     FormulaError, DataError
         If patsy cannot read or evaluate it.
     """
-    description = _description(rhs)
-    plain = _plain_builder(description, frame)
+    description, table = _description(rhs), as_table(frame)
+    plain = _plain_builder(description, table)
     if plain is not None:
         names = tuple(":".join(p) or "Intercept" for p in plain.products)
         return Columns(names, {c: (j,) for j, c in enumerate(names)}, plain, True)
     with _evaluating(rhs):
         info = patsy.design_matrix_builders(
-            [description.rhs_termlist], lambda: iter([frame]), _environment(scope), _KeepMissing()
+            [description.rhs_termlist], lambda: iter([table]), environment(scope), _KeepMissing()
         )[0]
     terms = {name: tuple(range(p.start, p.stop)) for name, p in info.term_name_slices.items()}
     return Columns(tuple(info.column_names), terms, _PatsyBuilder(info, rhs), False)
 
 
-def _plain_builder(description: patsy.ModelDesc, frame: Frame) -> _PlainBuilder | None:
+def _plain_builder(description: patsy.ModelDesc, table: Table) -> _PlainBuilder | None:
     products = []
     for term in description.rhs_termlist:
-        names = tuple(getattr(factor, "code", "") for factor in term.factors)
+        names = tuple(factor.code for factor in term.factors)
+        if not all(name in table for name in names):
+            return None
         for name in names:
-            values = frame.get(name)
+            values = table.plain(name)
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
                 return None
         products.append(names)
@@ -369,22 +382,46 @@ def _plain_builder(description: patsy.ModelDesc, frame: Frame) -> _PlainBuilder 
 # -------------------------------------------------------------------------------------------- expressions
 
 
+@dataclass(frozen=True)
+class Expression:
+    """One expression with what it learned of the rows of the fit.
+
+    Called with columns it returns an array, or a Categorical where it is a factor.
+    """
+
+    code: str
+    state: dict[str, Any] = field(repr=False)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a column, of which nothing is learned."""
+        return not self.state
+
+    def __call__(self, frame: Frame) -> Any:
+        table = as_table(frame)
+        if self.code in table:
+            return table.plain(self.code)
+        with _evaluating(self.code):
+            return Factor(self.code).eval(self.state, table)
+
+
+def learn_expression(code: str, frame: Frame, scope: Mapping[str, Any]) -> Expression:
+    """Return an expression that has learned of some rows."""
+    table = as_table(frame)
+    state: dict[str, Any] = {}
+    if code not in table:
+        factor = Factor(code)
+        with _evaluating(code):
+            for number in range(factor.memorize_passes_needed(state, environment(scope))):
+                factor.memorize_chunk(state, number, table)
+                factor.memorize_finish(state, number)
+    return Expression(code, state)
+
+
 def evaluate(expression: str, frame: Frame, scope: Mapping[str, Any]) -> Any:
     """Evaluate one Python expression over the columns: an array, or a Categorical where it is a factor."""
-    if expression in frame:
-        return frame[expression]
-    factor = patsy.EvalFactor(expression)
-    state: dict[str, Any] = {}
-    with _evaluating(expression):
-        passes = factor.memorize_passes_needed(state, _environment(scope))
-        for number in range(passes):
-            factor.memorize_chunk(state, number, frame)
-            factor.memorize_finish(state, number)
-        values = factor.eval(state, frame)
-        values, _, _ = unboxed(values, None, None)
-        if isinstance(values, (pd.Series, pd.Index)):
-            values = values.array if isinstance(values.dtype, pd.CategoricalDtype) else values.to_numpy()
-        return values if isinstance(values, pd.Categorical) else np.asarray(values)
+    table = as_table(frame)
+    return learn_expression(expression, table, scope)(table)
 
 
 def one_number_a_row(values: Any, what: str, n: int) -> Array:
@@ -426,10 +463,6 @@ def _meant_coefficient(error: patsy.PatsyError, names: Sequence[str]) -> str:
     before, after = re.split(apart, code[:place])[-1], re.split(apart, code[place:])[0]
     word = before + after
     return "" if word in names else nearest(word, names)
-
-
-def _environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:
-    return patsy.EvalEnvironment([dict(scope), R_FUNCTIONS], 0)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,16 +17,21 @@ from numpy.typing import NDArray
 
 from mixedext.columns import (
     Columns,
+    Expression,
     evaluate,
     expressions_of,
+    factors_of,
     in_r_order,
     learn_columns,
+    learn_expression,
     needed_names,
     one_number_a_row,
 )
+from mixedext.complete import absent_values, missing_values, rows_left, rows_with_values
 from mixedext.core.rows import Factor, Rows, independent_columns
 from mixedext.double_bars import DoubleBar, read_otherwise
-from mixedext.errors import DataError, MissingValuesError, shown
+from mixedext.errors import DataError, shown
+from mixedext.expressions import Kinds, Table
 from mixedext.formula import MixedFormula
 from mixedext.formula import RandomTerm as Bar
 from mixedext.frames import (
@@ -34,19 +40,27 @@ from mixedext.frames import (
     crossed_codes,
     given_by_row,
     group_codes,
-    level_texts,
     read_frame,
     refuse_infinite,
     rows_text,
     used_columns,
 )
-from mixedext.values import clean, has_nan, missing_rows, numbers
+from mixedext.kept import COPIES_ON_WRITE, Kept, KeptLevels, KeptNumbers, own_index, own_scope
+from mixedext.values import numbers
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
 #: (values, name, number of rows) → response and trials
 ResponseReader = Callable[[Any, str, int], tuple[Array, "Array | None"]]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A factor of a grouping factor: the expression, what it learned of the rows of the fit, its levels."""
+
+    expression: Expression
+    levels: pd.Index
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,10 @@ class DesignTerm:
     names : tuple of str
         Names of the effects.
     columns : tuple of ndarray (n,)
-    factors : tuple of str
-        Expressions whose interaction is the grouping factor; none in models made of arrays.
+    factors : tuple of Grouping
+        The factors whose interaction is the grouping factor; none in models made of arrays.
+    members : ndarray of int (L, k) or None
+        Level of each of them by level of the interaction.
     builder : Columns or None
         What built the columns of the bar, of which `places` are this term's.
     places : tuple of int
@@ -78,7 +94,8 @@ class DesignTerm:
     codes: NDArray[np.int32]
     names: tuple[str, ...]
     columns: tuple[Array, ...]
-    factors: tuple[str, ...] = ()
+    factors: tuple[Grouping, ...] = ()
+    members: NDArray[np.intp] | None = field(default=None, repr=False)
     builder: Columns | None = field(default=None, repr=False)
     places: tuple[int, ...] = ()
 
@@ -135,10 +152,16 @@ class Design:
         Rows dropped because a value was missing.
     dropped_columns : tuple of str
         Columns of the fixed effects dropped because they depend on others.
+    n_given : int
+        Number of rows of the data as passed.
     fixed_builder : Columns or None
         What built the columns of the fixed effects, of which `kept_columns` are in `exog`.
     double_bars : tuple of DoubleBar
         Those that lme4 reads otherwise.
+    offset_parts : tuple of Expression
+        The offsets of the formula.
+    kinds : Kinds or None
+        What the columns of the data held.
     """
 
     endog: Array
@@ -154,8 +177,11 @@ class Design:
     n_missing: int = 0
     dropped_columns: tuple[str, ...] = ()
     kept_columns: tuple[int, ...] = ()
+    n_given: int = 0
     fixed_builder: Columns | None = field(default=None, repr=False)
     double_bars: tuple[DoubleBar, ...] = ()
+    offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
+    kinds: Kinds | None = field(default=None, repr=False)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -206,7 +232,7 @@ def design_from_formula(
     allow_saturated: bool = False,
     exposure: Any = None,
     read_response: ResponseReader | None = None,
-) -> tuple[Design, pd.DataFrame]:
+) -> tuple[Design, Kept, dict[str, Any]]:
     """Build the design.
 
     Parameters
@@ -223,20 +249,23 @@ def design_from_formula(
     Returns
     -------
     design : Design
-    frame : DataFrame
-        All rows of the data, with the arrays of the caller's scope that the formula uses.
+    kept : Kept
+        What the fit used of the data, with the arrays of the caller's scope that the formula uses.
+    scope : dict
+        What else the formula uses of the caller's scope.
     """
     check_missing_option(missing)
     frame = read_frame(data)
     chosen = chosen_rows(frame, subset, scope)
-    columns, frame = used_columns(expressions_of(formula), formula, frame, scope)
+    expressions = expressions_of(formula)
+    needed = {name for name, _ in needed_names(expressions)}
+    columns, frame = used_columns(expressions, formula, frame, scope)
     bare = pd.DataFrame(frame, copy=False)  # without attrs, which pandas would copy with every column
     given = {"weights": weights, "offset": offset, "exposure": exposure}
     raw = {name: bare[column] for name, column in columns.items()}
     extra = {k: given_by_row(v, k, bare, chosen) for k, v in given.items() if v is not None}
-    counted = {str(columns[name]): series for name, series in raw.items()}
-    counted |= {k: series for k, series in extra.items() if k != "weights"}
-    used, n_missing = _complete_rows(counted, chosen, len(frame), missing)
+    scope = own_scope({k: v for k, v in scope.items() if k in needed and k not in columns})
+    used, n_missing = _rows_of_the_fit(formula, raw, extra, columns, scope, chosen, len(frame), missing)
 
     while True:
         parts = _Parts(formula, raw, columns, scope, used, len(frame))
@@ -244,7 +273,7 @@ def design_from_formula(
         if not absent:
             break
         # an expression has no value there (the logarithm of −1): such rows go too, and all is learned anew
-        used, more = _complete_rows_after(absent, used, parts.n, missing)
+        used, more = rows_left(absent, used, parts.n, missing)
         n_missing += more
     extra_values = {
         k: numbers(series if used is None else series.iloc[used], k) for k, series in extra.items()
@@ -262,40 +291,107 @@ def design_from_formula(
         terms=tuple(parts.terms()),
         weights=with_trials(extra_values.get("weights"), trials),
         offset=sum(offsets[1:], offsets[0]) if offsets else None,
-        row_labels=frame.index if used is None else frame.index[used],
+        row_labels=own_index(frame.index if used is None else frame.index[used]),
         used=used,
         n_missing=n_missing,
+        n_given=len(frame),
         fixed_builder=parts.fixed,
         double_bars=read_otherwise(formula, [built for _, built, *_ in parts.bars]),
+        offset_parts=parts.offset_parts,
+        kinds=parts.table.kinds(),
     )
-    return finish_design(design, allow_saturated), frame
+    design = finish_design(design, allow_saturated)
+    by_name = {given[k]: values for k, values in extra_values.items() if isinstance(given[k], str)}
+    kept = _kept_columns(design, parts.table, formula, columns, by_name)
+    return design, Kept(kept, design.row_labels, bare if COPIES_ON_WRITE else None), scope
 
 
-def _complete_rows(
-    columns: Mapping[str, pd.Series], chosen: Positions | None, n: int, missing: str
+def _rows_of_the_fit(
+    formula: MixedFormula,
+    raw: Mapping[str, pd.Series],
+    extra: Mapping[str, pd.Series],
+    columns: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    chosen: Positions | None,
+    n: int,
+    missing: str,
 ) -> tuple[Positions | None, int]:
     """Return the positions of the chosen rows that are complete (None for all rows) and how many are not."""
-    absent = {name: mask for name, series in columns.items() if (mask := missing_rows(series)) is not None}
+    absent = absent_values(raw)
+    codes = _codes_of(formula).all
+    alone = {str(columns[name]): mask for name, mask in absent.items() if name in codes}
+    alone |= absent_values({k: series for k, series in extra.items() if k != "weights"})
+    used, dropped = chosen, 0
     if chosen is not None:
-        absent = {name: mask[chosen] for name, mask in absent.items() if mask[chosen].any()}
-    if not absent:
-        return chosen, 0
-    return _complete_rows_after(absent, chosen, n if chosen is None else len(chosen), missing)
+        alone = {name: mask[chosen] for name, mask in alone.items() if mask[chosen].any()}
+    if alone:
+        used, dropped = rows_left(alone, chosen, n if chosen is None else len(chosen), missing)
+    if not all(name in codes for name in absent):
+        expressions = [code for code in codes if code not in raw]
+        used, more = rows_with_values(expressions, raw, absent, columns, scope, used, missing)
+        dropped += more
+    return used, dropped
 
 
-def _complete_rows_after(
-    absent: Mapping[str, NDArray[np.bool_]], used: Positions | None, n: int, missing: str
-) -> tuple[Positions, int]:
-    """Return the positions that are left when the rows go in which something is absent, and how many go."""
-    counts = {name: int(mask.sum()) for name, mask in absent.items()}
-    if missing != "drop":
-        raise MissingValuesError(counts, missing)
-    complete = ~np.logical_or.reduce(list(absent.values()))
-    if not complete.any():
-        worst = max(counts, key=lambda name: counts[name])
-        raise DataError(f"no complete row is left: {worst!r} is missing in {counts[worst]} of {n} rows")
-    positions = np.flatnonzero(complete)
-    return (positions if used is None else used[positions]), n - len(positions)
+class _Codes(NamedTuple):
+    """The expressions of a formula, of which each has a value by row, and where names stand in them."""
+
+    all: tuple[str, ...]
+    of_sides: frozenset[str]
+    inside: frozenset[str]
+
+
+def _codes_of(formula: MixedFormula) -> _Codes:
+    sides = (formula.fixed, *(term.expr for term in formula.random))
+    groups = [factor for term in formula.random for factor in term.group]
+    return _read_codes(sides, (formula.response, *formula.offsets, *groups))
+
+
+@lru_cache(maxsize=256)
+def _read_codes(sides: tuple[str, ...], others: tuple[str, ...]) -> _Codes:
+    of_sides = [factor for side in sides for factor in factors_of(side)]
+    codes = tuple(dict.fromkeys([*of_sides, *others]))
+    inside = {name for code in codes for name, _ in needed_names([code]) if name != code}
+    return _Codes(codes, frozenset(of_sides), frozenset(inside))
+
+
+def _kept_columns(
+    design: Design,
+    table: Table,
+    formula: MixedFormula,
+    columns: Mapping[str, Any],
+    by_name: Mapping[str, Array],
+) -> dict[Any, Any]:
+    """Return the columns that a fit used, as its own: those that the design has are not copied again."""
+    plain = design.fixed_builder is not None and design.fixed_builder.plain
+    place = {name: j for j, name in enumerate(design.exog_names)} if plain else {}
+    codes = _codes_of(formula)
+    groups = {t.factors[0].expression.code: t for t in design.terms if len(t.factors) == 1}
+    out: dict[Any, Any] = {}
+    for name, column in columns.items():
+        series = table.raw[name]
+        number = isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf"
+        number = number and name not in codes.inside
+        if number and str(column) in place:
+            out[column] = KeptNumbers(design.exog[:, place[str(column)]], series.dtype)
+        elif number and name == formula.response and np.array_equal(design.endog, table.plain(name)):
+            out[column] = KeptNumbers(design.endog, series.dtype)
+        elif name in groups and name not in codes.inside | codes.of_sides and name != formula.response:
+            term = groups[name]
+            out[column] = KeptLevels(term.codes, term.levels, isinstance(series.dtype, pd.CategoricalDtype))
+        else:
+            out[column] = series.array if design.used is not None else series.array.copy()
+    return {**by_name, **out}
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A grouping factor: the level of each row, the levels, and the factors that it is made of."""
+
+    codes: NDArray[np.int32]
+    levels: pd.Index
+    members: NDArray[np.intp]
+    factors: tuple[Grouping, ...]
 
 
 class _Parts:
@@ -326,75 +422,66 @@ class _Parts:
     ):
         self.n = n_all if used is None else len(used)
         self._formula, self._scope = formula, scope
-        self._raw = raw if used is None else {k: series.iloc[used] for k, series in raw.items()}
-        self._frame = {
-            name: clean(self._raw[name], f"column {columns[name]!r}")
-            for name in _evaluated_names(formula, columns)
-        }
-        self.response = evaluate(formula.response, self._frame, scope)
-        self.fixed = learn_columns(formula.fixed, self._frame, scope)
-        self.exog = self.fixed.rebuild(self._frame, self.n)
-        self.offsets = [self._offset(o) for o in formula.offsets]
-        self.bars = [(bar, *self._bar_columns(bar), *self._grouping(bar)) for bar in formula.random]
+        rows = raw if used is None else {k: series.iloc[used] for k, series in raw.items()}
+        self.table = Table(rows, self.n, columns)
+        self.response = evaluate(formula.response, self.table, scope)
+        self.fixed = learn_columns(formula.fixed, self.table, scope)
+        self.exog = self.fixed.rebuild(self.table, self.n)
+        self.offset_parts = tuple(learn_expression(o, self.table, scope) for o in formula.offsets)
+        self.offsets = [self._offset(o) for o in self.offset_parts]
+        self.bars = [(bar, *self._bar_columns(bar), self._grouping(bar)) for bar in formula.random]
 
-    def _offset(self, expression: str) -> Array:
-        values = evaluate(expression, self._frame, self._scope)
+    def _offset(self, expression: Expression) -> Array:
+        values = expression(self.table)
         if np.ndim(values) == 0:
             values = np.full(self.n, values)
-        return one_number_a_row(values, f"the offset {self._text(expression)!r}", self.n)
+        return one_number_a_row(values, f"the offset {self._text(expression.code)!r}", self.n)
 
     def _bar_columns(self, bar: Bar) -> tuple[Columns, tuple[Array, ...]]:
         """Return the columns of a bar; those that X has too are views of X."""
-        built = learn_columns(bar.expr, self._frame, self._scope)
+        built = learn_columns(bar.expr, self.table, self._scope)
         if not built.names:
             raise DataError(f"the random term ({bar.source}) has no effects")
         place = {name: j for j, name in enumerate(self.fixed.names)} if self.fixed.plain else {}
         if built.plain and all(name in place for name in built.names):
             return built, tuple(self.exog[:, place[name]] for name in built.names)
-        matrix = built.rebuild(self._frame, self.n)
+        matrix = built.rebuild(self.table, self.n)
         return built, tuple(matrix[:, j] for j in range(matrix.shape[1]))
 
-    def _grouping(self, bar: Bar) -> tuple[NDArray[np.int32], pd.Index]:
+    def _grouping(self, bar: Bar) -> _Levels:
         """Return the level of each row and the levels of the interaction of the factors of a bar."""
-        parts = []
-        for expression in bar.group:
-            if expression in self._raw:
-                parts.append(group_codes(self._raw[expression], self._text(expression)))
-                continue
-            values = evaluate(expression, self._frame, self._scope)
+        parts, factors = [], []
+        for code in bar.group:
+            expression = learn_expression(code, self.table, self._scope)
+            values = self.table.raw[code] if code in self.table else expression(self.table)
             if np.shape(values) != (self.n,):
                 raise DataError(
-                    f"grouping factor {self._text(expression)!r} has shape {np.shape(values)}, not one value "
+                    f"grouping factor {self._text(code)!r} has shape {np.shape(values)}, not one value "
                     f"for each of {self.n} rows"
                 )
-            parts.append(group_codes(values, self._text(expression)))
-        return crossed_codes(parts)
+            parts.append(group_codes(values, self._text(code)))
+            factors.append(Grouping(expression, parts[-1][1]))
+        codes, levels, members = crossed_codes(parts)
+        return _Levels(codes, levels, members, tuple(factors))
 
     def _text(self, expression: str) -> str:
         return restored([expression], self._formula)[0]
 
     def missing(self) -> dict[str, NDArray[np.bool_]]:
         """Return masks of the rows in which an expression has no value, by its text."""
-        absent: dict[str, NDArray[np.bool_]] = {}
-        for expression, values in self._floats():
-            if has_nan(values):
-                absent[expression] = np.asarray(np.isnan(values).reshape(self.n, -1).any(axis=1))
-        if isinstance(self.response, pd.Categorical) and self.response.isna().any():
-            absent[self._formula.response_label] = self.response.isna()
-        for bar, _, _, codes, _ in self.bars:
-            if codes.min() < 0:
-                absent[bar.label] = codes < 0
+        found = {text: missing_values(values, self.n) for text, values in self._values()}
+        absent = {text: mask for text, mask in found.items() if mask is not None}
+        for bar, _, _, grouping in self.bars:
+            if grouping.codes.min() < 0:
+                absent[bar.label] = grouping.codes < 0
         return absent
 
-    def _floats(self) -> Iterable[tuple[str, Array]]:
+    def _values(self) -> Iterable[tuple[str, Any]]:
         """Yield text and values of what may be missing though the columns are complete."""
-        response = self.response
-        numeric = not isinstance(response, pd.Categorical) and response.dtype.kind == "f"
-        if numeric and np.shape(response)[:1] == (self.n,):
-            yield self._formula.response_label, response
+        yield self._formula.response_label, self.response
         if not self.fixed.plain:
             yield from zip(restored(self.fixed.names, self._formula), self.exog.T, strict=True)
-        for _, built, columns, _, _ in self.bars:
+        for _, built, columns, _ in self.bars:
             if not built.plain:
                 yield from zip(restored(built.names, self._formula), columns, strict=True)
         for expression, values in zip(self._formula.offsets, self.offsets, strict=True):
@@ -402,28 +489,22 @@ class _Parts:
 
     def terms(self) -> Iterable[DesignTerm]:
         """Yield the random terms; ``||`` makes one of each column."""
-        for bar, built, values, codes, levels in self.bars:
+        for bar, built, values, grouping in self.bars:
             names = restored(built.names, self._formula)
             whole = in_r_order(bar.expr, built)
             for places in [whole] if bar.correlated else [(j,) for j in whole]:
                 yield DesignTerm(
                     bar.label,
                     bar.label,
-                    levels,
-                    codes,
+                    grouping.levels,
+                    grouping.codes,
                     tuple(names[j] for j in places),
                     tuple(values[j] for j in places),
-                    bar.group,
+                    grouping.factors,
+                    grouping.members,
                     built,
                     places,
                 )
-
-
-def _evaluated_names(formula: MixedFormula, columns: Mapping[str, Any]) -> list[str]:
-    """Return those names of columns that expressions use; a column that only groups may hold anything."""
-    expressions = [formula.response, formula.fixed, *formula.offsets, *(t.expr for t in formula.random)]
-    expressions += [g for t in formula.random for g in t.group if g not in columns]
-    return [name for name, _ in needed_names(expressions) if name in columns]
 
 
 def restored(names: Iterable[str], formula: MixedFormula) -> tuple[str, ...]:
@@ -566,75 +647,3 @@ def _check_term(term: DesignTerm, n: int, allow_saturated: bool) -> None:
             f"for each of {levels} levels) for {n} rows: they cannot be told from the residuals; use fewer "
             "effects, or pass allow_saturated=True"
         )
-
-
-# ------------------------------------------------------------------------------------------ new rows
-
-
-@dataclass(frozen=True)
-class NewRows:
-    """Columns of rows to predict for.
-
-    Attributes
-    ----------
-    columns : dict
-        Complete columns by the name that expressions use.
-    raw : dict
-        The complete rows by the same name.
-    index : pandas.Index
-        Labels of all rows given.
-    used : ndarray of int
-        Positions of the complete rows among them.
-    scope : mapping
-        Names of the caller's scope.
-    """
-
-    columns: dict[str, Any]
-    raw: dict[str, pd.Series]
-    index: pd.Index
-    used: Positions
-    scope: Mapping[str, Any]
-
-    @property
-    def n(self) -> int:
-        return len(self.used)
-
-    def codes(self, term: DesignTerm, new_levels: str) -> NDArray[np.intp]:
-        """Return the fitted level of each row, −1 for a level that the fit has not seen."""
-        parts = [
-            pd.Index(self.raw[e] if e in self.raw else evaluate(e, self.columns, self.scope))
-            for e in term.factors
-        ]
-        labels = parts[0]
-        if len(parts) > 1:
-            texts = zip(*map(level_texts, parts), strict=True)
-            labels = pd.Index([":".join(row) for row in texts], dtype=object)
-        codes = term.levels.astype(object).get_indexer(labels.astype(object))
-        unseen = codes < 0
-        if unseen.any() and new_levels == "error":
-            found = list(dict.fromkeys(labels[unseen]))
-            raise DataError(
-                f"{len(found)} {'level' if len(found) == 1 else 'levels'} of {term.group!r} "
-                f"{'is' if len(found) == 1 else 'are'} new, e.g. {shown(found[0])}: new_levels='population' "
-                "takes 0 for their random effects"
-            )
-        return codes
-
-
-def new_frame(
-    data: Any, expressions: Sequence[str], formula: MixedFormula, scope: Mapping[str, Any]
-) -> NewRows:
-    """Read the columns that some expressions need from new data; rows with missing values are set aside."""
-    columns, frame = used_columns(expressions, formula, read_frame(data), scope)
-    raw = {name: frame[column] for name, column in columns.items()}
-    absent = np.zeros(len(frame), dtype=bool)
-    for series in raw.values():
-        absent |= series.isna().to_numpy(dtype=bool)
-    used = np.flatnonzero(~absent)
-    raw = {name: series.iloc[used] for name, series in raw.items()}
-    cleaned = {}
-    for name in _evaluated_names(formula, columns):
-        values = clean(raw[name], f"column {columns[name]!r}")
-        # patsy matches single values with the levels that it knows, but not one set of levels with another
-        cleaned[name] = values.astype(object) if isinstance(values, pd.Categorical) else values
-    return NewRows(cleaned, raw, frame.index, used, scope)

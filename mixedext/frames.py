@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from mixedext.errors import DataError, nearest, shown
 from mixedext.formula import MixedFormula
 from mixedext.names import not_there, why_no_values
 from mixedext.r_functions import is_known
-from mixedext.values import widened, widened_value
+from mixedext.values import label_text, widened, widened_value
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -104,7 +105,7 @@ def used_columns(
     added = {}
     expressions = list(expressions)
     for name, called in needed_names(expressions):
-        column = formula.aliases.get(name, name)
+        column = column_named(formula.aliases.get(name, name), frame)
         if column in present and not (called and (column in scope or is_known(column))):
             out[name] = column
         elif name not in formula.aliases and not called and _is_column(scope.get(name), len(frame)):
@@ -123,6 +124,13 @@ def used_columns(
             frame[name] = given_by_row(values, f"{name!r} of the calling scope", frame).array
             out[name] = name
     return out, frame
+
+
+def column_named(name: str, frame: pd.DataFrame) -> Any:
+    """Return the name of the column that a text means: its own, or the number that the text is."""
+    if name not in frame.columns and name.isdigit() and int(name) in frame.columns:
+        return int(name)
+    return name
 
 
 def _is_column(values: Any, n: int) -> bool:
@@ -242,9 +250,9 @@ def refuse_infinite(values: Array, what: str, labels: pd.Index) -> None:
 
 
 def rows_text(positions: Sequence[int] | Positions, labels: pd.Index) -> str:
-    """Return ``"row 'b'"`` or ``"7 rows, the first of them 'b'"``."""
+    """Return ``"row 'b'"`` or ``"7 rows, the first of them row 'b'"``."""
     first = shown(labels[int(positions[0])])
-    return f"row {first}" if len(positions) == 1 else f"{len(positions)} rows, the first of them {first}"
+    return f"row {first}" if len(positions) == 1 else f"{len(positions)} rows, the first of them row {first}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -268,6 +276,7 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
         Positions of the rows that `subset` leaves.
     """
     if isinstance(values, str):
+        values = column_named(values, frame)
         if values not in frame.columns:
             hint = nearest(values, frame.columns) or "; for an expression pass its values"
             raise DataError(f"{what}: column {values!r} is not in the data{hint}")
@@ -342,9 +351,22 @@ def group_codes(values: Any, name: str) -> tuple[NDArray[np.int32], pd.Index]:
 
 def crossed_codes(
     parts: Sequence[tuple[NDArray[np.int32], pd.Index]],
-) -> tuple[NDArray[np.int32], pd.Index]:
-    """Return codes and levels (``a:b``) of the interaction of factors, the last varying fastest."""
+) -> tuple[NDArray[np.int32], pd.Index, NDArray[np.intp]]:
+    """Return the interaction of factors, the last varying fastest.
+
+    Returns
+    -------
+    codes : ndarray of int32 (n,)
+        Level of each row, −1 where a factor is missing.
+    levels : Index
+        Labels ``a:b``; where two of these would be the same, the parts are quoted.
+    members : ndarray of int (L, k)
+        Level of each factor by level of the interaction.
+    """
     codes, levels = parts[0]
+    members = np.arange(len(levels), dtype=np.intp)[:, None]
+    if len(parts) == 1:
+        return codes, levels, members
     for own, own_levels in parts[1:]:
         joint = codes.astype(np.int64) * len(own_levels) + own
         missing = (codes < 0) | (own < 0)
@@ -352,14 +374,17 @@ def crossed_codes(
         number, found = pd.factorize(joint[~missing], sort=True)
         codes[~missing] = number
         left, right = np.divmod(found, len(own_levels))
-        texts = zip(level_texts(levels)[left], level_texts(own_levels)[right], strict=True)
-        levels = pd.Index([f"{a}:{b}" for a, b in texts])
-    return codes, levels
+        members = np.column_stack([members[left], right])
+    texts = [[label_text(v) for v in own] for _, own in parts]
+    labels = _joined(texts, members)
+    if len(set(labels)) < len(labels):
+        quoted = [[repr(v) if isinstance(v, str) else label_text(v) for v in own] for _, own in parts]
+        count = Counter(labels)
+        others = _joined(quoted, members)
+        labels = [other if count[label] > 1 else label for label, other in zip(labels, others, strict=True)]
+    return codes, pd.Index(labels, dtype=object), members
 
 
-def level_texts(levels: Any) -> NDArray[Any]:
-    """Return levels as they stand in the labels of interactions: whole numbers without a point."""
-    values = np.asarray(levels)
-    if values.dtype.kind == "f" and np.isfinite(values).all() and (values % 1 == 0).all():
-        values = values.astype(np.int64)
-    return np.array([str(v) for v in (values if values.dtype.kind in "iuf" else levels)], dtype=object)
+def _joined(texts: Sequence[Sequence[str]], members: NDArray[np.intp]) -> list[str]:
+    columns = [[own[j] for j in column] for own, column in zip(texts, members.T, strict=True)]
+    return [":".join(row) for row in zip(*columns, strict=True)]

@@ -21,12 +21,14 @@ from mixedext._caller import user_namespaces
 from mixedext.arrays import design_from_arrays
 from mixedext.columns import Columns, expressions_of, needed_names
 from mixedext.core.optimize import OptimizerOptions
-from mixedext.design import Design, DesignTerm, Labels, design_from_formula, new_frame, read_numbers
+from mixedext.design import Design, DesignTerm, Labels, design_from_formula, read_numbers
 from mixedext.diagnostics import warn_of_design
 from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, FormulaError
 from mixedext.formula import MixedFormula, parse
 from mixedext.frames import align_by_index, names_in_subset, refuse_infinite, rows_text
+from mixedext.kept import Kept
+from mixedext.new_rows import NewRows, new_rows
 from mixedext.r_functions import is_shadow
 from mixedext.values import numbers
 
@@ -43,6 +45,18 @@ class _MixedData(PandasData):
         self.k_constant, self.const_idx = _find_constant(design.exog)
 
     row_labels: pd.Index | None = None
+    #: what a model made from a formula keeps of the data
+    kept: Kept | None = None
+
+    @cached_property
+    def frame(self) -> pd.DataFrame | None:
+        """The rows of the data that the fit uses, with the columns that it uses."""
+        return None if self.kept is None else self.kept.frame()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("frame", None)  # made of what is kept
+        return state
 
     @cached_property
     def orig_endog(self) -> pd.Series | None:
@@ -126,7 +140,15 @@ class MixedModel(LikelihoodModel):
         super().__init__(design.endog, design.exog)
         self.weights, self.offset = design.weights, design.offset
         # long arrays that `remove_data` clears besides statsmodels' own
-        self._data_attr += ["weights", "offset", "design", "_problem", "data.frame", "data.row_labels"]
+        self._data_attr += [
+            "weights",
+            "offset",
+            "design",
+            "_problem",
+            "data.frame",
+            "data.kept",
+            "data.row_labels",
+        ]
         if not silent:
             warn_of_design(design, self._saturated_is_fine)
 
@@ -223,16 +245,14 @@ class MixedModel(LikelihoodModel):
         model = cls.__new__(cls)
         model._take_own_options(own)
         options.setdefault("allow_saturated", model._saturated_is_fine)
+        options.setdefault("read_response", model._read_response)
         with parsed.errors_in_users_words():
-            design, frame = design_from_formula(
-                parsed, data, scope, read_response=model._read_response, **options
-            )
+            design, kept, scope = design_from_formula(parsed, data, scope, **options)
         cls.__init__(model, None, _design=design, **own)
         model.formula = f"{parsed.response_label} ~ {parsed.in_users_words(parsed.fixed)}"
         model.mixed_formula = parsed.text
-        model.data.frame = frame
-        # arrays of the calling scope are columns of the frame by now
-        model._parsed, model._scope = parsed, {k: v for k, v in scope.items() if k not in frame.columns}
+        model.data.kept = kept
+        model._parsed, model._scope = parsed, scope
         model._given_offsets = _given_offsets(options)
         model._formula_options = {k: v for k, v in options.items() if k in ("missing", "allow_saturated")}
         return model
@@ -301,8 +321,7 @@ class MixedModel(LikelihoodModel):
         for name in (*own, "_given_offsets"):
             if name in vars(self):
                 setattr(model, name, vars(self)[name])
-        if hasattr(self.data, "frame"):
-            model.data.frame = self.data.frame
+        model.data.kept = self.data.kept
         model._problem = problem
         return model
 
@@ -318,12 +337,12 @@ class MixedModel(LikelihoodModel):
         if self._parsed is None:
             raise DataError("a model made of arrays cannot build columns from a data frame")
         if self._template.fixed_builder is None:
-            if getattr(self.data, "frame", None) is None:
+            if self.data.kept is None:
                 raise DataError(
                     "the data of this model were removed, and with them what its formula learned of them; "
                     "predict before saving, or save without remove_data"
                 )
-            design, _ = design_from_formula(
+            design, _, _ = design_from_formula(
                 self._parsed,
                 self.used_frame(),
                 self.formula_scope(),
@@ -334,23 +353,28 @@ class MixedModel(LikelihoodModel):
         return self._template
 
     def used_frame(self) -> pd.DataFrame:
-        """Return the rows of the data frame that the fit uses."""
-        frame = self.data.frame
-        return frame if self.design.used is None else frame.iloc[self.design.used]
+        """Return the rows of the data frame that the fit uses, with the columns that it uses."""
+        frame: pd.DataFrame = self.data.frame
+        return frame
 
-    def columns_of(self, part: Columns, expressions: Sequence[str]) -> NDArray[np.float64]:
+    def rows_of(self, sides: Sequence[str]) -> NewRows:
+        """Return the rows of the fit as expressions of some right-hand sides see them."""
+        assert self._parsed is not None
+        return new_rows(self.used_frame(), self._parsed, self.formula_scope(), None, sides=sides)
+
+    def columns_of(self, part: Columns, sides: Sequence[str]) -> NDArray[np.float64]:
         """Return the columns (n, k) of a right-hand side for the rows of the fit.
 
         Parameters
         ----------
         part : Columns
-        expressions : list of str
-            What it is made of, in the language of the model's formula.
+        sides : list of str
+            The right-hand sides of the model's formula whose columns it uses.
         """
         assert self._parsed is not None
         with self._parsed.errors_in_users_words():
-            new = new_frame(self.used_frame(), expressions, self._parsed, self.formula_scope())
-            return part.rebuild(new.columns, new.n)
+            rows = self.rows_of(sides)
+            return part.rebuild(rows.table, rows.n)
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""
@@ -390,10 +414,12 @@ def _without_rows(design: Design) -> Design:
 
 def _without_patsy(design: Design) -> Design:
     """Return a design that pickles: patsy's memory of the data does not."""
-    if all(b is None or b.plain for b in (design.fixed_builder, *(t.builder for t in design.terms))):
+    built = [design.fixed_builder, *(t.builder for t in design.terms), *design.offset_parts]
+    built += [f.expression for t in design.terms for f in t.factors]
+    if all(part is None or part.plain for part in built):
         return design
-    terms = tuple(replace(t, builder=None) for t in design.terms)
-    return replace(design, fixed_builder=None, terms=terms)
+    terms = tuple(replace(t, builder=None, factors=()) for t in design.terms)
+    return replace(design, fixed_builder=None, offset_parts=(), terms=terms)
 
 
 class _Packed(bytes):

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.genmod.families.links import Identity
 
-from mixedext.columns import evaluate
-from mixedext.design import Design, DesignTerm, NewRows, log_exposure, new_frame
+from mixedext.design import Design, DesignTerm, log_exposure
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import given_by_row, read_frame
+from mixedext.new_rows import NewRows, new_rows
 from mixedext.response import inverse_link, mean_and_derivatives
 from mixedext.values import numbers
 
@@ -78,7 +78,8 @@ def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_
                 codes, columns = _new_random_part(results, part.new, group, new_levels)
         modes = results.random_effects[group].to_numpy()
         for j, column in enumerate(columns):
-            out = out + column * np.where(codes >= 0, modes[codes, j], 0.0)
+            effect = np.where(codes >= 0, modes[codes, j], 0.0)
+            out = out + column * effect
     return pd.Series(part.spread(out), index=part.index, name=results.labels.endog_name)
 
 
@@ -219,17 +220,21 @@ def _part_of_arrays(results: MixedResults, data: Any) -> FixedPart:
 def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:
     design: Design = results.model.builders()
     formula = results.model._parsed
-    expressions = [formula.fixed, *formula.offsets]
-    for term in formula.random:
-        if term.label in groups:
-            expressions += [term.expr, *term.group]
-    scope = results.model.formula_scope()
-    new = new_frame(data, expressions, formula, scope)
+    own = [term for term in formula.random if term.label in groups]
+    new = new_rows(
+        data,
+        formula,
+        results.model.formula_scope(),
+        design.kinds,
+        sides=[formula.fixed, *(term.expr for term in own)],
+        expressions=formula.offsets,
+        groups=[factor for term in own for factor in term.group],
+    )
     assert design.fixed_builder is not None
-    x = design.fixed_builder.rebuild(new.columns, new.n)[:, list(design.kept_columns)]
+    x = design.fixed_builder.rebuild(new.table, new.n)[:, list(design.kept_columns)]
     offset = np.zeros(new.n)
-    for expression in formula.offsets:
-        offset = offset + np.asarray(evaluate(expression, new.columns, scope), dtype=float)
+    for part in design.offset_parts if new.n else ():
+        offset = offset + np.asarray(part(new.table), dtype=float)
     for kind, given in results.model._given_offsets.items():
         if given is None:
             raise DataError(
@@ -249,6 +254,9 @@ def _new_random_part(
     columns: list[Array] = []
     for term in own:
         assert term.builder is not None
-        built = term.builder.rebuild(new.columns, new.n)
+        built = term.builder.rebuild(new.table, new.n)
         columns += [built[:, j] for j in term.places]
-    return new.codes(own[0], new_levels), columns
+    codes, absent = new.codes(own[0], new_levels)
+    if new_levels == "error" and absent.any():
+        columns = [np.where(absent, np.nan, column) for column in columns]
+    return codes, columns

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from mixedext.errors import DataError, nearest, shown
+from mixedext.values import match_levels
 
 Array = NDArray[np.float64]
 
@@ -186,7 +187,7 @@ class _Factor:
     def transform(self, data: Any, contrast: Any = None, levels: Any = None) -> Any:
         values, contrast, _ = unboxed(data, contrast, levels)
         values = np.asarray(values)
-        codes = pd.Index(self._levels).get_indexer(pd.Index(values))
+        codes = match_levels(values, pd.Index(self._levels))
         new = values[(codes < 0) & ~pd.isna(values)]
         if len(new):
             raise DataError(f"{shown(new[0])} is not among the levels {self._levels[:12]}")
@@ -290,6 +291,8 @@ def unboxed(data: Any, contrast: Any, levels: Any) -> tuple[Any, Any, Any]:
     if hasattr(data, "contrast") and hasattr(data, "levels"):  # patsy's own box
         levels = data.levels if levels is None else levels
         data = data.data
+    if isinstance(data, pd.Series):
+        data = data.array if isinstance(data.dtype, pd.CategoricalDtype) else data.to_numpy()
     return data, contrast, levels
 
 

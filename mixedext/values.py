@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,13 @@ from mixedext.errors import DataError
 Array = NDArray[np.float64]
 
 _EXACT = 2**53
+#: How what is no number may be made one, or a factor, in a formula.
+_DATES = {
+    "M": "as (day - day.min()).dt.days or C(day)",
+    "m": "as wait.dt.total_seconds()",
+    "O": "as C(period)",
+}
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
@@ -126,7 +134,8 @@ def clean(series: pd.Series, what: str) -> Any:
     if kind == "b":
         return series.to_numpy(dtype=bool)
     if kind in "mM" or isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype)):
-        raise DataError(f"{what} holds {dtype}: turn it into a number or a category first")
+        hint = ": turn it into a number or a category, " + _DATES[kind] if kind in _DATES else ""
+        raise DataError(f"{what} holds {dtype}, neither numbers nor text{hint}")
     return _clean_objects(series.astype(object), what)
 
 
@@ -156,3 +165,72 @@ def _exact_integers(series: pd.Series, dtype: str, what: str) -> NDArray[Any]:
             "labels, turn them into strings"
         )
     return values
+
+
+# --------------------------------------------------------------------------------------------- levels
+
+
+def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
+    """Return the level that each value is, −1 for one that is none.
+
+    A value is the level that it equals (1 is 1.0). Where the one is text and the other is not, as ids read
+    from a file and from a data base, it is the level of the same text, numbers without superfluous zeros:
+    the text "1" is the number 1. Two texts must be the same.
+
+    Parameters
+    ----------
+    values : Series, Index, array or Categorical (n,)
+    levels : Index
+        Without repetitions and missing values.
+    """
+    given = pd.Index(values)
+    numeric = all(isinstance(i.dtype, np.dtype) and i.dtype.kind in "iuf" for i in (given, levels))
+    if not numeric:
+        given, levels = given.astype(object), levels.astype(object)
+    codes = np.asarray(levels.get_indexer(given), dtype=np.intp)
+    open_ = np.flatnonzero((codes < 0) & ~given.isna())
+    if numeric or not len(open_):
+        return codes
+    known = {is_text: _levels_by_text(levels, is_text) for is_text in (True, False)}
+    places = {v: _place_of(v, known[not isinstance(v, (str, bytes))]) for v in set(given[open_])}
+    codes[open_] = [places[v] for v in given[open_]]
+    return codes
+
+
+def _levels_by_text(levels: pd.Index, is_text: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the positions of levels, either texts or others, by their text as it is and as a number."""
+    exact: dict[str, int] = {}
+    loose: dict[str, int] = {}
+    for place, level in enumerate(levels):
+        if isinstance(level, (str, bytes)) == is_text:
+            for texts, text in ((exact, _text(level)), (loose, level_text(level))):
+                texts[text] = -1 if text in texts else place  # of several none is meant
+    return exact, loose
+
+
+def _place_of(value: Any, known: tuple[dict[str, int], dict[str, int]]) -> int:
+    exact, loose = known
+    return exact.get(_text(value), loose.get(level_text(value), -1))
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def label_text(value: Any) -> str:
+    """Return the text of a level in the labels of interactions: numbers without superfluous zeros."""
+    return value if isinstance(value, str) else level_text(value)
+
+
+def level_text(value: Any) -> str:
+    """Return the text by which levels that are numbers and levels that are texts are compared."""
+    if isinstance(value, (str, bytes)):
+        text = _text(value)
+        if not _NUMBER.fullmatch(text):
+            return text
+        value = float(text) if "." in text else int(text)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return str(value.date())
+    return str(value)

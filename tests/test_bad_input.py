@@ -77,7 +77,7 @@ def fit(formula: str = FORMULA, data: Any = None, **options: Any) -> Any:
         ("y ~ poly(x, 1.5) + (1 | g)", ["whole number"]),
         ("y ~ bs(x, df=1) + (1 | g)", [r"bs\(x, df=1\)", "too small"]),
         ('y ~ C(g, Treatment("zz")) + (1 | h)', ["'zz'"]),
-        ("y ~ log(h) + (1 | g)", [r"log\(h\)", "infinite", "12 rows", "first of them 0"]),
+        ("y ~ log(h) + (1 | g)", [r"log\(h\)", "infinite", "12 rows", "first of them row 0"]),
         ("y ~ x + (1 / h | g)", ["infinite", "by 'g'"]),
     ],
 )

@@ -13,7 +13,7 @@ import patsy
 import pytest
 
 import mixedext as mx
-from mixedext import columns, design
+from mixedext import columns, new_rows
 from tests.conftest import load_data
 
 N = 60
@@ -650,7 +650,7 @@ def test_statsmodels_finds_the_data_where_it_looks_for_them() -> None:
     kept = data[data["w"] > 0.6]
     assert model.formula == "y ~ x + factor(h)"
     assert model.mixed_formula == "y ~ x + factor(h) + (x | g)"
-    assert model.data.frame is data
+    pd.testing.assert_frame_equal(model.data.frame[["y", "x", "h", "g"]], kept[["y", "x", "h", "g"]])
     assert model.data.orig_endog.equals(kept["y"])
     assert list(model.data.orig_exog.columns) == model.exog_names == model.data.xnames
     assert model.data.orig_exog.index.equals(kept.index)
@@ -672,15 +672,16 @@ def test_new_rows_are_built_alike_after_copying_pickling_and_fitting_on_some_row
     outside = data["z"].to_numpy() + 1
     data.loc[[3, 4], "x"] = np.nan
     model = mx.lmer(f"y ~ {fixed} + (1 | g)", data, subset="w > 0.6", offset="w")
-    new = design.new_frame(
+    new = new_rows.new_rows(
         data.assign(outside=outside).query("w > 0.6"),
-        [model._parsed.fixed],
         model._parsed,
         model.formula_scope(),
+        model.builders().kinds,
+        sides=[model._parsed.fixed],
     )
-    expected = model.builders().fixed_builder.rebuild(new.columns, new.n)
+    expected = model.builders().fixed_builder.rebuild(new.table, new.n)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        rebuilt = other.builders().fixed_builder.rebuild(new.columns, new.n)
+        rebuilt = other.builders().fixed_builder.rebuild(new.table, new.n)
         np.testing.assert_allclose(rebuilt, expected, rtol=1e-12)
 
 
@@ -695,6 +696,17 @@ def test_a_pickled_model_holds_no_more_than_it_needs() -> None:
     assert (
         held < 3 + 3 + 2.5 + 0.5
     )  # the data frame; y and X; the columns and codes of the term; odds and ends
+
+
+def test_columns_whose_names_are_numbers_are_named_by_them() -> None:
+    data = make_data()
+    numbered = data[["y", "x", "g", "w"]].set_axis(range(4), axis=1)
+    result = fit("`0` ~ `1` + (`1` | `2`)", numbered, weights="3")
+    right = fit("y ~ x + (x | g)", data, weights="w")
+    np.testing.assert_array_equal(result.params, right.params)
+    assert list(result.params.index) == ["Intercept", "1"]
+    np.testing.assert_array_equal(result.predict(numbered.head(3)), right.predict(data.head(3)))
+    assert list(result.model.data.frame.columns) == [3, 0, 1, 2]
 
 
 # ------------------------------------------------------------------------------------------ real data sets

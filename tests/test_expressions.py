@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from typing import Any
 
@@ -94,3 +95,205 @@ def test_new_rows_of_unsigned_numbers_do_not_wrap() -> None:
     new = data.head(9)
     got = result.predict(new.astype({"pre": "uint8", "post": "uint8"}))
     np.testing.assert_allclose(got, result.predict(new), rtol=1e-12)
+
+
+def test_whole_numbers_that_outgrow_64_bits_go_on_as_floating_point() -> None:
+    data = make_data()
+    exact = fit("y ~ I((pre / 10.0) ** 12) + (1 | g)", data.assign(pre=data["pre"] * 10)).fittedvalues
+    got = fit("y ~ I(pre ** 12) + (1 | g)", data).fittedvalues
+    np.testing.assert_allclose(got, exact, rtol=1e-8)
+    assert list(fit("y ~ I((pre + 1) ** -1) + (1 | g)", data).params) == pytest.approx(
+        list(fit("y ~ I(1 / (pre + 1)) + (1 | g)", data).params)
+    )
+
+
+def test_arithmetic_counts_booleans() -> None:
+    data = make_data().assign(a=lambda d: d["pre"] > 60, b=lambda d: d["post"] > 30)
+    # R: TRUE + TRUE is 2
+    right = fit("y ~ s + (1 | g)", data.assign(s=data["a"].astype(int) + data["b"].astype(int)))
+    for expression in ("I(a + b)", "I((pre > 60) + (post > 30))", "I(b - -a)"):
+        got = fit(f"y ~ {expression} + (1 | g)", data)
+        np.testing.assert_allclose(got.params, right.params, rtol=1e-9)
+
+
+# --------------------------------------------------------------------------------------------- Series
+
+
+def with_kinds(seed: int = 31, n: int = 120) -> pd.DataFrame:
+    """Return data of several kinds, with an index of labels that are out of order."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame(
+        {
+            "g": np.repeat(np.arange(12), 10),
+            "x": rng.normal(size=n),
+            "k": rng.integers(0, 4, n),
+            "f": rng.choice(["aa", "ab", "bb"], n),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 400, n), unit="D"),
+        }
+    )
+    data["c"] = pd.Categorical(data["f"], categories=["bb", "aa", "ab", "zz"])
+    data["y"] = rng.normal(size=12)[data["g"]] + rng.normal(size=n) + data["x"]
+    return data.set_index(pd.Index([f"r{i}" for i in rng.permutation(n)]))
+
+
+#: Expression → the same values as a column.
+OF_SERIES: dict[str, Any] = {
+    "I(x / x.std())": lambda d: d["x"] / d["x"].std(),
+    "I(x - x.mean())": lambda d: d["x"] - d["x"].mean(),
+    "x.rank()": lambda d: d["x"].rank(),
+    "x.abs()": lambda d: d["x"].abs(),
+    "x.fillna(0)": lambda d: d["x"],
+    "x.clip(-1, 1)": lambda d: d["x"].clip(-1, 1),
+    "np.log(x + 10)": lambda d: np.log(d["x"] + 10),
+    "k.isin([1, 2])": lambda d: d["k"].isin([1, 2]),
+    "k.astype('category')": lambda d: d["k"].astype(str),
+    "k.map({0: 'p', 1: 'q', 2: 'p', 3: 'q'})": lambda d: np.where(d["k"] % 2 == 0, "p", "q"),
+    "f.map({'aa': 0, 'ab': 1, 'bb': 2})": lambda d: d["f"].map({"aa": 0, "ab": 1, "bb": 2}),
+    "f.str[0]": lambda d: d["f"].str[0],
+    "f.str.contains('b')": lambda d: d["f"].str.contains("b"),
+    "I(f == 'aa')": lambda d: d["f"] == "aa",
+    "x.groupby(f).transform('mean')": lambda d: d.groupby("f")["x"].transform("mean"),
+    "f.map(x.groupby(f).mean())": lambda d: d.groupby("f")["x"].transform("mean"),
+    "I(x.shift(1).fillna(0))": lambda d: d["x"].shift(1).fillna(0),
+    "pd.cut(x, 3)": lambda d: pd.cut(d["x"], 3).astype(str),
+    "pd.cut(x, [-9, 0, 9])": lambda d: np.where(d["x"] > 0, "b", "a"),
+    "c.cat.codes": lambda d: d["c"].cat.codes.astype(int),
+    "np.where(x > 0, x, 0)": lambda d: d["x"].clip(lower=0),
+    "C(day.dt.year)": lambda d: d["day"].dt.year.astype(str),
+    "day.dt.month": lambda d: d["day"].dt.month,
+    "I((day - day.min()).dt.days)": lambda d: (d["day"] - d["day"].min()).dt.days,
+}
+
+
+@pytest.mark.parametrize("expression", OF_SERIES)
+def test_columns_in_expressions_are_series(expression: str) -> None:
+    data = with_kinds()
+    right = mx.lmer("y ~ v + (1 | g)", data.assign(v=OF_SERIES[expression](data)))
+    model = mx.lmer(f"y ~ {expression} + (1 | g)", data)
+    projection = [np.linalg.qr(m.exog)[0] for m in (right, model)]
+    np.testing.assert_allclose(projection[0] @ projection[0].T, projection[1] @ projection[1].T, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "I(x / x.std())",
+        "I(x - np.mean(x))",
+        "I(x - x.min())",
+        "scale(x)",
+        "f.map(x.groupby(f).mean())",
+        "I(x / x.to_numpy().max())",
+        "f.map({'aa': 0, 'ab': 1, 'bb': 2})",
+        "I(f == 'aa')",
+        "c.cat.codes",
+        "I((day - day.min()).dt.days)",
+        "I(x - x.quantile([.25, .5]).iloc[1])",
+        "I(x / len(x))",
+        "C(k)",
+        "I(x - x[x > 0].mean())",
+        "poly(x, 2)",
+        "I(x - x.mean()) * f",
+    ],
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_new_rows_are_measured_by_what_the_fit_learned(expression: str, pickled: bool) -> None:
+    data = with_kinds()
+    result = fit(f"y ~ {expression} + offset(x - x.mean()) + (1 | g) + (1 | I(x > x.mean()))", data)
+    expected = result.predict(random_effects="all")
+    if pickled:
+        result = pickle.loads(pickle.dumps(result))
+    for rows in ([5], [7, 3, 99]):
+        got = result.predict(data.iloc[rows], random_effects="all")
+        np.testing.assert_allclose(got, expected.iloc[rows], rtol=1e-9)
+        assert list(got.index) == list(data.index[rows])
+
+
+def test_a_series_with_other_labels_is_refused() -> None:
+    with pytest.raises(mx.DataError, match="row labels"):
+        mx.lmer("y ~ x.sort_values() + (1 | g)", with_kinds())
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("y ~ day + (1 | g)", r"column 'day' holds datetime64.*C\(day\)"),
+        ("y ~ x + I(day) + (1 | g)", r"I\(day\).*of column 'day', holds datetime64"),
+        ("y ~ x + I(day - day.min()) + (1 | g)", "timedelta64"),
+        ("day ~ x + (1 | g)", "datetime64"),
+    ],
+)
+def test_an_expression_whose_value_is_a_date_is_refused(formula: str, words: str) -> None:
+    with pytest.raises(mx.DataError, match=words):
+        mx.lmer(formula, with_kinds())
+
+
+# ------------------------------------------------------------------------------------- missing values
+
+
+def with_missing() -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({"g": np.repeat(np.arange(20), 10), "x": rng.normal(3, 2, 200)})
+    data["y"] = rng.normal(size=20)[data["g"]] + 0.5 * data["x"] + rng.normal(size=200)
+    data["m"] = data["x"].where(data["x"] > 1)
+    data["t"] = pd.Series(rng.choice(["a", "b", "c"], 200)).where(data["x"] < 5)
+    return data
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "float64[pyarrow]", "object"])
+@pytest.mark.parametrize(
+    "rhs", ["np.where(np.isnan(m), 0, m) + np.isnan(m)", "m.fillna(0) + m.isna()", "m.fillna(0) + pd.isna(m)"]
+)
+def test_a_row_stays_where_an_expression_has_a_value_though_the_column_has_none(rhs: str, dtype: str) -> None:
+    data = with_missing()
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    result = fit(f"y ~ {rhs} + (1 | g)", data.assign(m=data["m"].astype(dtype)))
+    # R: lmer(y ~ ifelse(is.na(m), 0, m) + is.na(m) + (1 | g)): nobs and fixef
+    assert result.nobs == 200
+    found = sorted(result.params)
+    np.testing.assert_allclose(found, [-0.2949, -0.1532, 0.5460], atol=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("expression", "kept"),
+    [
+        ("log(m)", "m"),
+        ("scale(m)", "m"),
+        ("poly(m, 2)", "m"),
+        ("bs(m, df=4)", "m"),
+        ("I(m - m.mean())", "m"),
+        ("I(m > 3)", "m"),
+        ("np.where(m > 3, 1, 0)", "m"),
+        ("np.where(m.isna(), 0, x > 3)", None),
+        ("m.between(2, 4)", "m"),
+        ("m.astype(int)", "m"),
+        ("C(t)", "t"),
+        ("I(t == 'a')", "t"),
+        ("t.map({'a': 1, 'b': 2, 'c': 3})", "t"),
+        ("t.fillna('none')", None),
+        ("t.isna()", None),
+        ("t.isin(['a'])", None),
+        ("t.astype('category').cat.codes", "t"),
+        ("pd.cut(m, [0, 3, 9])", "m"),
+        ("center(m) + t.isna()", "m"),
+    ],
+)
+def test_the_value_of_an_expression_says_which_rows_are_complete(expression: str, kept: str | None) -> None:
+    data = with_missing()
+    model = mx.lmer(f"y ~ {expression} + (1 | g)", data)
+    complete = data if kept is None else data.dropna(subset=[kept])
+    assert list(model.design.row_labels) == list(complete.index)
+    assert model.design.n_missing == 200 - len(complete)
+    # what is learned is learned of the rows of the fit
+    alone = mx.lmer(f"y ~ {expression} + (1 | g)", complete)
+    np.testing.assert_allclose(model.exog, alone.exog, rtol=1e-12)
+    result = model.fit()
+    got = result.predict(data)
+    assert got.isna().sum() == (0 if kept is None else data[kept].isna().sum())
+    np.testing.assert_allclose(got.dropna(), result.predict(), rtol=1e-9)
+
+
+def test_missing_values_inside_expressions_are_raised_by_column() -> None:
+    with pytest.raises(mx.MissingValuesError, match="'m': 33"):
+        mx.lmer("y ~ log(m) + (1 | g)", with_missing(), missing="raise")
+    assert mx.lmer("y ~ m.fillna(0) + (1 | g)", with_missing(), missing="raise").nobs == 200

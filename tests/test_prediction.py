@@ -225,15 +225,15 @@ def test_levels_are_matched_by_name_not_by_position(turn):
         assert_allclose(result.predict(new, random_effects=effects), expected, rtol=ROUNDING)
 
 
-def test_groups_that_were_numbers_are_numbers_in_new_rows():
+def test_groups_that_were_numbers_are_numbers_or_their_text_in_new_rows():
     data = load_data("sleepstudy").assign(Subject=lambda d: d["Subject"].astype(int))
     result = mx.lmer(SLOPES, data).fit()
     new = data.iloc[[3, 77]]
-    for kind in (int, float, "Int64"):
+    for kind in (int, float, "Int64", str, "category"):
         predicted = result.predict(new.assign(Subject=new["Subject"].astype(kind)), random_effects="all")
         assert_allclose(predicted, result.fittedvalues.iloc[[3, 77]], rtol=ROUNDING)
-    with pytest.raises(mx.DataError, match="new"):
-        result.predict(new.assign(Subject=new["Subject"].astype(str)), random_effects="all")
+    with pytest.raises(mx.DataError, match=r"1 level of 'Subject' is new, e.g. '308b'"):
+        result.predict(new.assign(Subject="308b"), random_effects="all")
 
 
 def test_transforms_keep_what_they_learned():

@@ -19,9 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.columns import needed_names, term_factors
-from mixedext.design import new_frame
 from mixedext.errors import DataError, check_option, nearest, shown
 from mixedext.frames import used_columns
+from mixedext.new_rows import new_rows
 from mixedext.values import clean
 
 if TYPE_CHECKING:
@@ -243,8 +243,9 @@ class _Source:
     """
 
     def __init__(self, model: Any):
-        self.formula, self.scope = model._parsed, model.formula_scope()
-        self.builder, self.design = model.builders().fixed_builder, model.design
+        self.model, self.formula, self.scope = model, model._parsed, model.formula_scope()
+        built = model.builders()
+        self.builder, self.kinds, self.design = built.fixed_builder, built.kinds, model.design
         frame = model.used_frame()
         self.aliases, rows = used_columns([self.formula.fixed], self.formula, frame, self.scope)
         self.data = {
@@ -305,8 +306,8 @@ class _Source:
         columns = {v.name: v.column(c) for v, c in zip(variables.values(), codes, strict=True)}
         for name, step in (shift or {}).items():
             columns[name] = np.asarray(columns[name], dtype=float) + step
-        new = new_frame(columns, [self.formula.fixed], self.formula, self.scope)
-        out = self.builder.rebuild(new.columns, new.n)
+        new = new_rows(columns, self.formula, self.scope, self.kinds, sides=[self.formula.fixed])
+        out = self.builder.rebuild(new.table, new.n)
         bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
         if len(bad):
             where = ", ".join(f"{name} = {shown(column[bad[0]])}" for name, column in columns.items())
@@ -327,8 +328,7 @@ class _Source:
         p = len(self.builder.names)
         if len(kept) == p:
             return np.ones(p), np.zeros((p, 0))
-        columns = {alias: self.data[str(column)] for alias, column in self.aliases.items()}
-        x = self.builder.rebuild(columns, len(self.design.endog))
+        x = self.model.columns_of(self.builder, [self.formula.fixed])
         lengths = np.linalg.norm(x, axis=0)
         lengths[lengths == 0] = 1.0
         x = x / lengths

@@ -313,24 +313,27 @@ def _outermost(names: tuple[str, ...], rows: Rows) -> tuple[str, Codes, int]:
 
 def _values_by_row(model: Any, groups: Any, names: tuple[str, ...]) -> pd.Series | pd.Categorical:
     """Return the clusters of the rows of the fit."""
-    design, frame = model.design, getattr(model.data, "frame", None)
+    design = model.design
     n = len(design.endog)
     if isinstance(groups, str):
+        kept = model.data.kept
+        frame = kept if kept is None else kept.frame() if kept.snapshot is None else kept.snapshot
         known = [*names, *([] if frame is None else map(str, frame.columns))]
         if frame is None or groups not in frame.columns:
             hint = nearest(groups, known)
             raise DataError(
-                f"groups: {groups!r} is neither a grouping factor ({', '.join(names)}) nor a column of the "
-                f"data{hint}"
+                f"groups: {groups!r} is neither a grouping factor ({', '.join(names)}) nor a column that the "
+                f"model uses{hint or '; of another column pass the values, data[...]'}"
             )
         groups = frame[groups]
         if groups.ndim > 1:
             raise DataError(f"groups: the data have {groups.shape[1]} columns of this name: rename them")
-    elif isinstance(groups, pd.Series) and len(groups) != n and frame is not None:
-        groups = align_by_index(groups, "groups", frame)
-    elif isinstance(groups, pd.Series) and not groups.index.equals(design.row_labels):
-        labels = pd.DataFrame(index=design.row_labels)
-        groups = align_by_index(groups, "groups", labels)
+    elif (
+        isinstance(groups, pd.Series)
+        and not groups.index.equals(design.row_labels)
+        and (len(groups) != design.n_given or groups.index.is_unique)
+    ):
+        groups = align_by_index(groups, "groups", pd.DataFrame(index=design.row_labels))
     if not isinstance(groups, (pd.Series, pd.Categorical)):
         array = np.asarray(groups)
         if array.ndim != 1:
@@ -338,11 +341,9 @@ def _values_by_row(model: Any, groups: Any, names: tuple[str, ...]) -> pd.Series
         groups = pd.Series(array)
     if len(groups) == n:
         return groups
-    if design.used is not None and frame is not None and len(groups) == len(frame):
+    if design.used is not None and len(groups) == design.n_given:
         return groups.iloc[design.used] if isinstance(groups, pd.Series) else groups[design.used]
-    passed = (
-        "" if frame is None or len(frame) == n else f" (or of the {len(frame)} rows of the data as passed)"
-    )
+    passed = f" (or of the {design.n_given} rows of the data as passed)" if design.n_given > n else ""
     raise DataError(
         f"groups has {len(groups)} values where the fit has {n} rows: give one cluster for each{passed}"
     )

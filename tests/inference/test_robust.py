@@ -258,7 +258,7 @@ def with_missing() -> Any:
         (refused(groups=np.zeros((180, 2))), "one cluster for each row, not of shape"),
         (refused(groups=np.ones(180)), "all rows are in one cluster"),
         (refused(groups=np.arange(180)), "level '308' of 'Subject' has rows in several clusters"),
-        (lambda: refused(groups=with_missing())(), "the cluster is missing in 2 rows, the first of them 2"),
+        (lambda: refused(groups=with_missing())(), "missing in 2 rows, the first of them row 2"),
         (
             lambda: refused(groups=sleep()["fifth"].set_axis(range(50, 230)))(),
             "groups has no value for 50 rows of the data, e.g. 0",
