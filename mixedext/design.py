@@ -37,6 +37,7 @@ from mixedext.formula import RandomTerm as Bar
 from mixedext.frames import (
     check_missing_option,
     chosen_rows,
+    column_named,
     crossed_codes,
     given_by_row,
     group_codes,
@@ -301,7 +302,8 @@ def design_from_formula(
         kinds=parts.table.kinds(),
     )
     design = finish_design(design, allow_saturated)
-    by_name = {given[k]: values for k, values in extra_values.items() if isinstance(given[k], str)}
+    names = {k: column_named(v, frame) for k, v in given.items() if isinstance(v, str)}
+    by_name = {names[k]: values for k, values in extra_values.items() if k in names}
     kept = _kept_columns(design, parts.table, formula, columns, by_name)
     return design, Kept(kept, design.row_labels, bare if COPIES_ON_WRITE else None), scope
 
