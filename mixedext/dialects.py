@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import update_wrapper
+from types import FunctionType
 from typing import Any, TypeVar
 
 from mixedext.errors import nearest
@@ -100,13 +101,17 @@ _NO = "is not offered"
 #: counts. ``subset`` is one of ``from_formula``, ``maxiter`` of ``fit``, ``terms`` of models of arrays.
 _ROWS = (
     ("groups group re_formula vc_formula random", "subset", _RANDOM),
-    ("groups group exog_re exog_vc random", "terms", "random effects are terms=, see mixedext.RandomTerm"),
+    (
+        "groups group exog_re exog_vc random",
+        "allow_saturated",
+        "random effects are terms=, see mixedext.RandomTerm",
+    ),
     ("family", "maxiter", "it belongs to the model, glmer(formula, data, family=...)"),
     ("family", "subset", "generalized models are glmer(formula, data, family=...)"),
     ("reml", "nagq", _ML),
     ("reml", "family", _ML),
     ("reml", "subset", "write fit(reml=False)"),
-    ("reml", "refit", "fit(reml=False) fits by maximum likelihood; refit=False keeps REML"),
+    ("reml method", "refit", "fit(reml=False) fits by maximum likelihood; refit=False keeps REML"),
     ("nagq", "family", _NODES),
     ("nagq", "reml", _EXACT),
     ("nagq", "subset", f"{_EXACT}; of a generalized one {_NODES}"),
@@ -121,11 +126,20 @@ _ROWS = (
     ("verbose disp full_output progress", "maxiter", "the evaluations are in optimizer.trace of the results"),
     ("verbose", "subset", "the evaluations are in optimizer.trace of the results"),
     (
+        "re.form use.u",
+        "nsim",
+        "random_effects='conditional' keeps those of the fit (re.form=NULL), 'new' draws (re.form=NA)",
+    ),
+    (
         "re.form random.only re_terms which_re ReForm",
         "random_effects",
         "random_effects='none' is re.form=NA and 'all' re.form=NULL; or name grouping factors",
     ),
-    ("use.u", "random_effects", "write random_effects="),
+    ("type", "which", "write which='mean' or which='linear'"),
+    ("type which", "new_levels", "predictions of a linear model have one scale"),
+    ("y newresp response", "endog", "write endog="),
+    ("nsim resample rng n_jobs progress groups kind", "method", "such options are for method='bootstrap'"),
+    ("test", "refit", "tests are chosen by ddf=, those of drop1 by test="),
     (
         "allow_new_levels sample_new_levels",
         "new_levels",
@@ -145,6 +159,12 @@ _ROWS = (
         "the link belongs to the family, Binomial(link=sm.families.links.Probit())",
     ),
     ("alpha", "level", "write level=0.95, which is 1 - alpha"),
+    ("alpha level", "data", "intervals of predictions are those of get_prediction().conf_int()"),
+    (
+        "alpha level",
+        "subset",
+        "the width of intervals is chosen where they are asked for, confint(level=...)",
+    ),
     ("conf_level confidence_level conf_int ci conf prob", "level", "write level=0.95"),
     ("level conf_level confidence_level ci conf prob", "alpha", "write alpha=0.05, which is 1 - level"),
     ("nsims n_simulations nrep niter B R reps n_boot n size n_resamples", "nsim", "write nsim="),
@@ -153,10 +173,12 @@ _ROWS = (
     (
         "df ddf_method lmer.df mode dof",
         "ddf",
-        "degrees of freedom are ddf='satterthwaite', 'kenward-roger', 'residual' or None",
+        "degrees of freedom are ddf='satterthwaite', 'kenward-roger', 'residual' or 'infinite'",
     ),
     ("typ types ss test.type", "type", "write type=1, 2 or 3"),
     ("adjustment p_adjust adj padj correction", "adjust", "write adjust="),
+    ("adjust adjustment p_adjust", "cov_reduce", "adjusted are .contrasts('pairwise', adjust='holm')"),
+    ("alpha level conf_level", "adjust", "the level of intervals is chosen before, emmeans(level=...)"),
     ("parms param which pars", "parm", "write parm="),
     ("cluster clusters vcov", "cov_type", "write cov_type='cluster' and cov_kwds={'groups': ...}"),
     ("weights offset subset missing formula data", "maxiter", "it is given with the formula, before fit()"),
@@ -175,7 +197,7 @@ def _remedy(name: str, known: Iterable[str]) -> str:
     return ""
 
 
-def unknown_keyword(function: str, name: str, known: Iterable[str]) -> TypeError:
+def unknown_keyword(function: str, name: str, known: Iterable[str], note: str = "") -> TypeError:
     """Return the error for a keyword that `function` does not have, naming the remedy or the nearest.
 
     Parameters
@@ -184,13 +206,16 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> TypeError
     name : str
     known : iterable of str
         Keywords that it has.
+    note : str
+        What else is said of them.
     """
     known = list(known)
     same = [k for k in known if _plain(k) == _plain(name)]
     remedy = _remedy(name, known)
     hint = f"; did you mean {same[0]!r}?" if same else f": {remedy}" if remedy else nearest(name, known)
-    listed = f" (it has: {', '.join(known)})" if known else ""
-    return TypeError(f"{function}() has no keyword {name!r}{hint}{listed}")
+    listed = f" (it has: {', '.join(known)}{'; ' if note else ''}{note})" if known else ""
+    called = function if function.endswith(")") else f"{function}()"
+    return TypeError(f"{called} has no keyword {name!r}{hint}{listed}")
 
 
 def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -202,19 +227,31 @@ def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Class = TypeVar("_Class", bound=type)
 
 
-def names_keywords(function: _Function) -> _Function:
+def answers_keywords(function: _Function) -> _Function:
     """Let a function refuse keywords that it does not have with the remedy, not in Python's words."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(function).parameters.values()
-    known = [p.name for p in parameters if p.kind in kinds and p.name not in ("self", "cls")]
-    allowed = frozenset(known)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return function  # it reads them itself
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [p.name for p in parameters if p.kind in kinds and p.name != "self"]
+    allowed, refuse = frozenset(known), refuse_unknown
 
-    @wraps(function)
     def answering(*args: Any, **options: Any) -> Any:
         if not allowed.issuperset(options):
-            refuse_unknown(function.__name__, options, known)
+            refuse(function.__name__, options, known)
         return function(*args, **options)
 
-    return answering  # type: ignore[return-value]
+    # of the function's own module, where doctest looks for examples
+    own = FunctionType(answering.__code__, function.__globals__, closure=answering.__closure__)
+    return update_wrapper(own, function)  # type: ignore[return-value]
+
+
+def methods_answer_keywords(kind: _Class) -> _Class:
+    """Let the public methods of a class answer keywords that they do not have."""
+    for name, method in list(vars(kind).items()):
+        if isinstance(method, FunctionType) and not name.startswith("_"):
+            setattr(kind, name, answers_keywords(method))
+    return kind

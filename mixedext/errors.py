@@ -122,6 +122,19 @@ def shown(value: object) -> str:
     return repr(value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value)
 
 
+#: Other words for values of options, in lower case.
+_OTHERWISE = {
+    **dict.fromkeys(("kr", "kenward", "ken-rog"), "kenward-roger"),
+    **dict.fromkeys(("sat", "satt", "satterth", "satterthwaites"), "satterthwaite"),
+    **dict.fromkeys(("asymptotic", "asymp", "normal", "z", "inf", "none", "wald"), "infinite"),
+    **dict.fromkeys(("boot", "parametric-bootstrap"), "bootstrap"),
+    **dict.fromkeys(("lrt", "lr", "likelihood-ratio", "chi2", "chi-squared"), "chisq"),
+    **dict.fromkeys(("resp", "mu", "probability", "prob"), "response"),
+    **dict.fromkeys(("lp", "linear.predictor", "eta", "latent"), "link"),
+    **dict.fromkeys(("prof", "likelihood", "pl"), "profile"),
+}
+
+
 def check_option(value: object, name: str, known: Iterable[str]) -> None:
     """Refuse a value of the option `name` that is none of the texts known.
 
@@ -132,7 +145,9 @@ def check_option(value: object, name: str, known: Iterable[str]) -> None:
     texts = list(known)
     if not isinstance(value, str) or value not in texts:
         listed = ", ".join(map(repr, texts))
-        raise DataError(f"{name} must be one of {listed}, not {value!r}{nearest(str(value), texts)}")
+        meant = _OTHERWISE.get(str(value).lower())
+        hint = f"; did you mean {meant!r}?" if meant in texts else nearest(str(value), texts)
+        raise DataError(f"{name} must be one of {listed}, not {value!r}{hint}")
 
 
 def check_flag(value: object, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,14 +18,14 @@ from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generali
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
-from mixedext.dialects import refuse_unknown
+from mixedext.dialects import methods_answer_keywords, refuse_unknown
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.likelihood import LikelihoodModelSide
 from mixedext.model import MixedModel, read_fit_options
 from mixedext.response import Response, check_range, inverse_link, marginal_mean, read_generalized
-from mixedext.results import MixedResults, MixedResultsWrapper
+from mixedext.results import MixedResults, MixedResultsWrapper, names_of_results
 
 Array = NDArray[np.float64]
 
@@ -214,6 +214,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             _refuse_exposure(as_family(options.get("family", "binomial"))[0])
         return super().from_formula(formula, data, **options)
 
+    @classmethod
+    def _of_results(cls) -> Collection[str]:
+        return names_of_results(GeneralizedMixedResults)
+
     def fit(
         self,
         nagq: int = 1,
@@ -374,6 +378,7 @@ def _refuse_exposure(family: Any) -> None:
         )
 
 
+@methods_answer_keywords
 class GeneralizedMixedResults(MixedResults):
     """Results of a generalized linear mixed model.
 

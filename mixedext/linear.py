@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,13 +17,13 @@ from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import warn_of_fit
-from mixedext.dialects import refuse_unknown
+from mixedext.dialects import methods_answer_keywords, refuse_unknown
 from mixedext.errors import DataError, check_flag
 from mixedext.inference.ddf import METHODS
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.likelihood import LikelihoodModelSide
 from mixedext.model import MixedModel, read_fit_options
-from mixedext.results import MixedResults, MixedResultsWrapper
+from mixedext.results import MixedResults, MixedResultsWrapper, names_of_results
 
 Array = NDArray[np.float64]
 
@@ -52,6 +52,10 @@ class LinearMixedModel(LikelihoodModelSide):
     """
 
     _problem: LinearProblem | None = None
+
+    @classmethod
+    def _of_results(cls) -> Collection[str]:
+        return names_of_results(LinearMixedResults)
 
     def fit(
         self,
@@ -186,6 +190,7 @@ class LinearMixedModel(LikelihoodModelSide):
         return "\n".join(lines)
 
 
+@methods_answer_keywords
 class LinearMixedResults(MixedResults):
     """Results of a linear mixed model.
 

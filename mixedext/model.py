@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from numbers import Integral, Real
@@ -173,6 +173,17 @@ class MixedModel(LikelihoodModel):
         what = getattr(self, "mixed_formula", None) or f"{self.endog_names} on {', '.join(self.exog_names)}"
         groups = ", ".join(f"{len(t.levels)} levels of {t.group}" for t in self._first_terms())
         return f"<{type(self).__name__} {what}: {self.nobs} rows, {groups}>"
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of what the results of a fit have that the model has to be fitted first."""
+        if name[0] != "_" and name in self._of_results():
+            raise AttributeError(f"{name!r} is what a fit has: call fit() first, model.fit().{name}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @classmethod
+    def _of_results(cls) -> Collection[str]:
+        """Return the public names of the results of a fit."""
+        return ()
 
     def _first_terms(self) -> list[DesignTerm]:
         """Return one term of each grouping factor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from inspect import getattr_static
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ from statsmodels.tools._decorators import cached_data
 from mixedext.core.fit import Fit
 from mixedext.design import Labels
 from mixedext.diagnostics import warn_of_fit
+from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Bootstrap, bootstrap
 from mixedext.inference.confint import confint
@@ -35,7 +36,20 @@ from mixedext.whole import WholeTable
 
 Array = NDArray[np.float64]
 
+#: Public attributes that results get when they are made.
+_MADE = (
+    *("params", "scale", "sigma", "theta", "objective", "converged", "is_singular", "optimizer", "labels"),
+    *("n_params", "df_resid", "ngroups", "remarks", "method", "reml", "nagq", "dispersion", "model"),
+)
 
+
+@lru_cache
+def names_of_results(kind: type) -> frozenset[str]:
+    """Return the public names that results of a kind have."""
+    return frozenset(name for name in (*dir(kind), *_MADE) if name[0] != "_")
+
+
+@methods_answer_keywords
 class MixedResults(WaldInference):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 

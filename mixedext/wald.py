@@ -15,6 +15,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 from mixedext.columns import linear_constraints
 from mixedext.core.fit import Fit
 from mixedext.design import Labels
+from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError
 from mixedext.inference.ddf import (
     DegreesOfFreedom,
@@ -27,6 +28,7 @@ from mixedext.inference.ddf import (
 Array = NDArray[np.float64]
 
 
+@methods_answer_keywords
 class WaldInference(LikelihoodModelResults):
     """The part of the results that tests linear functions of the fixed effects."""
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mixedext.errors import DataError, nearest
+from mixedext.dialects import unknown_keyword
+from mixedext.errors import DataError
 from mixedext.inference.comparison import likelihood_ratio_table
 from mixedext.inference.hypotheses import TYPES, FixedEffects, read_type
 from mixedext.inference.tables import InferenceTable, read_results, wald_table
@@ -94,8 +95,7 @@ def anova(
     """
     for name, value in named.items():
         if value is None or isinstance(value, (str, bool, int, float)):
-            known = f"(it has: {', '.join(_OPTIONS)}; other names are for results)"
-            raise TypeError(f"anova() has no keyword {name!r}{nearest(name, _OPTIONS)} {known}")
+            raise unknown_keyword("anova", name, _OPTIONS, "other names are for results")
     if len(results) == 1 and not named and not isinstance(results[0], (Mapping, list, tuple)):
         if refit is not True:
             raise DataError("refit= is for several models, and only one is given")

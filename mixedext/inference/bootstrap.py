@@ -22,6 +22,7 @@ from scipy import stats
 from mixedext.core.robust import is_nested
 from mixedext.core.rows import independent_columns
 from mixedext.design import Design
+from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError, check_option, nearest, shown
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
@@ -266,6 +267,7 @@ def _list(names: Sequence[str]) -> str:
 # ------------------------------------------------------------------------------------------ the results
 
 
+@methods_answer_keywords
 class Bootstrap:
     """Replicates of a fit.
 

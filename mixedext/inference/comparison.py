@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.design import Design, fixed_columns
+from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError, check_option
 from mixedext.generalized import GeneralizedMixedResults
 from mixedext.inference.hypotheses import FixedEffects
@@ -270,6 +271,7 @@ def _log_volume(columns: Array) -> float:
 # -------------------------------------------------------------------------------------- single-term deletions
 
 
+@answers_keywords
 def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> InferenceTable:
     """Return tests of the terms of the fixed effects that can be left out one at a time.
 

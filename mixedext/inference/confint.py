@@ -34,7 +34,8 @@ def confint(
     """Return intervals of parameters of a fit; `MixedResults.confint` says what the arguments are."""
     wanted = check_level(level)
     check_option(method, "method", METHODS)
-    refuse_unknown(f"confint(method={method!r})", options, _BOOTSTRAP if method == "bootstrap" else ())
+    known = ("parm", "level", "method", *(_BOOTSTRAP if method == "bootstrap" else ()))
+    refuse_unknown(f"confint(method={method!r})", options, known)
     if method == "profile":
         return profile(results, parm, wanted).confint()
     chosen = select_parameters(parameters_of(results.labels, results._record), parm)

@@ -13,6 +13,7 @@ from statsmodels.genmod import families
 
 from mixedext.design import fixed_columns
 from mixedext.diagnostics import warn_of_null_model
+from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError, check_flag, check_option
 from mixedext.inference.ddf import estimates_table
 from mixedext.inference.tables import read_results
@@ -69,6 +70,7 @@ class VarianceParts:
         return self.fixed + self.random + self.residual
 
 
+@answers_keywords
 def variance_parts(
     results: Any, approximation: str = "lognormal", null_mean: str = "conditional"
 ) -> VarianceParts:
@@ -150,6 +152,7 @@ def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
     return VarianceParts(fixed, random, residual, distribution, dispersion, _intercepts(results), groups)
 
 
+@answers_keywords
 def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditional") -> pd.Series:
     """Return Nakagawa's R²: the shares of variance that the model explains.
 
@@ -185,6 +188,7 @@ def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditi
     return pd.Series({name: share / parts.total for name, share in shares.items()}, name="r2")
 
 
+@answers_keywords
 def icc(
     results: Any, by_group: bool = False, approximation: str = "lognormal", null_mean: str = "conditional"
 ) -> pd.Series | pd.DataFrame:
@@ -235,6 +239,7 @@ def icc(
     return pd.Series({"adjusted": parts.random / left, "unadjusted": parts.random / parts.total}, name="icc")
 
 
+@answers_keywords
 def standardize(
     results: Any, method: str = "sd", ddf: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:

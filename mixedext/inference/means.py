@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.dialects import answers_keywords, methods_answer_keywords
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.inference.adjust import (
     STEPWISE,
@@ -38,6 +39,7 @@ _RESERVED = frozenset(("contrast", "term", "estimate", "ratio", "odds_ratio", "s
 # ------------------------------------------------------------------------------------------- means
 
 
+@methods_answer_keywords
 class MarginalMeans:
     """Marginal means or slopes of a fit; made by `emmeans` and `emtrends`.
 
@@ -375,6 +377,7 @@ def _adjustment_note(method: str, tests: int, means: int, level: float) -> str:
 # ---------------------------------------------------------------------------------- what a user calls
 
 
+@answers_keywords
 def emmeans(
     res: Any,
     specs: Any,
@@ -463,6 +466,7 @@ def emmeans(
     return out
 
 
+@answers_keywords
 def emtrends(
     res: Any,
     specs: Any,

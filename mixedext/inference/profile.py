@@ -15,6 +15,7 @@ from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.held import Held
 from mixedext.core.profile import BETTER, BetterFitFound, Curve, trace
 from mixedext.diagnostics import warn_of_profile
+from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError, nearest
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameters_of, select_parameters
@@ -29,6 +30,7 @@ Array = NDArray[np.float64]
 _REFITS = 3
 
 
+@methods_answer_keywords
 class Profile:
     """Profiles of the likelihood, made by `MixedResults.profile`; holds numbers only, no model and no data.
 

@@ -12,6 +12,7 @@ from scipy import optimize
 from mixedext.columns import Columns, term_factors, without_contrasts
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.design import DesignTerm, restored
+from mixedext.dialects import answers_keywords
 from mixedext.errors import check_flag
 from mixedext.inference.comparison import Fitted, comparison_columns, fitted_row, notes_on_fits
 from mixedext.inference.tables import InferenceTable, make_table, read_results
@@ -21,6 +22,7 @@ from mixedext.results import MixedResults
 Array = NDArray[np.float64]
 
 
+@answers_keywords
 def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     """Return a likelihood-ratio test for each random term, by the criterion of the fit (REML or ML).
 

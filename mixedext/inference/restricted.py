@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from statsmodels.genmod import families
 
 from mixedext.core.lmm import LinearProblem
+from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Outcome, fit_replicate
 from mixedext.inference.comparison import check_same_data, check_same_kind
@@ -131,6 +132,7 @@ class _Pair:
         return Outcome(np.array([difference]))
 
 
+@answers_keywords
 def bootstrap_lrt(
     null: Any,
     alternative: Any,
@@ -216,6 +218,7 @@ def _distribution(results: MixedResults) -> str:
 # ----------------------------------------------------------------------------------------------- exact
 
 
+@answers_keywords
 def exact_rlrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTest:
     """Test that the only variance component of a linear mixed model is 0, by its restricted likelihood ratio.
 
@@ -255,6 +258,7 @@ def exact_rlrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTe
     return _exact(results, nsim, rng, True)
 
 
+@answers_keywords
 def exact_lrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTest:
     """Test that the only variance component of a linear mixed model is 0, by its likelihood ratio.
 
