@@ -104,13 +104,14 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
         )
 
 
-def warn_of_hessian(problem: str) -> None:
-    """Warn that standard errors are those at fixed covariance parameters."""
-    _warn(
-        f"standard errors could not be had from the Hessian ({problem}): they are those at fixed theta, and "
-        "those of theta are missing",
-        ConvergenceWarning,
+def warn_of_hessian(problem: str) -> str:
+    """Warn that standard errors are those at fixed covariance parameters; return a line for the summary."""
+    text = (
+        f"tandard errors could not be had from the Hessian ({problem}): they are those at fixed theta, and "
+        "those of theta are missing"
     )
+    _warn(f"s{text}", ConvergenceWarning)
+    return f"S{text}."
 
 
 def warn_of_null_model(optimizer: OptimizerRecord) -> None:

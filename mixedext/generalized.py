@@ -459,7 +459,7 @@ class GeneralizedMixedResults(MixedResults):
         try:
             return covariance_of_point(self._model_with_data().problem, self._record)
         except np.linalg.LinAlgError as error:
-            warn_of_hessian(str(error))
+            self.remarks.append(warn_of_hessian(str(error)))
             return None
 
     @cached_property

@@ -97,6 +97,8 @@ def format_quantiles(quantiles: ArrayLike) -> list[str]:
     ['-2.15440', '-0.72307', '0.02491', '0.69159', '2.34777']
     """
     values = np.asarray(quantiles, dtype=float)
+    if not np.isfinite(values).all():
+        return format_digits(values)
     largest = float(np.abs(values).max())
     # R's zapsmall(x, 5)
     decimals = int(np.floor(max(0.0, 5.0 - np.log10(largest)) + 0.5)) if largest > 0 else 5
@@ -140,8 +142,15 @@ def _escaped(text: str, output_format: str) -> str:
     if output_format == "html":
         return html.escape(text)
     if output_format == "latex":
-        return "".join(_LATEX.get(c, c) for c in text)
+        escaped = "".join(_LATEX.get(c, c) for c in text)
+        # behind the end of a row these two would be its options
+        return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.lstrip()[:1] in ("[", "*") else escaped
     return text
+
+
+def _one_line(text: str) -> str:
+    """Return a name with line breaks, tabs and other characters that do not print as Python writes them."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class MixedSummary(Summary):
@@ -170,8 +179,8 @@ class MixedSummary(Summary):
         """Add a table."""
         aligned = {"data_aligns": aligns, "title_align": "l"}
         table = SimpleTable(
-            [list(row) for row in rows],
-            headers=headers and list(headers),
+            [[_one_line(cell) for cell in row] for row in rows],
+            headers=headers and [_one_line(header) for header in headers],
             title=title,
             celltype=_Cell,
             txt_fmt={**aligned, "colsep": " " * _GAP, "table_dec_above": "-", "header_dec_below": None},
@@ -183,7 +192,7 @@ class MixedSummary(Summary):
 
     def add_line(self, text: str) -> None:
         """Add a line of text below what was added last."""
-        self._parts.append(text)
+        self._parts.append(_one_line(text))
 
     @property
     def width(self) -> int:
@@ -270,11 +279,18 @@ def make_summary(results: MixedResults, alpha: float = 0.05, ddf: str | None = N
     _add_top(out, results)
     _add_residuals(out, results)
     _add_random_effects(out, results)
-    remarks = list(results.remarks)
+    remarks = []
     if ddf is None and not results.knows_ddf:
         ddf = "infinite"
         remarks.append("The data were removed before degrees of freedom were asked for: z tests.")
     _add_fixed_effects(out, results, alpha, ddf)
+    method = results.ddf_method(ddf)
+    if method.undetermined:
+        remarks.append(
+            f"Degrees of freedom could not be computed ({method.undetermined}): p-values and intervals are "
+            "missing; ddf='residual' or ddf='infinite' gives others."
+        )
+    remarks = results.remarks + remarks
     names = results.labels.exog_names
     notes = findings(results.labels, results._record.ranks, results.optimizer) + remarks
     if 1 < len(names) <= _MOST_CORRELATIONS:
@@ -380,8 +396,9 @@ def _add_correlations(out: MixedSummary, results: MixedResults) -> None:
     """Add the lower triangle, in several tables where it is wider than the text."""
     names = results.labels.exog_names
     covariance = np.asarray(results.cov_params())
-    std = np.sqrt(np.diag(covariance))
-    correlation: NDArray[np.float64] = covariance / np.outer(std, std)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        std = np.sqrt(np.diag(covariance))
+        correlation: NDArray[np.float64] = covariance / std / std[:, None]
     headings = [_short(name) for name in names]
     widest = max(len("-0.000"), *map(len, headings[:-1]))
     columns = max(1, (out.width - max(map(len, names))) // (widest + _GAP))

@@ -74,6 +74,13 @@ class ClusterSandwich:
         d = np.einsum("ps,pqj,qt->stj", inner, self.spread, inner, optimize=True)
         return n, d
 
+    def own_products(self, contrasts: Array) -> tuple[Array, Array]:
+        """Return n (k, p, clusters) and d_ss (k, clusters) of `products`, each contrast for itself."""
+        inner = self.bread_root.T @ (self.bread_root @ self.transform.T @ contrasts.T)
+        n = np.einsum("ap,pqj,qs->saj", self.bread_root, self.adjusted, inner, optimize=True)
+        d = np.einsum("psj,ps->sj", np.einsum("pqj,qs->psj", self.spread, inner, optimize=True), inner)
+        return n, d
+
 
 def is_nested(factor: Factor, clusters: NDArray[np.int32]) -> bool:
     """Whether each level of a factor lies in one cluster; `clusters` (n,) numbers that of each row from 0."""

@@ -52,6 +52,8 @@ class DegreesOfFreedom:
 
     #: as it is given by ``ddf=``
     name = "residual"
+    #: why there are none, if there are none
+    undetermined = ""
 
     def __init__(self, cov_params: Array, value: float):
         self.cov_params = cov_params
@@ -75,6 +77,22 @@ class Infinite(DegreesOfFreedom):
         super().__init__(cov_params, math.inf)
 
 
+class Undetermined(DegreesOfFreedom):
+    """None: the criterion has no curvature from which a method could take them.
+
+    Parameters
+    ----------
+    cov_params : ndarray (p, p)
+    name : str
+        The method.
+    reason : str
+    """
+
+    def __init__(self, cov_params: Array, name: str, reason: str):
+        super().__init__(cov_params, math.nan)
+        self.name, self.undetermined = name, reason
+
+
 class _MatchedMoments(DegreesOfFreedom):
     """Degrees of freedom 2f²/Var(f) of f = ℓ'Ĉℓ, which match the moments of χ²."""
 
@@ -84,9 +102,10 @@ class _MatchedMoments(DegreesOfFreedom):
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
         variance = np.einsum("kp,pq,kq->k", contrasts, self.found.covariance, contrasts)
         slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
-        spread = np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return 2.0 * variance**2 / spread
+            # as shares of f, whose square may be beyond the range of floats
+            slopes /= variance[:, None]
+            return 2.0 / np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
 
 
 class Satterthwaite(_MatchedMoments):
@@ -313,6 +332,11 @@ def make_ddf(results: MixedResults, method: str) -> DegreesOfFreedom:
             "ddf='kenward-roger' needs a fit by REML: call fit(reml=True), or take ddf='satterthwaite'"
         )
     problem, point = results._model_with_data().problem, results._record.point
-    if method == "satterthwaite":
-        return Satterthwaite(sensitivity(problem, point, results.reml))
-    return KenwardRogerDdf(kenward_roger(problem, point))
+    try:
+        # where the residual variance all but vanishes the criterion beside the estimates can be beyond floats
+        with np.errstate(all="ignore"):
+            if method == "satterthwaite":
+                return Satterthwaite(sensitivity(problem, point, results.reml))
+            return KenwardRogerDdf(kenward_roger(problem, point))
+    except (np.linalg.LinAlgError, ZeroDivisionError) as error:
+        return Undetermined(covariance, method, str(error))

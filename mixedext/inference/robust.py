@@ -35,6 +35,8 @@ _DDF_METHODS = {
     "CR2": ("satterthwaite", "residual", "infinite"),
 }
 _GENERALIZED_DDF_METHODS = ("infinite", "residual")
+#: Numbers of an array for several contrasts at once.
+_BLOCK = 2_000_000
 #: Largest order of the dense matrices of a cluster: some gigabytes, and minutes.
 _LARGEST_ORDER = 4_000
 
@@ -59,12 +61,23 @@ class ClusterSatterthwaite(DegreesOfFreedom):
     def single(self, contrasts: Array) -> Array:
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
         out = np.full(len(contrasts), np.nan)
-        for i, contrast in enumerate(contrasts):
-            if np.isfinite(contrast).all():
-                mean, spread = self._moments(contrast[None])
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    out[i] = 2.0 * mean[0, 0] ** 2 / spread[0, 0]
+        finite = np.flatnonzero(np.isfinite(contrasts).all(axis=1))
+        size = max(1, _BLOCK // self.found.adjusted[..., 0, :].size)
+        for start in range(0, len(finite), size):
+            rows = finite[start : start + size]
+            out[rows] = self._single(contrasts[rows])
         return out
+
+    def _single(self, contrasts: Array) -> Array:
+        n, own = self.found.own_products(contrasts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # as shares of the variance, whose square may be beyond the range of floats
+            share = own.sum(axis=1)
+            n, own = n / np.sqrt(share)[:, None, None], own / share[:, None]
+            inner = (n**2).sum(axis=1)
+            sums = np.einsum("saj,sbj->sab", n, n, optimize=True)
+            half_spread = (own**2 - 2 * own * inner).sum(axis=1) + (sums**2).sum(axis=(1, 2))
+            return np.asarray((own - inner).sum(axis=1) ** 2 / half_spread)
 
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
