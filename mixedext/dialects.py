@@ -37,7 +37,7 @@ R_NAMES = {
 #: R's names with dots of arguments.
 R_ARGUMENTS = {"na.rm": "na_rm"}
 
-_SMOOTH = "a spline is written bs(x, df=4) or cr(x, df=4)"
+_SMOOTH = "a spline is written ns(x, df=4), bs(x, df=4) or cr(x, df=4)"
 _IN_DATA = "make it a column of the data first"
 #: What is said of functions of R, mgcv, brms, … that are not known.
 FUNCTIONS = {

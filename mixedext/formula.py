@@ -294,7 +294,10 @@ class _Reader(Translator):
             token, end = self.tokens[i], self._end(i)
             if token.kind == "offset":
                 raise self.fail("an offset cannot stand inside another term: add it, + offset(x)", token)
-            if token.kind == "open":
+            if token.kind == "open" and self.tokens[token.mate + 1].kind == "attribute":
+                end = self._end(token.mate)
+                pieces.append(f"I({self._python(i, end)[0]})")
+            elif token.kind == "open":
                 end = token.mate + 1
                 if bar := self._bar(i + 1, token.mate):
                     raise self.fail(

@@ -88,7 +88,8 @@ class Translator(TokenReader):
                 if token.text != "(" and not level.python:
                     raise self.fail(f"{token.text!r} can only stand inside a call", token)
                 token.code = token.text
-                levels.append(_Level(level.python, level.call))
+                following = tokens[token.mate + 1]  # (a - b).dt.days is Python
+                levels.append(_Level(level.python or following.text[:1] == ".", level.call))
             elif operand and kind == "op":
                 self._unary(token, before, level)
             elif operand:

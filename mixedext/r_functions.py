@@ -67,6 +67,10 @@ def _groups_of(by: Any, n: int) -> tuple[NDArray[np.intp], list[Any]]:
     return codes, groups if several else [group[0] for group in groups]
 
 
+def _is_factor(x: Any) -> bool:
+    return isinstance(getattr(x, "dtype", None), pd.CategoricalDtype)
+
+
 class _Summary:
     """A summary of a column over the rows of the fit, or of those of its group; missing values do not count.
 
@@ -108,7 +112,7 @@ class _Summary:
         values = pd.Series(np.asarray(x))
         if values.dtype.kind == "b":
             return values.astype(float)
-        if values.dtype.kind not in "iufmM":
+        if values.dtype.kind not in "iufmM" or _is_factor(x):
             raise DataError(f"{self.name}() takes a column of numbers, which this is not")
         return values
 
@@ -269,7 +273,7 @@ def _ifelse(test: Any, yes: Any, no: Any) -> Any:
 def _as_numeric(x: Any) -> Array:
     """R's ``as.numeric(x)`` of numbers and booleans."""
     values = np.asarray(x)
-    if isinstance(x, pd.Categorical) or values.dtype.kind not in "biuf":
+    if values.dtype.kind not in "biuf" or _is_factor(x):
         raise DataError(
             "as.numeric() takes numbers or booleans; of a factor R returns the codes of its levels, and "
             "texts are made numbers by data['x'] = pd.to_numeric(data['x'])"

@@ -111,7 +111,18 @@ def test_summaries_are_learned_from_the_fit(name: str, statistic: str) -> None:
     assert np.allclose(fit.predict(new), expected + fit.params.iloc[2] * new.f.map(by_group), rtol=1e-9)
 
 
+def test_dates_have_a_first_day() -> None:
+    data = make_data()
+    data["day"] = pd.Timestamp("2020-03-01") + pd.to_timedelta(data.h, "D")
+    for typed in ("(day - min(day)).dt.days", "I((day - day.min()).dt.days)"):
+        assert np.array_equal(columns(typed, data)[:, 0], data.h)
+
+
 def test_summaries_refuse_what_they_cannot_mean() -> None:
+    with rejects(r"mean\(h\)", "takes a column of numbers"):
+        columns("I(x - mean(h))", make_data().astype({"h": "category"}))
+    with rejects("codes of its levels"):
+        columns("as.numeric(h)", make_data().astype({"h": "category"}))
     with rejects(r"mean\(f\)", "takes a column of numbers"):
         columns("I(x - mean(f))")
     with rejects(r"max\(x, h\)", r"pmax\(a, b\)"):

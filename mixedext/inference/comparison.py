@@ -70,10 +70,15 @@ def check_same_data(models: Mapping[str, MixedResults]) -> None:
         if np.array_equal(other.endog, design.endog):
             continue
         if other.endog_name != design.endog_name:
-            what = f"has the response {other.endog_name!r} and {first!r} {design.endog_name!r}"
-        else:
-            what = f"has other rows, or the same in another order, than {first!r}"
-        raise DataError(f"{name!r} {what}: models can be compared on the same rows only")
+            raise DataError(
+                f"{name!r} has the response {other.endog_name!r} and {first!r} {design.endog_name!r}: "
+                "likelihoods and information criteria of different responses have no common scale (that of a "
+                "transformed response lacks its Jacobian); give all models the same response"
+            )
+        raise DataError(
+            f"{name!r} has other rows, or the same in another order, than {first!r}: models can be compared "
+            "on the same rows only"
+        )
 
 
 def check_same_kind(models: Mapping[str, MixedResults], families: bool, weights: bool) -> None:
