@@ -133,7 +133,12 @@ class _Cell(Cell):
         return str(aligns[place % len(aligns)])
 
     def format(self, width: int, output_format: str = "txt", **fmt: Any) -> str:
-        escaped = Cell(_escaped(str(self), get_output_format(output_format)), self.datatype, self.row)
+        kind = get_output_format(output_format)
+        text = _escaped(str(self), kind)
+        if kind == "latex" and self.datatype != "header" and self.row[0] is self and text[:1] in ("[", "*"):
+            # behind the end of the row before, these two would be its options
+            text = f"{{{text[0]}}}{text[1:]}"
+        escaped = Cell(text, self.datatype, self.row)
         escaped.alignment = self.alignment
         return str(escaped.format(width, output_format, **fmt | {"replacements": {}}))
 
@@ -142,9 +147,7 @@ def _escaped(text: str, output_format: str) -> str:
     if output_format == "html":
         return html.escape(text)
     if output_format == "latex":
-        escaped = "".join(_LATEX.get(c, c) for c in text)
-        # behind the end of a row these two would be its options
-        return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.lstrip()[:1] in ("[", "*") else escaped
+        return "".join(_LATEX.get(c, c) for c in text)
     return text
 
 
