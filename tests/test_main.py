@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_warnings_are_printed_beside_the_summary(capsys: pytest.CaptureFixture[s
         (["y ~ x + (1 | g)", "sleepstud"], "neither a file nor a data set; did you mean 'sleepstudy'"),
         (["y ~ x + (1 | g)", "nofile.csv"], "no file 'nofile.csv'"),
         (["y ~ x + (1 | g)", "data.xls"], "'.xls'"),
+        (["y ~ x + (1 | g)", "https://example.org/data.csv"], "is an address"),
+        (["y ~ x + (1 | g)", "a\0.csv"], "path of a file"),
+        (["y ~ x + (1 | g)", ""], "neither a file nor a data set"),
+        (["y ~ x + (1 | g)", str(Path(__file__).parent)], "neither a file nor a data set"),
+        (["data.csv", "y ~ x + (1 | g)"], "the formula comes first"),
+        (["", "sleepstudy"], "tilde"),
     ],
 )
 def test_an_error_is_one_message_and_a_status(
@@ -62,3 +69,28 @@ def test_it_runs_as_a_module() -> None:
         command, capture_output=True, text=True, check=True, cwd=Path(mx.__file__).parents[1]
     )
     assert done.stdout == f"mixedext {mx.__version__}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of POSIX")
+@pytest.mark.parametrize(("target", "status"), [("| true", 0), ("> /dev/full", 2)])
+def test_output_that_cannot_be_written_ends_without_a_traceback(target: str, status: int) -> None:
+    if target.endswith("/dev/full") and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    command = f"'{sys.executable}' -m mixedext {target}"
+    script = f"{command}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("mixedext: the summary cannot be written" if status else "")
+
+
+def test_names_that_the_terminal_cannot_show_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sleep.csv"
+    mx.datasets.load("sleepstudy").rename(columns={"Days": "tägé"}).to_csv(path, index=False)
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["Reaction ~ tägé + (1 | Subject)", str(path)]) == 0
+    terminal.seek(0)
+    assert "t?g?" in terminal.read()
