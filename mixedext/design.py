@@ -47,7 +47,7 @@ from mixedext.frames import (
     used_columns,
 )
 from mixedext.kept import COPIES_ON_WRITE, Kept, KeptLevels, KeptNumbers, own_index, own_scope
-from mixedext.values import numbers
+from mixedext.values import native, numbers
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -263,7 +263,7 @@ def design_from_formula(
     columns, frame = used_columns(expressions, formula, frame, scope)
     bare = pd.DataFrame(frame, copy=False)  # without attrs, which pandas would copy with every column
     given = {"weights": weights, "offset": offset, "exposure": exposure}
-    raw = {name: bare[column] for name, column in columns.items()}
+    raw = {name: native(bare[column]) for name, column in columns.items()}
     extra = {k: given_by_row(v, k, bare, chosen) for k, v in given.items() if v is not None}
     scope = own_scope({k: v for k, v in scope.items() if k in needed and k not in columns})
     used, n_missing = _rows_of_the_fit(formula, raw, extra, columns, scope, chosen, len(frame), missing)

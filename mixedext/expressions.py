@@ -243,15 +243,28 @@ class Table:
                     "which is no number, but held numbers in the fit"
                 )
             return values
-        codes = match_levels(values, levels)
-        if (codes < 0).any():
-            place = int(np.flatnonzero(codes < 0)[0])
-            listed = ", ".join(map(str, levels[:12])) + (", ..." if len(levels) > 12 else "")
-            raise DataError(
-                f"{self.text(name)} holds {shown(pd.Index(values)[place])} in row {shown(labels[place])} of "
-                f"the new data, which is not among the levels of the fit ({listed})"
-            )
-        return pd.Categorical.from_codes(codes, categories=levels)
+        return _with_levels(values, levels, self.text(name), labels)
+
+    def labels(self) -> pd.Index:
+        """Return the labels of the rows."""
+        return next(iter(self.raw.values())).index if self.raw else pd.RangeIndex(self.n)
+
+
+def _with_levels(values: Any, levels: pd.Index, what: str, labels: pd.Index) -> pd.Categorical:
+    """Return values as the levels of the fit that they are."""
+    codes = match_levels(values, levels)
+    other = np.flatnonzero((codes < 0) & ~np.asarray(pd.isna(values)))
+    if len(other):
+        place = int(other[0])
+        listed = ", ".join(map(str, levels[:12])) + (", ..." if len(levels) > 12 else "")
+        raise DataError(
+            f"{what} holds {shown(pd.Index(values)[place])} in row {shown(labels[place])} of the new data, "
+            f"which is not among the levels of the fit ({listed})"
+        )
+    out = pd.Categorical.from_codes(codes, categories=levels)
+    if hasattr(values, "contrast"):
+        out.contrast = values.contrast
+    return out
 
 
 def _as_type(series: pd.Series, dtype: Any) -> pd.Series:
@@ -543,6 +556,14 @@ class Factor(patsy.EvalFactor):
         return table.remembered(self.code, state, lambda: self._value(state, table))
 
     def _value(self, state: dict[str, Any], table: Table) -> Any:
+        values = self._tried(state, table)
+        if not table.is_new:
+            state["levels"] = values.categories if isinstance(values, pd.Categorical) else None
+        elif isinstance(values, pd.Categorical) and state.get("levels") is not None:
+            return _with_levels(values, state["levels"], "its value", table.labels())
+        return values
+
+    def _tried(self, state: dict[str, Any], table: Table) -> Any:
         try:
             return self._evaluated(state, table)
         except (patsy.PatsyError, DataError):
@@ -565,7 +586,7 @@ def _as_array(value: Any, table: Table, code: str) -> Any:
     if contrast is not None:
         value, _, _ = unboxed(value, None, None)
     if isinstance(value, (pd.Series, pd.DataFrame)) and table.raw:
-        index = next(iter(table.raw.values())).index
+        index = table.labels()
         if len(value) == table.n and not (value.index is index or value.index.equals(index)):
             raise DataError(
                 "it is a Series with other row labels than the data: keep the index, or return an array"

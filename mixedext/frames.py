@@ -16,7 +16,7 @@ from mixedext.errors import DataError, nearest, shown
 from mixedext.formula import MixedFormula
 from mixedext.names import not_there, why_no_values
 from mixedext.r_functions import is_known
-from mixedext.values import label_text, widened, widened_value
+from mixedext.values import decimal_levels, label_text, native, widened, widened_value, widest
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -188,8 +188,8 @@ def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) 
 
 def _with_wide_columns(frame: pd.DataFrame, subset: str) -> pd.DataFrame:
     """Return the data in which narrow numbers that the subset names are wide."""
-    columns = {c: frame[c] for c, dtype in frame.dtypes.items() if dtype.kind in "iuf" and str(c) in subset}
-    wide = {c: widened(series) for c, series in columns.items() if isinstance(series, pd.Series)}
+    columns = {c: frame[c] for c, dtype in frame.dtypes.items() if dtype.kind in "iufO" and str(c) in subset}
+    wide = {c: widened(native(series)) for c, series in columns.items() if isinstance(series, pd.Series)}
     wide = {c: series for c, series in wide.items() if series.dtype != columns[c].dtype}
     if wide:
         frame = frame.copy(deep=False)
@@ -285,9 +285,9 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
             raise DataError(
                 f"{what}: the data have {values.shape[1]} columns named {values.columns[0]!r}: rename them"
             )
-        return values
+        return native(values)
     if isinstance(values, pd.Series):
-        return align_by_index(values, what, frame, chosen)
+        return native(align_by_index(values, what, frame, chosen))
     if np.ndim(values) == 0:
         values = np.full(len(frame), values)
     if np.shape(values) != (len(frame),):
@@ -295,7 +295,7 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
             f"{what} has shape {np.shape(values)} where the data have {len(frame)} rows: give one value for "
             "each row of the data as passed"
         )
-    return pd.Series(values, index=frame.index, copy=False)
+    return native(pd.Series(values, index=frame.index, copy=False))
 
 
 def align_by_index(
@@ -342,11 +342,13 @@ def group_codes(values: Any, name: str) -> tuple[NDArray[np.int32], pd.Index]:
             place = np.append(np.cumsum(present) - 1, -1)  # the last for the code −1
             codes, categories = place[codes], categories[present]
         return codes.astype(np.int32), pd.Index(categories)
+    if isinstance(values, pd.Series):
+        values = native(values)
     try:
-        number, found = pd.factorize(values, sort=True)
-    except TypeError as error:
+        number, found = pd.factorize(widest(values), sort=True)
+    except (TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"grouping factor {name!r} holds values that cannot be levels: {error}") from error
-    return number.astype(np.int32), pd.Index(found)
+    return number.astype(np.int32), decimal_levels(pd.Index(found))
 
 
 def crossed_codes(

@@ -16,7 +16,7 @@ from mixedext.errors import DataError, shown
 from mixedext.expressions import Kinds, Table
 from mixedext.formula import MixedFormula
 from mixedext.frames import read_frame, used_columns
-from mixedext.values import label_text, match_levels, missing_rows
+from mixedext.values import label_text, match_levels, missing_rows, native, widest
 
 Positions = NDArray[np.intp]
 
@@ -75,7 +75,7 @@ class NewRows:
 
     def _values(self, expression: Any) -> pd.Index:
         if expression.code in self.table:
-            return pd.Index(self.table.raw[expression.code])
+            return pd.Index(widest(self.table.raw[expression.code]))
         return pd.Index(expression(self.table)) if self.n else pd.Index([])
 
 
@@ -111,7 +111,7 @@ def new_rows(
     """
     columns, frame = used_columns([*sides, *expressions, *groups], formula, read_frame(data), scope)
     frame = pd.DataFrame(frame, copy=False)
-    raw = {name: frame[column] for name, column in columns.items()}
+    raw = {name: native(frame[column]) for name, column in columns.items()}
     absent = np.zeros(len(frame), dtype=bool)
     for code in {*(f for side in sides for f in factors_of(side)), *expressions}:
         mask = missing_rows(raw[code]) if code in raw else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,19 @@ _DATES = {
     "O": "as C(period)",
 }
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+
+
+def native(series: pd.Series) -> pd.Series:
+    """Return a column that pandas can work with: bytes in the machine's order, no arrays of one value."""
+    dtype = series.dtype
+    if not isinstance(dtype, np.dtype) or (dtype.isnative and dtype.kind != "O"):
+        return series
+    if dtype.kind != "O":
+        return pd.Series(series.to_numpy().astype(dtype.newbyteorder("=")), series.index, name=series.name)
+    if not len(series) or not isinstance(series.iat[0], np.ndarray) or series.iat[0].ndim:
+        return series
+    values = [v.item() if isinstance(v, np.ndarray) and not v.ndim else v for v in series]
+    return pd.Series(values, series.index, name=series.name)
 
 
 def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
@@ -88,9 +103,16 @@ def _widened_objects(series: pd.Series) -> pd.Series:
             return series.astype(np.int64)
         except OverflowError:
             return series
-    if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal") or _are_numbers(series[~absent]):
         return series.where(~absent, np.nan).astype(float)
     return series
+
+
+def _are_numbers(values: pd.Series) -> bool:
+    """Whether objects are numbers of any types, fractions say, and no booleans."""
+    return bool(len(values)) and all(
+        isinstance(v, (Real, Decimal)) and not isinstance(v, (bool, np.bool_)) for v in values
+    )
 
 
 def widened_value(value: Any) -> Any:
@@ -147,7 +169,7 @@ def _clean_objects(series: pd.Series, what: str) -> Any:
         return series.to_numpy(dtype=bool)
     if inferred == "integer":
         return _exact_integers(series, "O", what).astype(float)
-    if inferred in ("floating", "mixed-integer-float", "decimal"):
+    if inferred in ("floating", "mixed-integer-float", "decimal") or _are_numbers(series):
         return series.to_numpy(dtype=float)
     if inferred == "complex":
         raise DataError(f"{what} is complex: use its real or its absolute part")
@@ -183,7 +205,7 @@ def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
     levels : Index
         Without repetitions and missing values.
     """
-    given = pd.Index(values)
+    given = decimal_levels(pd.Index(widest(values)))
     numeric = all(isinstance(i.dtype, np.dtype) and i.dtype.kind in "iuf" for i in (given, levels))
     if not numeric:
         given, levels = given.astype(object), levels.astype(object)
@@ -195,6 +217,23 @@ def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
     places = {v: _place_of(v, known[not isinstance(v, (str, bytes))]) for v in set(given[open_])}
     codes[open_] = [places[v] for v in given[open_]]
     return codes
+
+
+def widest(values: Any) -> Any:
+    """Return values that can be levels as pandas can look them up: floats of single or double precision."""
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return values.astype(np.float32 if dtype.itemsize < 4 else np.float64)
+    return values
+
+
+def decimal_levels(levels: pd.Index) -> pd.Index:
+    """Return numbers of single precision as those of double precision that are written alike (0.1)."""
+    if levels.dtype != np.float32:
+        return levels
+    codes, found = pd.factorize(levels)
+    exact = np.array([float(str(v)) for v in found] + [np.nan])
+    return pd.Index(exact[codes])
 
 
 def _levels_by_text(levels: pd.Index, is_text: bool) -> tuple[dict[str, int], dict[str, int]]:
