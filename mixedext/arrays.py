@@ -21,7 +21,7 @@ from mixedext.design import (
 )
 from mixedext.errors import DataError, MissingValuesError, shown
 from mixedext.frames import check_missing_option, given_by_row, group_codes
-from mixedext.values import missing_rows, numbers
+from mixedext.values import missing_rows, numbers, widened
 
 Array = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def design_from_arrays(
     labelled = [v for v in (endog, exog) if isinstance(v, (pd.Series, pd.DataFrame))]
     index = labelled[0].index if labelled and len(labelled[0]) == n else pd.RangeIndex(n)
     frame = pd.DataFrame(index=index)
-    x = np.ones((n, 1)) if exog is None else _matrix(exog, "exog", n, index)
+    x = np.ones((n, 1)) if exog is None else matrix(exog, "exog", n, index)
     given = {"weights": weights, "offset": offset, "exposure": exposure}
     extra = {k: given_by_row(v, k, frame) for k, v in given.items() if v is not None}
     read = [_read_term(t, number, n, index) for number, t in enumerate(_as_terms(terms))]
@@ -152,8 +152,10 @@ def _response_values(endog: Any) -> Any:
         floats = pd.api.types.is_numeric_dtype(endog.dtype) and not pd.api.types.is_bool_dtype(endog.dtype)
         y = endog.to_numpy(dtype=float, na_value=np.nan) if floats else endog.to_numpy()
     else:
-        y = np.asarray(endog)
+        y = _as_array(endog, "endog")
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 1 and y.dtype.kind == "O":
+            y = widened(pd.Series(y)).to_numpy()
     if not y.ndim or not len(y):
         raise DataError(
             "endog is empty" if y.ndim else f"endog must have a value for each row, not be {endog!r}"
@@ -161,12 +163,25 @@ def _response_values(endog: Any) -> Any:
     return y
 
 
-def _matrix(values: Any, what: str, n: int, index: pd.Index) -> Array:
+def _as_array(values: Any, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise DataError(f"{what} cannot be read as an array: its rows differ in length") from error
+
+
+def matrix(values: Any, what: str, n: int, index: pd.Index) -> Array:
     """Return columns of numbers, (n, q) in Fortran order and of their own."""
     if isinstance(values, (pd.Series, pd.DataFrame)):
         _check_index(values, what, index)
     if isinstance(values, pd.DataFrame):
-        bad = [c for c, dtype in values.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
+        if values.columns.is_unique and any(dtype.kind == "O" for dtype in values.dtypes):
+            values = values.apply(widened)
+        bad = [
+            c
+            for c, dtype in values.dtypes.items()
+            if dtype.kind == "c" or not pd.api.types.is_numeric_dtype(dtype)
+        ]
         if bad:
             raise DataError(f"column {bad[0]!r} of {what} holds {values.dtypes[bad[0]]}, not numbers")
         if not values.columns.is_unique:
@@ -174,7 +189,9 @@ def _matrix(values: Any, what: str, n: int, index: pd.Index) -> Array:
             raise DataError(f"{what} has several columns named {twice!r}: rename them")
         array = values.to_numpy(dtype=float, na_value=np.nan) if len(values) == n else values.to_numpy()
     else:
-        array = np.asarray(values)
+        array = _as_array(values, what)
+        if array.dtype.kind == "O" and array.ndim in (1, 2):
+            array = pd.DataFrame(array).apply(widened).to_numpy()
     array = array[:, None] if array.ndim == 1 else array
     if array.dtype.kind not in "iufb" or array.ndim != 2 or len(array) != n:
         raise DataError(f"{what} must be numbers with {n} rows, not shape {array.shape} of {array.dtype}")
@@ -200,9 +217,16 @@ def _as_terms(terms: Any) -> list[RandomTerm]:
         return list(terms)
     if isinstance(terms, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray)):
         return [RandomTerm(terms)]
+    if isinstance(terms, (list, tuple)) and len(terms):
+        kinds = (RandomTerm, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray, list, tuple)
+        if all(pd.api.types.is_scalar(t) for t in terms):
+            return [RandomTerm(pd.Series(terms, dtype=None))]
+        if all(isinstance(t, kinds) for t in terms):
+            return [t if isinstance(t, RandomTerm) else RandomTerm(t) for t in terms]
     raise DataError(
-        "terms must be a RandomTerm, a list of them, a mapping of name → groups or (groups, exog_re), or an "
-        f"array of groups, not {'an empty one' if np.size(terms) == 0 else type(terms).__name__}"
+        "terms must be a RandomTerm, a list of them, a mapping of name → groups or (groups, exog_re), or "
+        "groups by row (an array or list), not "
+        f"{'an empty one' if hasattr(terms, '__len__') and not len(terms) else type(terms).__name__}"
     )
 
 
@@ -220,8 +244,13 @@ def _named_term(name: str, value: Any) -> RandomTerm:
 
 def _read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> _Term:
     name = str(term.name or _own_name(term.groups) or (f"group{number}" if number else "group"))
-    if np.ndim(term.groups) != 1:
-        raise DataError(f"the groups of {name!r} must be one column, not shape {np.shape(term.groups)}")
+    shape = (
+        np.shape(term.groups)
+        if hasattr(term.groups, "shape")
+        else _as_array(term.groups, f"the groups of {name!r}").shape
+    )
+    if len(shape) != 1:
+        raise DataError(f"the groups of {name!r} must be one column, not shape {shape}")
     groups = term.groups if isinstance(term.groups, pd.Series) else pd.Series(term.groups)
     if len(groups) != n:
         raise DataError(f"the groups of {name!r} have {len(groups)} rows where endog has {n}")
@@ -229,7 +258,7 @@ def _read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> _Term:
         _check_index(groups, f"the groups of {name!r}", index)
     if term.exog_re is None:
         return _Term(name, groups, np.ones((n, 1)), ("Intercept",), term.correlated)
-    columns = _matrix(term.exog_re, f"exog_re of {name!r}", n, index)
+    columns = matrix(term.exog_re, f"exog_re of {name!r}", n, index)
     if not columns.shape[1]:
         raise DataError(f"exog_re of {name!r} has no columns")
     return _Term(name, groups, columns, _names_of(term.exog_re, columns, prefix="z"), term.correlated)

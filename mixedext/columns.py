@@ -269,6 +269,28 @@ def without_contrasts(columns: Columns) -> Columns:
     return Columns(tuple(names), terms, _PatsyBuilder(info, builder.rhs), False)
 
 
+def single_levels(columns: Columns) -> dict[str, tuple[Any, list[str]]]:
+    """Return the factors of which one level is all there is, though a term of theirs needs two.
+
+    Returns
+    -------
+    dict
+        Expression → the level, and the terms that have no columns.
+    """
+    builder = columns.rebuild
+    if not isinstance(builder, _PatsyBuilder):
+        return {}
+    out: dict[str, tuple[Any, list[str]]] = {}
+    for factor, about in builder.info.factor_infos.items():
+        if about.type == "categorical" and len(about.categories) == 1:
+            lost = [
+                t.name() for t in builder.info.terms if factor in t.factors and not columns.terms[t.name()]
+            ]
+            if lost:
+                out[factor.name()] = (about.categories[0], lost)
+    return out
+
+
 def terms_of_several_columns(columns: Columns) -> list[str]:
     """Return the terms of a right-hand side that have several columns when no level is left out."""
     return [name for name, places in without_contrasts(columns).terms.items() if len(places) > 1]

@@ -26,6 +26,7 @@ from mixedext.columns import (
     learn_expression,
     needed_names,
     one_number_a_row,
+    single_levels,
 )
 from mixedext.complete import absent_values, missing_values, rows_left, rows_with_values
 from mixedext.core.rows import Factor, Rows, independent_columns
@@ -122,6 +123,7 @@ class Labels:
     nobs: int
     n_missing: int
     dropped_columns: tuple[str, ...]
+    single_levels: tuple[str, ...]
     weighted: bool
 
     @property
@@ -157,6 +159,8 @@ class Design:
         Number of rows of the data as passed.
     fixed_builder : Columns or None
         What built the columns of the fixed effects, of which `kept_columns` are in `exog`.
+    single_levels : tuple of str
+        What is left out because a factor has one level in the rows used.
     double_bars : tuple of DoubleBar
         Those that lme4 reads otherwise.
     offset_parts : tuple of Expression
@@ -180,6 +184,7 @@ class Design:
     kept_columns: tuple[int, ...] = ()
     n_given: int = 0
     fixed_builder: Columns | None = field(default=None, repr=False)
+    single_levels: tuple[str, ...] = ()
     double_bars: tuple[DoubleBar, ...] = ()
     offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
     kinds: Kinds | None = field(default=None, repr=False)
@@ -199,6 +204,7 @@ class Design:
             len(self.endog),
             self.n_missing,
             self.dropped_columns,
+            self.single_levels,
             self.weights is not None,
         )
 
@@ -297,6 +303,7 @@ def design_from_formula(
         n_missing=n_missing,
         n_given=len(frame),
         fixed_builder=parts.fixed,
+        single_levels=tuple(_left_out(parts, formula)),
         double_bars=read_otherwise(formula, [built for _, built, *_ in parts.bars]),
         offset_parts=parts.offset_parts,
         kinds=parts.table.kinds(),
@@ -333,6 +340,21 @@ def _rows_of_the_fit(
         used, more = rows_with_values(expressions, raw, absent, columns, scope, used, missing)
         dropped += more
     return used, dropped
+
+
+def _left_out(parts: _Parts, formula: MixedFormula) -> Iterable[str]:
+    """Yield what is left out because a factor has one level in the rows used."""
+    for built, where in [
+        (parts.fixed, ""),
+        *((built, f" by {bar.label!r}") for bar, built, *_ in parts.bars),
+    ]:
+        for factor, (level, terms) in single_levels(built).items():
+            noun, are = ("its term", "is") if len(terms) == 1 else ("its terms", "are")
+            listed = ", ".join(restored(terms, formula))
+            yield (
+                f"factor {restored([factor], formula)[0]!r} has one level ({shown(level)}) in the rows used: "
+                f"{noun} {listed}{where} cannot be estimated and {are} left out"
+            )
 
 
 class _Codes(NamedTuple):

@@ -48,6 +48,8 @@ def warn_of_design(design: Design, saturated_is_fine: bool) -> None:
     """Warn of columns that were dropped and of random terms that cannot be told from the residuals."""
     if design.dropped_columns:
         _warn(dropped_columns_text(design.dropped_columns), RankDeficiencyWarning)
+    if design.single_levels:
+        _warn("; ".join(design.single_levels), RankDeficiencyWarning)
     if design.double_bars:
         _warn("; ".join(map(str, design.double_bars)), DoubleBarWarning)
     n = len(design.endog)
@@ -138,6 +140,7 @@ def findings(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerRecord)
     if labels.dropped_columns:
         text = dropped_columns_text(labels.dropped_columns)
         out.append(text[0].upper() + text[1:] + ".")
+    out += [f"{text[0].upper()}{text[1:]}." for text in labels.single_levels]
     text = singular_text(labels, ranks)
     if text:
         out.append(f"Singular fit: {text}.")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.genmod.families.links import Identity
 
+from mixedext.arrays import matrix
 from mixedext.design import Design, DesignTerm, log_exposure
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import given_by_row, read_frame
@@ -206,15 +207,16 @@ def _part_of_arrays(results: MixedResults, data: Any) -> FixedPart:
                 f"column {absent[0]!r} of exog is not in the data{nearest(absent[0], data.columns)}"
             )
         data = data[names]
-    values = np.asarray(data, dtype=float)
-    exog = values[:, None] if values.ndim == 1 else values
+    if not hasattr(data, "__len__") or isinstance(data, str):
+        raise DataError(f"data must be an array of rows, not {data!r}")
+    labels = data.index if isinstance(data, (pd.DataFrame, pd.Series)) else pd.RangeIndex(len(data))
+    exog = matrix(data, "data", len(labels), labels)
     if exog.ndim == 2 and exog.shape[1] == len(names) + len(template.dropped_columns):
         exog = exog[:, list(template.kept_columns)]
     elif exog.ndim != 2 or exog.shape[1] != len(names):
         listed = f"{len(names)} {'column' if len(names) == 1 else 'columns'} as exog has ({', '.join(names)})"
         raise DataError(f"data must have {listed}, not shape {exog.shape}")
-    index = data.index if isinstance(data, (pd.DataFrame, pd.Series)) else pd.RangeIndex(len(exog))
-    return FixedPart(exog, 0.0, index)
+    return FixedPart(exog, 0.0, labels)
 
 
 def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:

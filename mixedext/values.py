@@ -96,6 +96,8 @@ def _is_native_text(dtype: Any) -> bool:
 def _widened_objects(series: pd.Series) -> pd.Series:
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     absent = series.isna()
+    if absent.all():
+        return series.astype(float)
     if inferred == "boolean":
         return series.astype("boolean") if absent.any() else series.astype(bool)
     if inferred == "integer" and not absent.any():

@@ -703,7 +703,7 @@ def test_as_many_fixed_effects_as_rows_are_refused() -> None:
         ({"terms": []}, ["terms", "empty"]),
         ({"terms": {}}, ["terms"]),
         ({"terms": "g"}, ["terms", "str"]),
-        ({"terms": ["a"] * N}, ["terms", "list"]),
+        ({"terms": ["a"] * N}, ["one level"]),
         ({"terms": make_data()[["g"]]}, ["terms", "DataFrame"]),
         ({"terms": np.ones((N, 2))}, [r"\(60, 2\)"]),
         ({"terms": {"g": (1, 2, 3)}}, ["'g'", "tuple of 3"]),

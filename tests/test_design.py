@@ -719,3 +719,47 @@ def test_designs_of_shipped_data_are_as_documented() -> None:
     assert model.endog_names == "yield"
     assert [t.label for t in model.design.terms] == ["Variety:Block", "Block"]
     assert [len(t.levels) for t in model.design.terms] == [18, 6]
+
+
+# ------------------------------------------------------------------------------------- lists for arrays
+
+
+def test_lists_serve_as_arrays() -> None:
+    data = make_data()
+    y, x, g, h = (data[c].to_numpy() for c in ("y", "x", "g", "h"))
+    right = fitted(mx.LinearMixedModel(y, x, g)).params
+    for terms in (list(g), tuple(g), mx.RandomTerm(list(g)), {"g": list(g)}, [list(g)], g.astype("S1")):
+        result = fitted(mx.LinearMixedModel(list(y), [[v] for v in x], terms))
+        np.testing.assert_array_equal(result.params, right)
+    two = fitted(mx.LinearMixedModel(y, x, [list(g), list(h)]))
+    assert {k: len(v) for k, v in two.random_effects.items()} == {"group": 6, "group1": 5}
+    some = mx.LinearMixedModel([None, *y[1:]], [*x[:-1], None], [g[0], None, *g[2:]], missing="drop")
+    assert some.nobs == N - 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (lambda y, g: (y, [[1, 2], [3]], g), "exog cannot be read.*differ in length"),
+        (lambda y, g: ([[1, 2], [3]], None, g), "endog cannot be read.*differ in length"),
+        (lambda y, g: (y, None, mx.RandomTerm([[1, 2], [3]])), "groups of 'group' cannot be read"),
+        (lambda y, g: (y, None, list(g)[:5]), "have 5 rows where endog has 60"),
+        (lambda y, g: (y, 1j * y, g), "exog must be numbers"),
+        (lambda y, g: (y, pd.DataFrame({"q": 1j * y}), g), "'q' of exog holds complex128"),
+        (lambda y, g: (y, list(g), g), "exog must be numbers"),
+        (lambda y, g: (y, None, (v for v in g)), "terms must be.*not generator"),
+    ],
+)
+def test_lists_that_are_no_arrays_are_refused(arguments: Any, words: str) -> None:
+    data = make_data()
+    with pytest.raises(mx.DataError, match=words):
+        mx.LinearMixedModel(*arguments(data["y"].to_numpy(), data["g"].to_numpy()))
+
+
+def test_new_rows_of_a_model_of_arrays_must_be_numbers() -> None:
+    data = make_data()
+    result = fitted(mx.LinearMixedModel(data["y"].to_numpy(), data["x"].to_numpy(), data["g"].to_numpy()))
+    for new in ("text", 3, [["a"]], [1j], [[1, 2], [3]], pd.DataFrame({"x1": ["a"]})):
+        with pytest.raises(mx.DataError):
+            result.predict(new)
+    np.testing.assert_array_equal(result.predict([1, None]).isna(), [False, True])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -297,3 +300,154 @@ def test_missing_values_inside_expressions_are_raised_by_column() -> None:
     with pytest.raises(mx.MissingValuesError, match="'m': 33"):
         mx.lmer("y ~ log(m) + (1 | g)", with_missing(), missing="raise")
     assert mx.lmer("y ~ m.fillna(0) + (1 | g)", with_missing(), missing="raise").nobs == 200
+
+
+# --------------------------------------------------------------------------------------------- storage
+
+#: How the numbers 1 to 4 may be stored.
+STORED: dict[str, Callable[[pd.Series], pd.Series]] = {
+    "big-endian integers": lambda s: pd.Series(s.to_numpy().astype(">i4")),
+    "big-endian floats": lambda s: pd.Series(s.to_numpy().astype(">f8")),
+    "half precision": lambda s: s.astype("float16"),
+    "long doubles": lambda s: s.astype("longdouble"),
+    "objects": lambda s: s.astype(object),
+    "decimals": lambda s: pd.Series([Decimal(int(v)) for v in s]),
+    "fractions": lambda s: pd.Series([Fraction(int(v)) for v in s]),
+    "arrays of one value": lambda s: pd.Series([np.array(v) for v in s], dtype=object),
+    "nullable": lambda s: s.astype("UInt8"),
+}
+ROLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "a number": ("y ~ n + I(n - 5) + np.log(n) + (n | g)", {}),
+    "a response": ("n ~ y + (1 | g)", {}),
+    "a factor": ("y ~ C(n) + (1 | g)", {}),
+    "a group": ("y ~ 1 + (1 | n) + (1 | n:g) + (1 | I(n % 3))", {}),
+    "given by row": (
+        "y ~ 1 + offset(n - 5) + (1 | g)",
+        {"weights": "n", "offset": "n", "subset": "n - 4 < 0"},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.MixedextWarning")
+@pytest.mark.parametrize("role", ROLES)
+def test_how_numbers_are_stored_does_not_matter(role: str) -> None:
+    data = make_data().assign(n=lambda d: d["pre"] % 4 + 1)
+    formula, options = ROLES[role]
+    right = mx.lmer(formula, data, **options).fit()
+    expected = right.predict(data, random_effects="all")[:9]
+    for kind, store in STORED.items():
+        stored = data.assign(n=store(data["n"]))
+        result = mx.lmer(formula, stored, **options).fit()
+        np.testing.assert_allclose(result.params, right.params, rtol=1e-7, err_msg=kind)
+        for other in (right, result):
+            predicted = other.predict(stored, random_effects="all")[:9]
+            np.testing.assert_allclose(predicted, expected, rtol=1e-7, err_msg=kind)
+
+
+@pytest.mark.parametrize("dtype", ["str", "object", "string", "category"])
+def test_texts_that_look_like_missing_values_are_levels(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    odd = sorted(["nan", "NaN", "None", "NA", "", " ", "inf", "<NA>"])
+    factor, group = rng.integers(0, 8, 240), np.repeat(np.arange(8), 30)
+    y = rng.normal(size=8)[factor] + rng.normal(size=8)[group] + rng.normal(size=240)
+    plain, strange = (
+        pd.DataFrame({"y": y, "f": np.array(names)[factor], "g": np.array(names)[group]}).astype(
+            {"f": dtype, "g": dtype}
+        )
+        for names in (list("abcdefgh"), odd)
+    )
+    for formula in ("y ~ f + (1 | g)", "y ~ C(f) + (1 | g) + (1 | g:f)"):
+        right, result = fit(formula, plain), fit(formula, strange)
+        np.testing.assert_allclose(result.params, right.params, rtol=1e-9)
+        for table in (mx.anova, mx.drop1, lambda r: mx.emmeans(r, "f").table):
+            np.testing.assert_allclose(
+                table(result).select_dtypes("number"), table(right).select_dtypes("number"), rtol=1e-7
+            )
+        rows = strange.sample(20, random_state=1)
+        predicted = result.predict(rows.astype(object), random_effects="all")
+        np.testing.assert_allclose(predicted, result.predict(random_effects="all")[rows.index], rtol=1e-9)
+
+
+# ------------------------------------------------------------------------------------- factors and levels
+
+
+@pytest.mark.parametrize("dtype", ["str", "category"])
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("y ~ arm * pre + (1 | g)", r"factor 'arm' has one level \('drug'\).*terms arm, arm:pre cannot"),
+        ("y ~ C(arm) + (1 | g)", r"factor 'C\(arm\)' has one level \('drug'\).*its term C\(arm\) cannot"),
+        ("y ~ pre + (arm | g)", r"factor 'arm' has one level.*its term arm by 'g' cannot"),
+    ],
+)
+def test_a_factor_with_one_level_in_the_rows_used_is_named(formula: str, words: str, dtype: str) -> None:
+    data = make_data().assign(arm=np.tile(["drug", "placebo"], 120))
+    data = data.astype({"arm": dtype})
+    with pytest.warns(mx.RankDeficiencyWarning, match=words):
+        model = mx.lmer(formula, data, subset="arm == 'drug'")
+    assert "has one level ('drug')" in str(model.fit().summary())
+
+
+def test_values_are_matched_with_levels_by_one_rule() -> None:
+    data = make_data().assign(block=lambda d: d["g"] % 6, dose=lambda d: np.tile([0.5, 1.0, 2.0], 80))
+    result = fit("y ~ pre + (1 | block:dose) + (1 | block)", data)
+    expected = result.predict(data, random_effects="all")
+    for rows in ([0], [1, 4], [2], [0, 1, 2]):
+        for kinds in ({"block": str}, {"dose": str}, {"block": float, "dose": object}, {"dose": "category"}):
+            new = data.iloc[rows].astype(kinds)
+            np.testing.assert_allclose(result.predict(new, random_effects="all"), expected.iloc[rows])
+    assert "1:0.5" in result.random_effects["block:dose"].index
+    assert "1:2" in result.random_effects["block:dose"].index
+    new = data.iloc[:2].assign(block=["2", "other"])
+    with pytest.raises(mx.DataError, match=r"1 level of 'block:dose' is new, e.g. 'other:1'"):
+        result.predict(new, random_effects="all")
+    fixed = fit("y ~ C(block) + (1 | g)", data)
+    np.testing.assert_allclose(fixed.predict(data.astype({"block": str})), fixed.predict(data))
+
+
+def test_a_missing_group_is_the_population_where_new_levels_are() -> None:
+    data = make_data().astype({"g": object})
+    result = fit("y ~ pre + (1 | g)", data)
+    new = data.iloc[[0, 5]].assign(g=[None, 0])
+    population, known = (
+        result.predict(new),
+        result.predict(new, random_effects="all", new_levels="population"),
+    )
+    assert known.iloc[0] == population.iloc[0]
+    assert known.iloc[1] == result.predict(random_effects="all").iloc[5]
+    assert result.predict(new, random_effects="all").isna().tolist() == [True, False]
+
+
+def test_levels_with_colons_and_numbers_beside_texts_stay_apart() -> None:
+    rng = np.random.default_rng(5)
+    pairs = [("a:b", "c"), ("a", "b:c"), ("a", "c"), (1, "c"), ("1", "c"), (1.5, "c")]
+    row = np.repeat(np.arange(6), 10)
+    data = pd.DataFrame({"y": rng.normal(size=6)[row] * 3 + rng.normal(size=60)})
+    data["g"] = pd.Series([pairs[i][0] for i in row], dtype=object)
+    data["f"] = [pairs[i][1] for i in row]
+    data["h"] = row
+    result, right = fit("y ~ 1 + (1 | g:f)", data), fit("y ~ 1 + (1 | h)", data)
+    assert result.objective == pytest.approx(right.objective, abs=1e-8)
+    assert result.random_effects["g:f"].index.is_unique
+    np.testing.assert_allclose(
+        result.predict(data, random_effects="all"), right.predict(random_effects="all"), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("values", [[None], [None, None]])
+def test_new_rows_of_which_none_is_complete_are_missing(values: list[None]) -> None:
+    data = make_data().assign(arm=np.tile(["a", "b"], 120))
+    result = fit("y ~ pre + arm * log(post + 1) + offset(pre) + (1 | I(g + 0))", data)
+    new = data.head(len(values)).assign(arm=values)
+    for effects in ("none", "all"):
+        assert result.predict(new, random_effects=effects).isna().all()
+    assert result.get_prediction(new).summary_frame()["mean"].isna().all()
+
+
+def test_new_values_of_another_kind_are_named() -> None:
+    data = make_data().assign(arm=np.tile(["a", "b"], 120))
+    result = fit("y ~ pre + arm + (1 | g)", data)
+    with pytest.raises(mx.DataError, match=r"column 'pre' holds 'low' in row 3 .*numbers in the fit"):
+        result.predict(data.iloc[[3]].assign(pre="low"))
+    with pytest.raises(mx.DataError, match=r"column 'arm' holds 'c' in row 4 .*levels of the fit \(a, b\)"):
+        result.predict(data.iloc[[3, 4]].assign(arm=["a", "c"]))
