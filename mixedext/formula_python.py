@@ -19,6 +19,7 @@ from mixedext.dialects import (
     STRUCTURE_NOT_OFFERED,
     STRUCTURES,
     STRUCTURES_READ,
+    remedy_for_function,
 )
 from mixedext.errors import FormulaError
 from mixedext.formula_tokens import START, Token, TokenReader
@@ -184,6 +185,10 @@ class Translator(TokenReader):
             missing |= any(self.tokens[k].text in ("|", "||") for k in self._level(i + 1, token.mate))
         if missing:
             raise self.fail(f"an operator is missing before {token.text!r}: add terms with +", token)
+        if token.text == "(" and before.code in self.aliases and before.text in self.aliases.values():
+            raise self.fail(
+                f"function {before.text!r} is not known{remedy_for_function(before.text)}", before
+            )
         if before.code in self.aliases and token.text == "(":
             raise self.fail(f"{before.text!r} is not the name of a function in Python", before)
         if before.text == "offset" and before.kind == "name" and not level.python:

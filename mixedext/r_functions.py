@@ -26,7 +26,9 @@ def _log(x: Any, base: Any = None) -> Any:
 class _RScale:
     """R's ``scale(x)``: centred, over the standard deviation with n − 1; missing values do not count."""
 
-    def memorize_chunk(self, x: Any, center: bool = True, scale: bool = True) -> None:
+    def memorize_chunk(self, x: Any, center: bool = True, scale: bool = True, by: Any = None) -> None:
+        if by is not None:
+            raise DataError("scale() knows no groups: write I(center(x, by=g) / sd(x, by=g))")
         x = np.asarray(x, dtype=float)
         count = np.isfinite(x).sum(axis=0)
         self._center = np.nansum(x, axis=0) / count if center else 0.0
@@ -128,7 +130,10 @@ class _Center(_Summary):
 
     name, statistic = "mean", "mean"
 
-    def transform(self, x: Any, by: Any = None, na_rm: bool = True) -> Array:
+    def memorize_chunk(self, x: Any, by: Any = None) -> None:  # type: ignore[override]
+        super().memorize_chunk(x, by=by)
+
+    def transform(self, x: Any, by: Any = None) -> Array:  # type: ignore[override]
         return np.asarray(np.asarray(x, dtype=float) - super().transform(x, by))
 
 
@@ -173,7 +178,9 @@ class _RPoly:
 class _Factor:
     """``factor(x)``, ``C(x, contrast, levels)``: patsy's, which is slow on arrays, given a Categorical."""
 
-    def memorize_chunk(self, data: Any, contrast: Any = None, levels: Any = None) -> None:
+    def memorize_chunk(self, data: Any, contrast: Any = None, levels: Any = None, labels: Any = None) -> None:
+        if labels is not None:
+            raise DataError("labels= is not taken: rename levels in the data, data['f'].map({'old': 'new'})")
         values, contrast, levels = unboxed(data, contrast, levels)
         if isinstance(contrast, str):
             raise DataError(
@@ -206,10 +213,13 @@ class _Relevel(_Factor):
 
     def memorize_chunk(self, data: Any, ref: Any) -> None:  # type: ignore[override]
         super().memorize_chunk(data)
-        if ref not in self._levels:
+        if not isinstance(ref, str):
+            raise DataError(f"ref= is the text of a level, ref='b', not {ref!r}, which is a place in R")
+        meant = [level for level in self._levels if str(level) == ref]
+        if not meant:
             listed = f"(levels: {', '.join(map(str, self._levels[:12]))})"
-            raise DataError(f"ref={ref!r} is no level{nearest(str(ref), self._levels)} {listed}")
-        self._levels.sort(key=lambda level: level != ref)
+            raise DataError(f"ref={ref!r} is no level{nearest(ref, self._levels)} {listed}")
+        self._levels.sort(key=lambda level: str(level) != ref)
 
     def transform(self, data: Any, ref: Any) -> Any:  # type: ignore[override]
         return super().transform(data)
@@ -316,7 +326,7 @@ R_FUNCTIONS: dict[str, Any] = {
     "floor": np.floor,
     "ceiling": np.ceil,
     "trunc": np.trunc,
-    "round": np.round,
+    "round": lambda x, digits=0: np.round(x, digits),
     "pi": np.pi,
     "pmin": lambda *columns: np.minimum.reduce(np.broadcast_arrays(*columns)),
     "pmax": lambda *columns: np.maximum.reduce(np.broadcast_arrays(*columns)),
