@@ -46,7 +46,12 @@ LAYERS = (
     ("mixedext.model", "mixedext.prediction", "mixedext.simulation", "mixedext.summary"),
     ("mixedext.likelihood",),
     ("mixedext.inference",),
-    ("mixedext.inference.parameters", "mixedext.inference.workers", "mixedext.inference.ddf"),
+    (
+        "mixedext.inference.parameters",
+        "mixedext.inference.workers",
+        "mixedext.inference.ddf",
+        "mixedext.inference.largest",
+    ),
     ("mixedext.inference.bootstrap", "mixedext.inference.profile", "mixedext.inference.robust"),
     ("mixedext.inference.confint",),
     ("mixedext.wald",),

@@ -172,6 +172,8 @@ def _orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
     transform = np.eye(len(gram))
     length = np.sqrt(np.diag(gram))
     for _ in range(4 if len(gram) else 0):  # SciPy 1.11 refuses to solve nothing
+        if not np.diag(gram).min(initial=1.0) > 0:  # what is left of a column is 0 to the last digit
+            raise np.linalg.LinAlgError("the columns depend on each other")
         scale = np.sqrt(np.diag(gram))
         correlation = gram / np.outer(scale, scale)
         try:

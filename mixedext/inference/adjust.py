@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import interpolate, optimize, special, stats
-from scipy.stats import qmc
+from scipy import interpolate, optimize
 from statsmodels.stats.multitest import multipletests
 
 from mixedext.errors import DataError, nearest, shown
 from mixedext.inference.ddf import t_quantile
+from mixedext.inference.largest import LargestT
 
 Array = NDArray[np.float64]
 
@@ -281,8 +281,9 @@ class SingleTests:
     Attributes
     ----------
     statistic, df, p_value : ndarray (c,)
-    covariance : ndarray (c, c)
-        Of the estimates.
+    contrasts : ndarray (c, p)
+        Of the coefficients, or a root of the covariance.
+    cov_params : ndarray (p, p)
     means : int
         How many means the family compares.
     """
@@ -290,8 +291,13 @@ class SingleTests:
     statistic: Array
     df: Array
     p_value: Array
-    covariance: Array
+    contrasts: Array
+    cov_params: Array
     means: int
+
+    def covariance_of_estimates(self) -> Array:
+        """Return the covariance of the estimates, (c, c)."""
+        return self.contrasts @ self.cov_params @ self.contrasts.T
 
 
 def adjusted(method: str, tests: SingleTests, level: float) -> tuple[Array, Array]:
@@ -321,20 +327,15 @@ def adjusted(method: str, tests: SingleTests, level: float) -> tuple[Array, Arra
             return p_values, single
         tail = (1 - level) / c if method == "bonferroni" else -math.expm1(math.log(level) / c)
         return p_values, t_quantile(1 - tail / 2, tests.df)
-    size = np.abs(tests.statistic)
-    if method == "tukey":
-        k = tests.means
-        p_values = stats.studentized_range.sf(math.sqrt(2) * size, k, tests.df)
-        pairs = k * (k - 1) // 2
-        quantiles = _quantiles(
-            lambda t, df: stats.studentized_range.sf(math.sqrt(2) * t, k, df), level, tests.df, pairs
-        )
-    else:
-        largest = LargestT(tests.covariance)
-        p_values = np.array([largest.sf(t, df) for t, df in zip(size, tests.df, strict=True)])
-        pairs = c
-        quantiles = _quantiles(largest.sf, level, tests.df, pairs)
-    # both are computed as 1 less a probability or from points: far out the bounds are nearer than they
+    pairs = tests.means * (tests.means - 1) // 2 if method == "tukey" else c
+    largest = (
+        LargestT.of_differences(tests.means)
+        if method == "tukey"
+        else LargestT(tests.covariance_of_estimates())
+    )
+    p_values = largest.sf(tests.statistic, tests.df)
+    quantiles = _quantiles(largest.sf, level, tests.df, pairs)
+    # far out, where the tail is from points or no longer tabulated, the bounds are nearer than it
     return np.clip(p_values, tests.p_value, np.minimum(1.0, pairs * tests.p_value)), quantiles
 
 
@@ -366,45 +367,3 @@ def _quantiles(sf: Callable[[float, float], float], level: float, df: Array, cou
     points = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
     values = [solve(1 / x) for x in points]
     return np.asarray(interpolate.BarycentricInterpolator(points, values)(inverse))
-
-
-class LargestT:
-    """The distribution of the largest of |T₁|, …, |T_c|, a multivariate t.
-
-    T = AZ/S with Z of r independent normals, S² = χ²_ν/ν and AA' the correlation. Z has a direction U,
-    uniform on the sphere, and a length that is independent of it, so P(max|Tᵢ| > t) is the mean over U of
-    P(F_{r,ν} > t²/(r m²)), m = max|(AU)ᵢ|. The radius is integrated exactly; directions are taken evenly for
-    r = 2, by Sobol's points otherwise, so that results repeat. The covariance may be of any rank.
-
-    Parameters
-    ----------
-    covariance : ndarray (c, c)
-    """
-
-    #: powers of two: directions in the plane, and in more dimensions
-    _EVEN, _POINTS = 12, 15
-
-    def __init__(self, covariance: Array):
-        scale = np.sqrt(np.diag(covariance))
-        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-        keep = values > 1e-10 * values[-1]
-        self.rank = int(keep.sum())
-        projections = np.abs(self._directions() @ (vectors[:, keep] * np.sqrt(values[keep])).T)
-        self._largest2 = projections.max(axis=1) ** 2
-
-    def _directions(self) -> Array:
-        if self.rank == 1:
-            return np.ones((1, 1))
-        if self.rank == 2:
-            angles = (np.arange(2**self._EVEN) + 0.5) * np.pi / 2**self._EVEN
-            return np.column_stack([np.cos(angles), np.sin(angles)])
-        # the points are multiples of 1/2^m: moved to the middle of their cells, none is 0
-        points = qmc.Sobol(self.rank, scramble=False).random_base2(self._POINTS) + 0.5 ** (self._POINTS + 1)
-        normal = special.ndtri(points)
-        return normal / np.linalg.norm(normal, axis=1, keepdims=True)
-
-    def sf(self, t: float, df: float) -> float:
-        """Return P(max|Tᵢ| > t) with `df` degrees of freedom."""
-        if math.isinf(df):
-            return float(special.chdtrc(self.rank, t**2 / self._largest2).mean())
-        return float(special.fdtrc(self.rank, df, t**2 / (self.rank * self._largest2)).mean())

@@ -281,7 +281,8 @@ class MarginalMeans:
             table["statistic"].to_numpy()[known],
             table["df"].to_numpy()[known],
             table["p_value"].to_numpy()[known],
-            contrasts @ self._ddf.cov_params @ contrasts.T,
+            contrasts,
+            self._ddf.cov_params,
             len(rows),
         )
         p_values, quantiles = adjusted(method, tests, self.level)

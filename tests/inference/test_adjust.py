@@ -14,13 +14,13 @@ from scipy import integrate, stats
 
 import mixedext as mx
 from mixedext.inference.adjust import (
-    LargestT,
     SingleTests,
     adjusted,
     contrast_family,
     orthogonal_polynomials,
     read_adjustment,
 )
+from mixedext.inference.largest import LargestT
 
 FOUR = ["a", "b", "c", "d"]
 
@@ -29,7 +29,8 @@ def single_tests(statistic: Any, df: Any, covariance: Any, means: int) -> Single
     statistic = np.asarray(statistic, dtype=float)
     df = np.broadcast_to(np.asarray(df, dtype=float), statistic.shape).copy()
     p_value = 2 * stats.t.sf(np.abs(statistic), df)
-    return SingleTests(statistic, df, p_value, np.asarray(covariance, dtype=float), means)
+    covariance = np.asarray(covariance, dtype=float)
+    return SingleTests(statistic, df, p_value, np.eye(len(covariance)), covariance, means)
 
 
 def differences(k: int) -> Any:
@@ -106,8 +107,34 @@ def test_each_family_has_its_adjustment() -> None:
 
 @pytest.mark.parametrize(("k", "df", "t"), [(3, 5.0, 3.0), (3, 8.3, 9.0), (4, 10.0, 2.5), (5, math.inf, 3.0)])
 def test_the_largest_of_all_differences_is_the_studentized_range(k: int, df: float, t: float) -> None:
-    found = LargestT(differences(k)).sf(t, df)
-    assert found == pytest.approx(stats.studentized_range.sf(t * math.sqrt(2), k, df), rel=5e-4)
+    expected = stats.studentized_range.sf(t * math.sqrt(2), k, df)
+    assert LargestT(differences(k)).sf(t, df) == pytest.approx(expected, rel=1e-8)
+    assert LargestT.of_differences(k).sf(t, df) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(("k", "df", "t"), [(3, 8.3, 2.0), (4, 10.0, 2.5), (5, math.inf, 3.0)])
+def test_correlations_without_a_structure_by_points_on_the_sphere(k: int, df: float, t: float) -> None:
+    covariance = differences(k)
+    covariance[0, 1] = covariance[1, 0] = covariance[0, 1] + 1e-6  # no longer the studentized range
+    expected = stats.studentized_range.sf(t * math.sqrt(2), k, df)
+    assert LargestT(covariance).sf(t, df) == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_and_signs_of_contrasts_do_not_matter(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(5, 4))
+    order, signs = rng.permutation(5), rng.choice([-1.0, 1.0], 5)
+    other = (root * signs[:, None])[order]
+    tails = [LargestT(a @ a.T).sf([2.5, 3.5], 12.0) for a in (root, other)]
+    np.testing.assert_allclose(tails[0], tails[1], rtol=3e-4)
+
+
+@pytest.mark.parametrize(("k", "df"), [(3, 0.7), (20, 2.2), (300, 900.0)])
+def test_the_studentized_range_of_few_and_many(k: int, df: float) -> None:
+    t = np.array([0.5, 2.0, 4.0, 9.0])
+    expected = stats.studentized_range.sf(t * math.sqrt(2), k, df)
+    np.testing.assert_allclose(LargestT.of_differences(k).sf(t, df), expected, rtol=1e-7, atol=1e-12)
 
 
 def dunnett(t: float, df: float, loadings: Any) -> float:
@@ -132,7 +159,10 @@ def test_differences_from_a_control_by_dunnetts_integral(c: int, df: float, t: f
     np.fill_diagonal(correlation, 1.0)
     scale = np.arange(1, c + 1)
     found = LargestT(correlation * np.outer(scale, scale)).sf(t, df)
-    assert found == pytest.approx(dunnett(t, df, sizes), rel=1e-3)
+    assert found == pytest.approx(dunnett(t, df, sizes), rel=1e-8)
+    # where they are nearly products, the difference alone is from points
+    correlation[0, 1] = correlation[1, 0] = correlation[0, 1] + 1e-6
+    assert LargestT(correlation).sf(t, df) == pytest.approx(dunnett(t, df, sizes), rel=2e-6)
 
 
 def test_quantiles_of_the_largest_t_have_their_level() -> None:
@@ -152,7 +182,7 @@ def test_quantiles_of_the_largest_t_have_their_level() -> None:
 def test_quantiles_at_many_degrees_of_freedom_are_interpolated_closely(df: Any) -> None:
     tests = single_tests(np.ones(15), df, differences(6), 6)
     _, quantiles = adjusted("mvt", tests, 0.95)
-    largest = LargestT(tests.covariance)
+    largest = LargestT(tests.covariance_of_estimates())
     for t, one in zip(quantiles, df, strict=True):
         assert largest.sf(t, one) == pytest.approx(0.05, rel=2e-4)
 

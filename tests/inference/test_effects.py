@@ -85,9 +85,14 @@ def test_variances_of_generalized_models_agree_with_performance(entry: dict[str,
     if "var.intercept" in entry["variance_parts"]:
         (intercept,) = parts.intercept.values()
         assert intercept == pytest.approx(entry["variance_parts"]["var.intercept"], rel=1e-5)
-    for name in ("fixed", "random", "residual", "distribution", "dispersion"):
+    for name in ("random", "residual", "distribution", "dispersion"):
         # performance fits the null model by lme4's default settings: ticks-3 is right to six digits
         assert getattr(parts, name) == pytest.approx(entry["variance_parts"][f"var.{name}"], rel=2e-6)
+    # both optimisers stop at a Newton decrement d, √d standard errors from the optimum: a slope that is small
+    # beside its standard error has so many digits fewer (seed-6, whose fit is singular)
+    away = np.sqrt(results.optimizer.decrement) * float((results.bse / results.params.abs()).max())
+    expected = entry["variance_parts"]["var.fixed"]
+    assert parts.fixed == pytest.approx(expected, rel=2e-6 + 2 * min(away, 1e-5))
     for found, expected in ((mx.r2(results), entry["r2_nakagawa"]), (mx.icc(results), entry["icc"])):
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, abs=1e-6)
