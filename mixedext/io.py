@@ -215,9 +215,6 @@ def _read_labelled(file: Path, columns: list[str] | None) -> _Reading:
     # Imported here, because it takes some 40 ms, which only those who read such a file should pay.
     import pyreadstat
 
-    # The public module exports only one of the two in its older versions.
-    from pyreadstat._readstat_parser import PyreadstatError, ReadstatError
-
     read: Callable[..., tuple[pd.DataFrame, Any]]
     options: dict[str, Any] = {}
     match file.suffix.lower():
@@ -232,6 +229,9 @@ def _read_labelled(file: Path, columns: list[str] | None) -> _Reading:
             read = pyreadstat.read_sas7bdat
         case _:
             read = pyreadstat.read_xport
+            # the format tells no number of rows, only that all records have 80 bytes
+            if file.stat().st_size % 80:
+                raise _unreadable(file, "it is not whole: its end is cut off")
     try:
         _, meta = read(str(file), metadataonly=True, **options)
         _check_columns(file, columns, meta.column_names)
@@ -242,7 +242,8 @@ def _read_labelled(file: Path, columns: list[str] | None) -> _Reading:
             frame, _ = read(str(file), usecols=columns)
     except DataError:
         raise
-    except (ReadstatError, PyreadstatError, ValueError, OverflowError) as error:
+    # what a damaged file raises within the reader depends on the place of the damage
+    except Exception as error:
         raise _unreadable(file, error) from error
 
     if columns is not None:
@@ -375,7 +376,7 @@ def _read_arrow(file: Path, columns: list[str] | None) -> _Reading:
         raise ImportError(
             f"reading {file.name!r} needs a recent pyarrow; install it with: pip install 'mixedext[arrow]'"
         ) from error
-    except (ValueError, NotImplementedError, OSError) as error:
+    except Exception as error:  # as above
         raise _unreadable(file, error) from error
 
     # pandas keeps attrs in these files as JSON, which turns numbers that are keys into strings.

@@ -417,6 +417,29 @@ def test_truncated_files_are_data_errors(tmp_path: Path) -> None:
         read_data(whole)
 
 
+@pytest.mark.parametrize("ending", ["dta", "sav", "zsav", "por", "xpt", "parquet", "feather"])
+def test_a_file_cut_off_anywhere_is_refused_or_read_whole(tmp_path: Path, ending: str) -> None:
+    if ending in ("parquet", "feather"):
+        pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"x": np.arange(60) + 0.5, "s": ["abc"] * 60})
+    path = tmp_path / f"a.{ending}"
+    if ending in ("parquet", "feather"):
+        getattr(frame, f"to_{ending}")(path)
+    else:
+        write = {"zsav": pyreadstat.write_sav, "xpt": pyreadstat.write_xport}
+        options = {"compress": True} if ending == "zsav" else {}
+        write.get(ending, getattr(pyreadstat, f"write_{ending}", None))(frame, path, **options)
+    whole = path.read_bytes()
+    refused = 0
+    for size in np.linspace(0, len(whole) - 1, 23).astype(int):
+        path.write_bytes(whole[:size])
+        try:
+            assert len(read_data(path)) == 60 or (ending == "xpt" and size % 80 == 0)
+        except DataError:
+            refused += 1
+    assert refused > 15
+
+
 @pytest.mark.parametrize("name", ["a.xlsx", "a.csv.bz2", "a.gz", "a"])
 def test_unknown_ending_is_an_error_that_names_the_known_ones(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
