@@ -100,6 +100,11 @@ class LikelihoodModelSide(MixedModel):
         -------
         ndarray (n,)
         """
+        if isinstance(params, pd.DataFrame):
+            raise DataError(
+                "predict of a model takes coefficients; for rows of a data frame call predict(data) of the "
+                "results that fit() returns"
+            )
         return self._mean(self._linear(params, exog, offset))
 
     def _with_data(self) -> LikelihoodModelSide:

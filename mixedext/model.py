@@ -223,6 +223,8 @@ class MixedModel(LikelihoodModel):
         Returns
         -------
         model
+            Its `mixed_formula` is the whole formula, `formula` the fixed part, which statsmodels' own tools
+            read.
 
         Raises
         ------

@@ -117,6 +117,12 @@ class MeanPrediction(PredictionResultsMean):
         super().__init__(mean, variance, df=df, dist=dist, row_labels=index, linpred=linear, link=link)
         self._family = family
 
+    def __repr__(self) -> str:
+        return repr(self.summary_frame())
+
+    def _repr_html_(self) -> Any:
+        return self.summary_frame()._repr_html_()
+
     def conf_int(self, method: str = "endpoint", alpha: float = 0.05, **options: Any) -> Array:
         """Return intervals (n, 2).
 

@@ -187,6 +187,7 @@ def test_intervals_of_probabilities_are_those_of_the_linear_predictor(herds: Any
         alpha=0.1
     )
     assert list(table.index) == ["p", "q"]
+    assert "mean_ci_lower" in repr(herds.get_prediction(pd.DataFrame({"period": ["1"]})))
     contrast = np.array([[1.0, 0, 0, 0], [1, 0, 1, 0]])
     eta = contrast @ herds.params.to_numpy()
     std_err = np.sqrt(np.diag(contrast @ herds.cov_params().to_numpy() @ contrast.T))
@@ -286,6 +287,8 @@ def test_models_predict_at_given_coefficients(slopes: Any, herds: Any) -> None:
     assert_allclose(
         herds.model.get_distribution(herds.params, exog=[[1, 0, 0, 0]]).mean(), 0.198049, rtol=1e-5
     )
+    with pytest.raises(mx.DataError, match=r"predict\(data\) of the results that fit"):
+        slopes.model.predict(load_data("sleepstudy"))
     with pytest.raises(mx.DataError, match=r"columns Intercept, Days.*predict\(data\) of the results"):
         slopes.model.predict([1, 2], load_data("sleepstudy")[["Days"]])
 
