@@ -60,12 +60,12 @@ def _groups_of(by: Any, n: int) -> tuple[NDArray[np.intp], list[Any]]:
             given = shown(part) if np.ndim(part) == 0 else f"an array of shape {np.shape(part)}"
             raise DataError(f"by= takes a column of the data, by=g, or several, by=[g, h], not {given}")
         own, levels = pd.factorize(part)
-        labels = np.asarray(levels).tolist()
-        joint, pairs = pd.factorize(codes * len(labels) + own)
-        missing = (codes < 0) | (own < 0)
-        pairs = [divmod(int(pair), max(len(labels), 1)) for pair in pairs]
-        groups = [(*groups[a], labels[b]) for a, b in pairs]
-        codes = np.where(missing, -1, joint)
+        labels = list(levels)
+        complete = (codes >= 0) & (own >= 0)
+        joint, pairs = pd.factorize(codes[complete] * len(labels) + own[complete])
+        groups = [(*groups[a], labels[b]) for a, b in (divmod(int(pair), len(labels)) for pair in pairs)]
+        codes = np.full(n, -1, dtype=np.intp)
+        codes[complete] = joint
     return codes, groups if several else [group[0] for group in groups]
 
 
@@ -107,7 +107,7 @@ class _Summary:
                 f"the {self.name} of the group {shown(new[0])} is not known, as the fit had no row of it: "
                 "give the new rows a group of the fit, or make the column in the data"
             )
-        learned = pd.Series([self._by_group[group] for group in groups])
+        learned = pd.Series([self._by_group[group] for group in groups], dtype=None if groups else float)
         return learned.reindex(codes).to_numpy()
 
     def _values(self, x: Any) -> pd.Series:

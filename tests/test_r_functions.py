@@ -86,8 +86,51 @@ def test_groups_may_be_combinations_booleans_and_categories() -> None:
     data["k"] = pd.Categorical(data.f, categories=list("cbaz"))
     found = columns("center(x, by=[g, k, b])", data)[:, 0]
     assert np.allclose(found, data.x - data.groupby(["g", "f", "b"]).x.transform("mean"))
-    data.loc[9, "k"] = None
-    assert mx.lmer("y ~ center(x, by=k) + (1 | g)", data).nobs == N - 1
+
+
+def test_rows_without_a_group_go_and_rows_without_a_value_have_the_mean_of_their_group() -> None:
+    data = make_data()
+    data.loc[9, "f"] = None
+    data.loc[[4, 30], "x"] = np.nan
+    model = mx.lmer("y ~ mean(x, by=f) + (1 | g)", data)
+    kept = data.drop(index=9)
+    assert np.allclose(model.exog[:, 1], kept.groupby("f").x.transform("mean"))
+    assert mx.lmer("y ~ center(x, by=f) + (1 | g)", data).nobs == N - 3
+    assert mx.lmer("y ~ center(x, by=[f, g]) + (1 | g)", data).nobs == N - 3
+    none = R_FUNCTIONS["mean"](np.array([1.0, 2.0]), by=np.array([None, None], dtype=object))
+    assert np.isnan(none).all()
+
+
+def _some_groups(rng: np.random.Generator, n: int) -> Any:
+    """Return a grouping column of some type, now and then with missing values."""
+    codes = rng.integers(0, 4, n)
+    labels = [
+        np.array(list("abcd"), dtype=object), np.arange(4) * 10, np.array([0.5, 1.0, 2.0, -1.0]),
+        np.array([True, False, True, False]), pd.date_range("2020-01-01", periods=4, freq="D"),
+    ]  # fmt: skip
+    column = pd.Series(labels[rng.integers(5)])[codes].reset_index(drop=True)
+    if rng.random() < 0.3:
+        column = column.astype("category")
+    if rng.random() < 0.4:
+        column = column.astype(object).where(rng.random(n) > 0.1)
+    return column
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_summaries_by_group_are_those_of_pandas(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, name = 40, rng.choice(["mean", "sd", "median", "min", "max", "sum"])
+    x = pd.Series(np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)))
+    parts = [_some_groups(rng, n) for _ in range(rng.integers(1, 4))]
+    statistic = {"sd": "std"}.get(name, name)
+    frame = pd.DataFrame({str(i): p.astype(object) for i, p in enumerate(parts)})
+    expected = x.groupby([frame[c] for c in frame]).transform(statistic)
+    by: Any = parts if len(parts) > 1 or rng.random() < 0.5 else parts[0]
+    summary = learned(name, x, by=by)
+    assert np.allclose(summary.transform(x, by=by), expected, equal_nan=True)
+    rows = rng.permutation(n)[:15]
+    new = [p.iloc[rows] for p in parts] if isinstance(by, list) else by.iloc[rows]
+    assert np.allclose(summary.transform(x.iloc[rows], by=new), expected.iloc[rows], equal_nan=True)
 
 
 @pytest.mark.parametrize("by", ["'g'", "3", "[g, 'f']", "c(1, 2)"])
