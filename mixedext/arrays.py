@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mixedext.core.covariance.registry import STRUCTURES
+from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.design import (
     Design,
     DesignTerm,
@@ -19,7 +21,7 @@ from mixedext.design import (
     read_numbers,
     with_trials,
 )
-from mixedext.errors import DataError, MissingValuesError, shown
+from mixedext.errors import DataError, MissingValuesError, check_option, shown
 from mixedext.frames import check_missing_option, given_by_row, group_codes
 from mixedext.values import missing_rows, numbers, widened
 
@@ -40,7 +42,10 @@ class RandomTerm:
         Name of the grouping factor; by default that of `groups` if it has one. Terms of the same name share
         their grouping factor.
     correlated : bool
-        Whether the effects of one level may be correlated.
+        Whether the effects of one level may be correlated; False makes a term of each column.
+    covariance : str
+        Structure of the covariance of the effects of one level: ``"unstructured"``, or ``"diagonal"``, the
+        same model as ``correlated=False`` but one term.
 
     Examples
     --------
@@ -53,6 +58,7 @@ class RandomTerm:
     exog_re: ArrayLike | None = None
     name: str | None = None
     correlated: bool = True
+    covariance: str = "unstructured"
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class _Term:
     columns: Array
     effects: tuple[str, ...]
     correlated: bool
+    structure: type[CovarianceStructure]
 
 
 def design_from_arrays(
@@ -232,7 +239,7 @@ def _as_terms(terms: Any) -> list[RandomTerm]:
 
 def _named_term(name: str, value: Any) -> RandomTerm:
     if isinstance(value, RandomTerm):
-        return RandomTerm(value.groups, value.exog_re, name, value.correlated)
+        return replace(value, name=name)
     if not isinstance(value, tuple):
         return RandomTerm(value, name=name)
     if len(value) != 2:
@@ -256,12 +263,15 @@ def _read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> _Term:
         raise DataError(f"the groups of {name!r} have {len(groups)} rows where endog has {n}")
     if groups is term.groups:
         _check_index(groups, f"the groups of {name!r}", index)
+    check_option(term.covariance, f"covariance of {name!r}", STRUCTURES)
+    structure = STRUCTURES[term.covariance]
     if term.exog_re is None:
-        return _Term(name, groups, np.ones((n, 1)), ("Intercept",), term.correlated)
+        return _Term(name, groups, np.ones((n, 1)), ("Intercept",), term.correlated, structure)
     columns = matrix(term.exog_re, f"exog_re of {name!r}", n, index)
     if not columns.shape[1]:
         raise DataError(f"exog_re of {name!r} has no columns")
-    return _Term(name, groups, columns, _names_of(term.exog_re, columns, prefix="z"), term.correlated)
+    effects = _names_of(term.exog_re, columns, prefix="z")
+    return _Term(name, groups, columns, effects, term.correlated, structure)
 
 
 def _design_terms(term: _Term, used: NDArray[np.intp] | None) -> list[DesignTerm]:
@@ -276,6 +286,7 @@ def _design_terms(term: _Term, used: NDArray[np.intp] | None) -> list[DesignTerm
             codes,
             tuple(term.effects[j] for j in places),
             tuple(columns[:, j] for j in places),
+            structure=term.structure,
         )
         for places in ([tuple(width)] if term.correlated else [(j,) for j in width])
     ]

@@ -29,6 +29,8 @@ from mixedext.columns import (
     single_levels,
 )
 from mixedext.complete import absent_values, missing_values, rows_left, rows_with_values
+from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.core.rows import Factor, Rows, independent_columns
 from mixedext.double_bars import DoubleBar, read_otherwise
 from mixedext.errors import DataError, shown
@@ -88,6 +90,8 @@ class DesignTerm:
     builder : Columns or None
         What built the columns of the bar, of which `places` are this term's.
     places : tuple of int
+    structure : type of CovarianceStructure
+        Of the covariance of its effects.
     """
 
     group: str
@@ -100,6 +104,7 @@ class DesignTerm:
     members: NDArray[np.intp] | None = field(default=None, repr=False)
     builder: Columns | None = field(default=None, repr=False)
     places: tuple[int, ...] = ()
+    structure: type[CovarianceStructure] = Unstructured
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,7 @@ class Design:
                     terms[0].codes,
                     len(terms[0].levels),
                     tuple(c for t in terms for c in t.columns),
-                    tuple(len(t.columns) for t in terms),
+                    tuple(t.structure(len(t.columns)) for t in terms),
                     tuple(numbers),
                 )
             )

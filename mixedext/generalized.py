@@ -492,21 +492,21 @@ class GeneralizedMixedResults(MixedResults):
         """Standard errors of the standard deviations of the random effects (missing where one is 0)."""
         names, values, start = [], [], 0
         covariance = self._covariance[1]
-        for term, relative in zip(self.labels.terms, self._record.covariances, strict=True):
-            q = len(term.names)
-            size = q * (q + 1) // 2
-            _, rows = np.triu_indices(q)
-            theta = self.theta[start : start + size]
-            own = covariance[start : start + size, start : start + size]
+        record = self._record
+        for term, structure, relative in zip(
+            self.labels.terms, record.structures, record.covariances, strict=True
+        ):
+            part = slice(start, start + structure.size)
+            slopes = structure.covariance_slopes(self.theta[part])
             for a, name in enumerate(term.names):
                 std_dev = np.sqrt(relative[a, a])
                 names.append((term.label, name))
                 if std_dev > 0:
-                    slope = np.where(rows == a, theta, 0.0) / std_dev
-                    values.append(float(np.sqrt(max(slope @ own @ slope, 0.0))))
+                    slope = slopes[:, a, a] / std_dev
+                    values.append(float(np.sqrt(max(slope @ covariance[part, part] @ slope, 0.0))))
                 else:
                     values.append(np.nan)
-            start += size
+            start = part.stop
         return pd.Series(values, index=pd.MultiIndex.from_tuples(names, names=["group", "name"]))
 
     # ------------------------------------------------------------------------------------------- rows

@@ -107,12 +107,8 @@ class MixedResults(WaldInference):
     def theta_names(self) -> list[str]:
         """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``)."""
         out = []
-        for t in self.labels.terms:
-            for b, column in enumerate(t.names):
-                out += [
-                    f"{t.group}.{column}" if a == b else f"{t.group}.{t.names[a]}.{column}"
-                    for a in range(b, len(t.names))
-                ]
+        for t, structure in zip(self.labels.terms, self._record.structures, strict=True):
+            out += [f"{t.group}.{name}" for name in structure.theta_names(t.names)]
         return out
 
     @cached_property

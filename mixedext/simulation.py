@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.core.covariance import Unstructured
 from mixedext.errors import DataError, check_option
 from mixedext.frames import rows_text
 from mixedext.response import Response, inverse_link
@@ -85,11 +84,10 @@ class Simulator:
         self.roots: list[Array] = []
         if random_effects == "new":
             start = 0
-            for term in self.design.terms:
-                kind = Unstructured(len(term.names))
-                theta = record.theta[start : start + kind.size]
-                self.roots.append(np.sqrt(record.scale) * kind.factor(theta))
-                start += kind.size
+            for structure in record.structures:
+                theta = record.theta[start : start + structure.size]
+                self.roots.append(np.sqrt(record.scale) * structure.factor(theta))
+                start += structure.size
         terms = self.design.terms if self.roots else ()
         self._sizes = [len(t.names) * len(t.levels) for t in terms]
 

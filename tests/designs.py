@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.core.rows import Factor, Rows
 
 Array = NDArray[np.float64]
@@ -36,6 +39,17 @@ def codes(rng: np.random.Generator, n: int, levels: int) -> NDArray[np.int32]:
     return rng.permutation(np.r_[np.arange(levels), rng.integers(0, levels, n - levels)]).astype(np.int32)
 
 
+def plain_factor(
+    of_row: NDArray[np.int32],
+    n_levels: int,
+    columns: Sequence[Array],
+    widths: tuple[int, ...],
+    numbers: tuple[int, ...],
+) -> Factor:
+    """Return a factor whose terms are unstructured."""
+    return Factor(of_row, n_levels, tuple(columns), tuple(map(Unstructured, widths)), numbers)
+
+
 def factor(
     rng: np.random.Generator,
     of_row: NDArray[np.int32],
@@ -48,7 +62,7 @@ def factor(
     own = np.empty((n, 0)) if x is None else x[:, :width]
     columns = [*own.T, *rng.normal(0.5, 2.0, (width - own.shape[1], n))]
     numbers = tuple(range(first, first + len(widths)))
-    return Factor(
+    return plain_factor(
         of_row, int(of_row.max()) + 1, tuple(np.ascontiguousarray(c) for c in columns), widths, numbers
     )
 

@@ -21,8 +21,14 @@ MODULES = {
 #: From the bottom up: a module imports modules of lower rows, none of its own row or above.
 LAYERS = (
     ("mixedext.core",),
-    ("mixedext.core.rows", "mixedext.core.covariance", "mixedext.core.optimize", "mixedext.core.smallblocks"),
-    ("mixedext.core.storage", "mixedext.core.terms"),
+    ("mixedext.core.covariance",),
+    ("mixedext.core.covariance.triangles", "mixedext.core.optimize", "mixedext.core.smallblocks"),
+    ("mixedext.core.covariance.coordinates",),
+    ("mixedext.core.covariance.structure",),
+    ("mixedext.core.covariance.entries",),
+    ("mixedext.core.covariance.unstructured", "mixedext.core.covariance.diagonal"),
+    ("mixedext.core.rows", "mixedext.core.covariance.registry"),
+    ("mixedext.core.storage", "mixedext.core.covariance.parameters"),
     ("mixedext.core.crossprod", "mixedext.core.boundary"),
     ("mixedext.core.elimination", "mixedext.core.start"),
     ("mixedext.core.lmm", "mixedext.core.pirls"),

@@ -13,11 +13,11 @@ import mixedext as mx
 from mixedext.core.fit import fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
-from mixedext.core.rows import Factor, Rows
+from mixedext.core.rows import Rows
 from mixedext.response import Response
 from tests.conftest import fit_linear as fit_reference
 from tests.conftest import load_data
-from tests.designs import KINDS, random_rows, random_theta
+from tests.designs import KINDS, plain_factor, random_rows, random_theta
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def large(n: int, levels: int, columns: int, crossed: int = 0) -> Callable[[], R
     x = np.column_stack([np.ones(n), *rng.normal(size=(columns - 1, n))])
     y = rng.normal(size=levels)[of_row] + rng.normal(size=n)
     z = tuple(np.ascontiguousarray(c) for c in x.T)
-    factors = [Factor(of_row, levels, z, (columns,), (0,))]
+    factors = [plain_factor(of_row, levels, z, (columns,), (0,))]
     if crossed:
         other = np.r_[np.arange(crossed), rng.integers(0, crossed, n - crossed)].astype(np.int32)
         y += rng.normal(size=crossed)[other]
-        factors.append(Factor(other, crossed, (z[0],), (1,), (1,)))
+        factors.append(plain_factor(other, crossed, (z[0],), (1,), (1,)))
     return lambda: Rows(y, x, None, tuple(factors))
 
 
@@ -197,7 +197,10 @@ def test_a_crossed_fit_holds_few_dense_matrices() -> None:
     second = np.r_[np.arange(crossed), rng.integers(0, crossed, n - crossed)].astype(np.int32)
     one = np.ones(n)
     y = rng.normal(size=levels)[first] + rng.normal(size=n)  # none of the second factor
-    factors = (Factor(first, levels, (one,), (1,), (0,)), Factor(second, crossed, (one,), (1,), (1,)))
+    factors = (
+        plain_factor(first, levels, (one,), (1,), (0,)),
+        plain_factor(second, crossed, (one,), (1,), (1,)),
+    )
     rows = Rows(y, one[:, None], None, factors)
     peak = peak_of(lambda: fit_linear(LinearProblem(rows), True, OptimizerOptions()))
     assert peak < 3.5 * 8 * crossed**2 + 40 * 8 * n

@@ -25,6 +25,7 @@ from mixedext.core.rows import Factor, Rows
 from mixedext.response import Response
 from tests.conftest import load_data
 from tests.dense_generalized import row_loglik
+from tests.designs import plain_factor
 
 #: Both sides are optima: their criteria are equal up to rounding, their parameters to the root of that.
 CRITERION, CLOSE = 1e-7, 2e-5
@@ -411,7 +412,7 @@ def test_one_node_is_laplace_and_none_profiles_the_coefficients():
 def _factor(codes: np.ndarray, columns: list[np.ndarray], widths: tuple[int, ...], first: int) -> Factor:
     _, codes = np.unique(codes, return_inverse=True)
     numbers = tuple(range(first, first + len(widths)))
-    return Factor(codes.astype(np.int32), int(codes.max()) + 1, tuple(columns), widths, numbers)
+    return plain_factor(codes.astype(np.int32), int(codes.max()) + 1, tuple(columns), widths, numbers)
 
 
 def _designs(rng: np.random.Generator, n: int) -> dict[str, list[Factor]]:

@@ -17,8 +17,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.covariance.parameters import CovarianceParameters
+from mixedext.core.covariance.triangles import right_divide
 from mixedext.core.optimize import OptimizerOptions, OptimizerRecord, State, minimize
-from mixedext.core.terms import CovarianceParameters, right_divide
 
 Array = NDArray[np.float64]
 
@@ -125,7 +126,7 @@ class BoundarySearch(Generic[S]):
     def deficient(self, state: S, wider_than: int = 0) -> bool:
         """Whether a covariance is not of full rank, of a grouping factor with more than so many effects."""
         return any(
-            self.parameters.rows.factors[t.factor].width > wider_than and values[-1] == 0
+            self.parameters.rows.factors[t.factor].width > wider_than and values.min() == 0
             for t, (_, values) in zip(self.parameters.terms, self._decompose(state.point), strict=True)
         )
 
@@ -134,13 +135,13 @@ class BoundarySearch(Generic[S]):
         return tuple(int((values >= SINGULAR).sum()) for _, values in self._decompose(state.point))
 
     def _decompose(self, point: Array) -> list[tuple[Array, Array]]:
-        """Return left singular vectors and singular values of each term's T̃, zero where only rounding is
+        """Return directions and standard deviations of each term's covariance, zero where only rounding is
         left.
         """
         out = []
         for term in self.parameters.terms:
-            u, s, _ = np.linalg.svd(term.covariance.factor(point[term.theta]))
-            out.append((u, np.where(s <= 8 * np.finfo(float).eps * len(s) * s[0], 0.0, s)))
+            u, s = term.covariance.decompose(point[term.theta])
+            out.append((u, np.where(s <= 8 * np.finfo(float).eps * len(s) * s.max(), 0.0, s)))
         return out
 
     def _compose(self, parts: list[tuple[Array, Array]], point: Array) -> Array:
@@ -185,10 +186,10 @@ class BoundarySearch(Generic[S]):
                 continue
             part = (term.columns, term.columns)
             gamma = right_divide(probe.slopes[term.factor][part], probe.factors[term.factor][part])
-            values, vectors = np.linalg.eigh(empty.T @ gamma @ empty)
-            if values[0] < -1e-6 * max(1.0, abs(values[-1])):
+            values, directions = term.covariance.escape(empty, gamma)
+            if values.min() < -1e-6 * max(1.0, abs(values.max())):
                 found = True
-                u = np.column_stack([u[:, s > 0], empty @ vectors])
+                u = np.column_stack([u[:, s > 0], directions])
                 s = np.concatenate([s[s > 0], np.where(values < 0, 0.1, 0.0)])
                 parts[number] = (u, s)
         return self._compose(parts, state.point) if found else None

@@ -15,21 +15,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.held import (
-    Held,
-    HeldCorrelation,
-    HeldDeviation,
-    TermMap,
-    WholeTerm,
-    deviations_and_correlations,
-    lower_and_rotation,
-    natural_covariances,
-    vanishes,
-)
+from mixedext.core.covariance.coordinates import FixedCoordinates, TermCoordinates
+from mixedext.core.covariance.parameters import CovarianceParameters
+from mixedext.core.held import Held, deviations_and_correlations, natural_covariances, vanishes
 from mixedext.core.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.lmm import LinearProblem, LinearState
 from mixedext.core.quadrature import QuadratureState
-from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
 
@@ -78,6 +69,8 @@ class Chart(ABC):
 
     def __init__(self, problem: CovarianceParameters, parameter: Held, theta: Array, rest: Array):
         self.covariance_parameters = problem
+        self.structures = problem.structures
+        self._fixed: tuple[int, FixedCoordinates] | None = None
         self.parameter = parameter
         self.lower, self.upper = {
             "sd": (0.0, np.inf),
@@ -85,7 +78,7 @@ class Chart(ABC):
             "sigma": (0.0, np.inf),
             "dispersion": (0.0, np.inf),
         }.get(parameter.kind, (-np.inf, np.inf))
-        self.maps: list[TermMap] = []
+        self.maps: list[TermCoordinates] = []
         starts: list[Array] = []
         self._read_terms(theta, starts)
         self.ends = np.cumsum([len(s) for s in starts])
@@ -98,26 +91,27 @@ class Chart(ABC):
         problem, parameter = self.covariance_parameters, self.parameter
         for index, term in enumerate(problem.terms):
             if parameter.kind not in ("sd", "cor") or parameter.term != index:
-                self.maps.append(WholeTerm(term.covariance))
+                self.maps.append(term.covariance.free())
                 starts.append(theta[term.theta])
                 continue
             transform = problem.basis.z_transforms[term.factor][term.columns, term.columns]
             block = term.covariance.factor(theta[term.theta])
             t = transform @ block
             a, b = parameter.row, parameter.column
-            held: HeldDeviation | HeldCorrelation
             if parameter.kind == "sd":
-                held = HeldDeviation(transform, a)
+                fixed = term.covariance.fixed_deviation(transform, a)
                 self.value = 0.0 if vanishes(transform, block)[a] else float(np.linalg.norm(t[a]))
             else:
                 ratio = float(t[a] @ t[b]) / float(np.linalg.norm(t[a]) * np.linalg.norm(t[b]))
                 self.value = float(np.clip(ratio, -1.0, 1.0))
                 if 1.0 - abs(self.value) < 1e-12:
                     self.value = float(np.sign(self.value))
-                held = HeldCorrelation(transform, b, a, self.value)
-            self.unit = held.unit
-            self.maps.append(held)
-            starts.append(held.start(block))
+                fixed = term.covariance.fixed_correlation(transform, (b, a), self.value)
+            assert fixed is not None  # see `is_defined`
+            self.unit = fixed.unit
+            self.maps.append(fixed)
+            self._fixed = (index, fixed)
+            starts.append(fixed.start(block))
 
     def blocks(self, x: Array, held: float) -> list[Array]:
         """Return the factor of each term in the well-conditioned basis."""
@@ -128,12 +122,11 @@ class Chart(ABC):
         """Return the coordinates that belong to no term."""
         return x[self.ends[-1] :]
 
-    def triangles(self, blocks: list[Array]) -> tuple[Array, list[Array]]:
+    def rotated(self, x: Array, held: float) -> tuple[Array, list[Array]]:
         """Return θ̃ and the rotations that lead to it."""
-        pairs = [lower_and_rotation(block) for block in blocks]
-        terms = self.covariance_parameters.terms
-        theta = [lower[t.covariance.positions] for t, (lower, _) in zip(terms, pairs, strict=True)]
-        return np.concatenate(theta), [q for _, q in pairs]
+        parts = np.split(x, self.ends)
+        pairs = [m.theta(part, held) for m, part in zip(self.maps, parts[:-1], strict=True)]
+        return np.concatenate([theta for theta, _ in pairs]), [q for _, q in pairs]
 
     def pull(self, state: ChartState, held: float) -> tuple[Array, float]:
         """Return the derivatives in the terms' coordinates and in the value that one of them holds."""
@@ -143,7 +136,7 @@ class Chart(ABC):
             self.covariance_parameters.terms, self.maps, state.rotations, xs[:-1], strict=True
         ):
             slope = 2.0 * state.inner.slopes[term.factor][term.columns, term.columns] @ q.T
-            in_x, in_value = map_.pull(slope, x, held)
+            in_x, in_value = map_.backpropagate(slope, x, held)
             parts.append(in_x)
             in_held += in_value
         return np.concatenate(parts), in_held
@@ -154,19 +147,17 @@ class Chart(ABC):
 
     def theta(self, state: ChartState) -> Array:
         """Return θ in lme4's order on the scale of the data."""
-        blocks = self.blocks(state.point, self._relative(state.point, state.value))
-        return self.covariance_parameters.to_data_scale(self.triangles(blocks)[0])
+        theta, _ = self.rotated(state.point, self._relative(state.point, state.value))
+        return self.covariance_parameters.to_data_scale(theta)
 
     def vanishing(self, x: Array) -> list[Array]:
         """Return coordinates at which a correlation held does not matter, as one of its effects has none."""
-        parts = np.split(x, self.ends)
-        out = []
-        for i, map_ in enumerate(self.maps):
-            if isinstance(map_, HeldCorrelation):
-                for number in (0, 1):
-                    changed = map_.vanishing(parts[i], number)
-                    out.append(np.concatenate([*parts[:i], changed, *parts[i + 1 :]]))
-        return out
+        if self._fixed is None:
+            return []
+        parts, (i, fixed) = np.split(x, self.ends), self._fixed
+        return [
+            np.concatenate([*parts[:i], changed, *parts[i + 1 :]]) for changed in fixed.vanishing(parts[i])
+        ]
 
     def nearly_singular(self, state: ChartState) -> bool:
         """Whether a covariance is of lower rank, or all but."""
@@ -344,7 +335,7 @@ class LinearChart(Chart):
         return value * float(np.exp(-x[-1]))
 
     def inner(self, x: Array, value: float) -> tuple[HeldState, list[Array]]:
-        theta, rotations = self.triangles(self.blocks(x, self._relative(x, value)))
+        theta, rotations = self.rotated(x, self._relative(x, value))
         kind = self.parameter.kind
         scale = {"sd": lambda: float(np.exp(2 * x[-1])), "sigma": lambda: value**2}.get(kind, lambda: None)()
         coefficient = (self.parameter.row, value) if kind == "fixed" else None
@@ -372,7 +363,7 @@ class LinearChart(Chart):
         covariances = natural_covariances(self.problem, blocks)
         return np.concatenate(
             [
-                deviations_and_correlations(covariances, inner.scale),
+                deviations_and_correlations(self.structures, covariances, inner.scale),
                 [np.sqrt(inner.scale)],
                 basis.start + basis.x_transform @ inner.coefficients,
             ]
@@ -439,7 +430,7 @@ class GeneralizedChart(Chart):
         return rest[:p], rest[p:]
 
     def inner(self, x: Array, value: float) -> tuple[LaplaceState | QuadratureState, list[Array]]:
-        theta, rotations = self.triangles(self.blocks(x, value))
+        theta, rotations = self.rotated(x, value)
         point = np.concatenate([theta, *self._coefficients(x, value)])
         if self.nagq > 1:
             return QuadratureState(self.problem, point, self.nagq), rotations
@@ -500,7 +491,7 @@ class GeneralizedChart(Chart):
         beta, nuisance = self._coefficients(state.point, state.value)
         return np.concatenate(
             [
-                deviations_and_correlations(covariances, 1.0),
+                deviations_and_correlations(self.structures, covariances, 1.0),
                 np.exp(nuisance),
                 self.problem.basis.x_transform @ beta,
             ]

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from mixedext.core import smallblocks as sb
 from mixedext.core.boundary import BoundarySearch
+from mixedext.core.covariance.parameters import CovarianceParameters
+from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions, OptimizerRecord
 from mixedext.core.start import moment_start
-from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
 
@@ -33,6 +34,8 @@ class Fit:
     params : ndarray (p,)
     normalized_cov_params : ndarray (p, p)
         Times `scale` the covariance of the fixed effects at fixed θ.
+    structures : tuple of CovarianceStructure
+        Of each term.
     covariances : tuple of ndarray (q, q)
         Relative covariance TT' of each term.
     ranks : tuple of int
@@ -53,6 +56,7 @@ class Fit:
     scale: float
     params: Array
     normalized_cov_params: Array
+    structures: tuple[CovarianceStructure, ...]
     covariances: tuple[Array, ...]
     ranks: tuple[int, ...]
     modes: tuple[Array, ...]
@@ -110,6 +114,7 @@ def fit_linear(
         scale=state.scale,
         params=basis.start + basis.x_transform @ state.coefficients,
         normalized_cov_params=inverse_root.T @ inverse_root,
+        structures=problem.structures,
         covariances=relative_covariances(problem, theta),
         ranks=search.ranks(state),
         modes=modes,

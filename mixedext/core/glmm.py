@@ -127,6 +127,7 @@ def _record(
         scale=1.0,
         params=basis.x_transform @ laplace.beta,
         normalized_cov_params=inverse_root.T @ inverse_root,
+        structures=problem.structures,
         covariances=relative_covariances(problem, theta),
         ranks=search.ranks(state),
         modes=modes,

@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.crossprod import CrossProducts
 from mixedext.core.elimination import Factorization
 from mixedext.core.pirls import (
@@ -31,7 +32,6 @@ from mixedext.core.pirls import (
     squared_length,
 )
 from mixedext.core.rows import Rows
-from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
 
@@ -181,7 +181,7 @@ class LaplaceState:
         problem = self.problem
         size, p, m = problem.size, problem.p, len(self.point)
         products, factorization = self._observed
-        images = products.apply(problem.directions(self.modes.g, self.factors))
+        images = products.apply(problem.directions(self.point[:size], self.modes.g))
         rhs = []
         for image in images:
             block = np.zeros((image.shape[0], m, image.shape[2]))
@@ -264,7 +264,7 @@ class LaplaceState:
     @cached_property
     def gradient(self) -> Array:
         """Derivative of the criterion in the point."""
-        parts = [self.problem.gradient(self.slopes)]
+        parts = [self.problem.gradient(self.point[: self.problem.size], self.slopes)]
         _, c, image, leverages = self._adjoint
         if not self.profile:
             parts.append(self.problem.work.x.T @ (c - 2.0 * self.terms.score - self.terms.observed * image))
@@ -279,7 +279,7 @@ class LaplaceState:
         """
         problem = self.problem
         size, p = problem.size, problem.p
-        vectors = problem.directions(self.modes.g, self.factors)
+        vectors = problem.directions(self.point[:size], self.modes.g)
         images = self._fisher.apply(vectors)
         rhs, outer = [], np.zeros((p + size, p + size))
         outer[:p, :p] = self._fisher.outer
@@ -297,7 +297,7 @@ class LaplaceState:
             theta = theta - reduced[p:, :p] @ half
         else:
             out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
-        out[:size, :size] = theta + _no_lower(problem.curvature(self.slopes, self.factors), theta)
+        out[:size, :size] = theta + _no_lower(problem.curvature(self.point[:size], self.slopes), theta)
         if problem.extra:
             out[-1, -1] = self._nuisance_curvature()
         return out

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core import smallblocks as sb
+from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.crossprod import CrossProducts, cross_products
 from mixedext.core.elimination import BackSolved, Elimination, Factorization, Reduced
 from mixedext.core.rows import Rows, find_basis
 from mixedext.core.storage import Storage, choose_storage
-from mixedext.core.terms import CovarianceParameters
 
 Array = NDArray[np.float64]
 
@@ -168,13 +168,13 @@ class LinearState:
     @cached_property
     def gradient(self) -> Array:
         """Derivative of the criterion in θ̃."""
-        return self.problem.gradient(self.slopes)
+        return self.problem.gradient(self.point, self.slopes)
 
     def information(self) -> Array:
         """Return the average-information approximation of the Hessian in θ̃ (size, size)."""
         problem = self.problem
         size, p = problem.size, problem.p
-        vectors = problem.directions(self.scores, self.factors)
+        vectors = problem.directions(self.point, self.scores)
         images = problem.products.apply(vectors)
         outer = np.zeros((p + size, p + size))
         outer[:p, :p] = problem.products.outer[:p, :p]
@@ -193,5 +193,5 @@ class LinearState:
         return (
             working / self.scale
             - np.outer(first / self.scale, first / self.scale) / self.degrees
-            + problem.curvature(self.slopes, self.factors)
+            + problem.curvature(self.point, self.slopes)
         )

@@ -1,9 +1,9 @@
 """The rows of a model and the well-conditioned basis in which the numerics see them.
 
 The likelihood does not change when the columns of X are replaced by an orthonormal basis of their span, when
-the columns of one random term are (its covariance being unstructured), or when a linear combination of X is
-taken from y. In such a basis cross-products lose no digits to the location and scale of the variables, and
-the optimiser's parameters have no units.
+the columns of one random term are (where its covariance structure does not see that), or when a linear
+combination of X is taken from y. In such a basis cross-products lose no digits to the location and scale of
+the variables, and the optimiser's parameters have no units.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.linalg as sla
 from numpy.typing import NDArray
+
+from mixedext.core.covariance.structure import CovarianceStructure
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -41,8 +43,8 @@ class Factor:
     n_levels : int
     columns : tuple of ndarray (n,)
         Columns of the terms, one term after the other.
-    widths : tuple of int
-        Number of columns of each term.
+    structures : tuple of CovarianceStructure
+        Of each term, with the number of its columns as width.
     numbers : tuple of int
         Place of each term in the model's θ.
     """
@@ -50,13 +52,18 @@ class Factor:
     codes: Codes
     n_levels: int
     columns: tuple[Array, ...]
-    widths: tuple[int, ...]
+    structures: tuple[CovarianceStructure, ...]
     numbers: tuple[int, ...]
 
     @property
     def width(self) -> int:
         """Number of columns of all terms together."""
         return len(self.columns)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of columns of each term."""
+        return tuple(s.width for s in self.structures)
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -135,11 +142,16 @@ def find_basis(rows: Rows) -> Basis:
         places = [_column_of(rows.x, column) for column in factor.columns]
         inside = -1 not in places
         parts = []
-        for s in factor.slices:
-            if inside:
-                parts.append(_inverse_triangle(root[:, places[s]]))
-            else:
-                parts.append(_term_transform(rows, factor.columns[s]))
+        for s, structure in zip(factor.slices, factor.structures, strict=True):
+            if structure.freedom == "none":
+                parts.append(np.eye(structure.width))
+                continue
+            alone = structure.freedom == "scale"
+            for own in (slice(j, j + 1) for j in range(s.start, s.stop)) if alone else (s,):
+                if inside:
+                    parts.append(_inverse_triangle(root[:, places[own]]))
+                else:
+                    parts.append(_term_transform(rows, factor.columns[own]))
         transforms.append(sla.block_diag(*parts))
         from_x.append(root[:, places] @ transforms[-1] if inside else None)
     return Basis(transform, start, tuple(transforms), tuple(from_x))

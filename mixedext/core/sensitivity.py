@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.covariance import lower_factor
+from mixedext.core.covariance.triangles import lower_factor
 from mixedext.core.lmm import LinearProblem, LinearState
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity
     degrees = float(state.degrees)
     # (θ̃, log σ²): σ² profiled out is the Schur complement of its element, n or n − p
     squares = [-(s @ s.T) @ f for s, f in zip(state.scores, state.factors, strict=True)]
-    cross = -problem.gradient(squares) / state.scale
+    cross = -problem.gradient(state.point, squares) / state.scale
     hessian[:size, :size] = profiled + np.outer(cross, cross) / degrees
     hessian[:size, size] = hessian[size, :size] = cross
     hessian[size, size] = degrees
@@ -93,11 +93,10 @@ def _covariance_slopes(problem: LinearProblem, state: LinearState, to_data: Arra
     root = to_data @ state.x_root_inverse
     for term in problem.terms:
         products = _fixed_products(state, term.factor)[term.columns, term.columns]
-        factor = state.factors[term.factor][term.columns, term.columns]
-        # ∂Σ/∂F_ab = e_a F_b' + F_b e_a'
-        half = np.einsum("acpq,cb->abpq", products, factor)
-        for i, (a, b) in enumerate(zip(*term.covariance.positions, strict=True)):
-            inner = half[a, b] + half[a, b].T
+        halves = term.covariance.covariance_slopes(state.point[term.theta])
+        for i, half in enumerate(halves):
+            inner = np.tensordot(half, products, axes=2)
+            inner = inner + inner.T
             out[term.theta.start + i] = state.scale * (root @ inner @ root.T)
     return out
 
@@ -180,7 +179,7 @@ def _directions(problem: LinearProblem) -> list[tuple[int, Array]]:
     out = []
     for term in problem.terms:
         width = problem.rows.factors[term.factor].width
-        for a, b in zip(*term.covariance.positions, strict=True):
+        for a, b in zip(*term.covariance.moments, strict=True):
             u = np.zeros(width)
             u[term.columns.start + a] = u[term.columns.start + b] = 1.0
             out.append((term.factor, u))

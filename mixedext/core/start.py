@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.covariance import lower_factor
+from mixedext.core.covariance.parameters import Term
 from mixedext.core.crossprod import CrossProducts
-from mixedext.core.terms import Term
 
 Array = NDArray[np.float64]
 
@@ -23,7 +22,7 @@ def moment_start(products: CrossProducts, terms: Sequence[Term], n: int) -> Arra
     """
     p = len(products.outer) - 1
     scores = [r[:, p] for r in products.rhs]
-    unknowns = [(t, int(a), int(b)) for t in terms for a, b in zip(*t.covariance.positions, strict=True)]
+    unknowns = [(t, int(a), int(b)) for t in terms for a, b in zip(*t.covariance.moments, strict=True)]
     size = len(unknowns)
     matrix, target = np.zeros((size + 1, size + 1)), np.zeros(size + 1)
     total = [g.sum(axis=2) for g in products.gram]
@@ -51,16 +50,19 @@ def moment_start(products: CrossProducts, terms: Sequence[Term], n: int) -> Arra
     matrix[size, size] = n - p
     solution = np.linalg.lstsq(matrix, target, rcond=1e-10)[0]
     residual = max(solution[size], 0.02 * target[size] / n)
-    theta = np.zeros(size)
+    theta, start = [], 0
     for t in terms:
         covariance = np.zeros((t.covariance.width,) * 2)
-        covariance[t.covariance.positions] = solution[t.theta] / residual
+        end = start + len(t.covariance.moments[0])
+        covariance[t.covariance.moments] = solution[start:end] / residual
+        start = end
         covariance = covariance + np.tril(covariance, -1).T
         values, vectors = np.linalg.eigh(covariance)
         values = np.clip(values, max(1e-3, 0.05 * values[-1]), 1e8)
-        theta[t.theta] = lower_factor(vectors * np.sqrt(values))[t.covariance.positions]
-    if np.isfinite(theta).all():
-        return theta
+        theta.append(t.covariance.theta(vectors * np.sqrt(values)))
+    out = np.concatenate(theta)
+    if np.isfinite(out).all():
+        return out
     return np.concatenate([t.covariance.theta(np.eye(t.covariance.width)) for t in terms])
 
 

@@ -90,7 +90,7 @@ def _transformed(results: Any) -> tuple[Array, Array]:
     """
     problem, record = results._model_with_data().problem, results._record
     slopes = transformed_slopes(problem, record.point[: problem.size])
-    deviations = [q for t in results.labels.terms for q in _are_deviations(len(t.names))]
+    deviations = [p.role == "sd" for s in record.structures for p in s.natural]
     if isinstance(record, GeneralizedFit):
         covariance = results._point_covariance
         if covariance is None:
@@ -106,8 +106,3 @@ def _transformed(results: Any) -> tuple[Array, Array]:
     jacobian[:-1, -1] = np.where(deviations, 0.5, 0.0)
     jacobian[-1, -1] = 0.5
     return sensitivity(problem, record.point, results.reml).parameters, jacobian
-
-
-def _are_deviations(width: int) -> list[bool]:
-    """Return which of a term's parameters are standard deviations, in lme4's order."""
-    return [a == b for b in range(width) for a in range(b, width)]

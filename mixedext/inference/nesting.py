@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.design import Design, DesignTerm
+from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
 
@@ -50,14 +51,25 @@ class _Part:
         return [(a, b) for a in range(q) for b in range(a, q)]
 
 
-def _part(term: DesignTerm) -> _Part:
-    columns = _unit(np.column_stack(term.columns))
+def _parts_of(term: DesignTerm) -> list[_Part]:
+    """Return the blocks of a term with an unstructured covariance, none between blocks."""
+    blocks = term.structure(len(term.columns)).blocks
+    if blocks is None:
+        raise DataError(
+            f"the covariance of {term.label!r} has the structure {term.structure.name!r}, of which it is not "
+            "known which covariances are special cases: compare by compare()"
+        )
+    return [_part(term, [term.columns[j] for j in block]) for block in blocks]
+
+
+def _part(term: DesignTerm, columns_of: Sequence[Array]) -> _Part:
+    columns = _unit(np.column_stack(columns_of))
     u, s, _ = np.linalg.svd(columns, full_matrices=False)
     return _Part(term.codes.astype(np.int64), u[:, s > 1e-9 * s[0]])
 
 
 def _parts(design: Design, has_residual: bool) -> list[_Part]:
-    out = [_part(t) for t in design.terms]
+    out = [part for t in design.terms for part in _parts_of(t)]
     if has_residual:
         n = len(design.endog)
         weights = np.ones(n) if design.weights is None else design.weights
@@ -151,7 +163,7 @@ def boundary_degrees(small: Design, big: Design) -> int | None:
     """
     if small.exog.shape[1] != big.exog.shape[1]:
         return None
-    parts, others = [_part(t) for t in small.terms], [_part(t) for t in big.terms]
+    parts, others = ([part for t in design.terms for part in _parts_of(t)] for design in (small, big))
     for part in list(parts):
         same = next((o for o in others if _same_term(part, o)), None)
         if same is not None:

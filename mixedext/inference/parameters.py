@@ -66,11 +66,9 @@ def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
     for number, term in enumerate(labels.terms):
         twice = any(effects[term.group, name] > 1 for name in term.names)
         place = term.label if twice else term.group
-        for b, column in enumerate(term.names):
-            out.append(Parameter(f"sd_{column}|{place}", "sd", number, b, b))
-            for a in range(b + 1, len(term.names)):
-                name = f"cor_{term.names[a]}.{column}|{place}"
-                out.append(Parameter(name, "cor", number, a, b))
+        for role, a, b in record.structures[number].natural:
+            effects_of = term.names[a] if a == b else f"{term.names[a]}.{term.names[b]}"
+            out.append(Parameter(f"{role}_{effects_of}|{place}", role, number, a, b))
     if not isinstance(record, GeneralizedFit):
         out.append(Parameter("sigma", "sigma"))
     elif record.nuisance is not None:
@@ -84,7 +82,7 @@ def parameter_values(record: Fit) -> Array:
 
     A correlation with an effect of variance 0 is NaN.
     """
-    random = deviations_and_correlations(list(record.covariances), record.scale)
+    random = deviations_and_correlations(record.structures, record.covariances, record.scale)
     if not isinstance(record, GeneralizedFit):
         scale = [np.sqrt(record.scale)]
     else:

@@ -14,10 +14,10 @@ from mixedext.core.boundary import BoundarySearch
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
-from mixedext.core.rows import Factor, Rows
+from mixedext.core.rows import Rows
 from mixedext.core.start import moment_start
 from tests.dense import DenseModel, factors_of
-from tests.designs import KINDS, codes, random_rows
+from tests.designs import KINDS, codes, plain_factor, random_rows
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def grouped(y: Array, of_row: NDArray[np.int32], *columns: Array) -> Rows:
     """Return rows with one term of one grouping factor and a fixed intercept."""
     n = len(y)
     columns = columns or (np.ones(n),)
-    factor = Factor(of_row, int(of_row.max()) + 1, columns, (len(columns),), (0,))
+    factor = plain_factor(of_row, int(of_row.max()) + 1, columns, (len(columns),), (0,))
     return Rows(y, np.ones((n, 1)), None, (factor,))
 
 
@@ -199,7 +199,7 @@ def test_zero_variance_of_one_term_leaves_the_others_alone() -> None:
         y,
         one[:, None],
         None,
-        (Factor(first, 15, (one,), (1,), (0,)), Factor(second, 10, (one,), (1,), (1,))),
+        (plain_factor(first, 15, (one,), (1,), (0,)), plain_factor(second, 10, (one,), (1,), (1,))),
     )
     found, alone = fit(both), fit(grouped(y, first))
     assert found.ranks == (1, 0)

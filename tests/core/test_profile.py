@@ -18,11 +18,12 @@ from mixedext.core.held import Held, transformed_slopes
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions, follow
 from mixedext.core.profile import BetterFitFound, Curve, monotone_spline, trace
-from mixedext.core.rows import Factor, Rows
+from mixedext.core.rows import Rows
 from mixedext.inference.parameters import parameter_values, parameters_of
 from tests.conftest import fit_generalized
 from tests.conftest import fit_linear as fit_formula
 from tests.dense import DenseModel
+from tests.designs import plain_factor
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def small_rows(seed: int = 3) -> Rows:
     x = np.column_stack([np.ones(40), np.tile(np.linspace(-1, 2, 5), 8)])
     b = rng.normal(size=(8, 2)) @ np.array([[1.2, 0.5], [0.0, 0.9]])
     y = x @ [2.0, 1.0] + (x * b[codes]).sum(axis=1) + rng.normal(size=40)
-    return Rows(y, x, rng.uniform(0.5, 2.0, 40), (Factor(codes, 8, (x[:, 0], x[:, 1]), (2,), (0,)),))
+    return Rows(y, x, rng.uniform(0.5, 2.0, 40), (plain_factor(codes, 8, (x[:, 0], x[:, 1]), (2,), (0,)),))
 
 
 def fitted(rows: Rows) -> tuple[LinearProblem, LinearFit]:

@@ -12,7 +12,7 @@ from mixedext.core.lmm import LinearProblem, LinearState
 from mixedext.core.robust import ClusterSandwich, cluster_of_levels, is_nested, linear_sandwich
 from mixedext.core.rows import Factor, Rows
 from tests.dense import DenseModel, factors_of
-from tests.designs import random_rows, random_theta
+from tests.designs import plain_factor, random_rows, random_theta
 
 Array = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def test_without_random_effects_and_with_rows_as_clusters_cr2_is_hc2() -> None:
     rng = np.random.default_rng(5)
     n = 40
     x = np.column_stack([np.ones(n), rng.normal(size=n)])
-    alone = Factor(np.arange(n, dtype=np.int32), n, (np.ones(n),), (1,), (0,))
+    alone = plain_factor(np.arange(n, dtype=np.int32), n, (np.ones(n),), (1,), (0,))
     rows = Rows(rng.normal(size=n) * (1 + x[:, 1] ** 2), x, None, (alone,))
     problem = LinearProblem(rows)
     state = problem.evaluate(np.zeros(1), True)
@@ -155,7 +155,7 @@ def test_slopes_within_clusters_do_not_see_how_far_clusters_are_apart(ratio: flo
     n = len(codes)
     x = rng.normal(size=n)
     x -= (np.bincount(codes, x) / np.bincount(codes))[codes]
-    factor = Factor(codes, 5, (np.ones(n),), (1,), (0,))
+    factor = plain_factor(codes, 5, (np.ones(n),), (1,), (0,))
     y = x * (1 + 0.3 * rng.normal(size=5)[codes]) + rng.normal(size=n)
     problem = LinearProblem(Rows(y, np.column_stack([np.ones(n), x]), None, (factor,)))
     state = problem.evaluate(problem.from_data_scale(np.array([ratio])), True)
@@ -199,7 +199,7 @@ def test_the_order_of_rows_and_names_of_clusters_do_not_matter(
         rows.x[order],
         None if rows.weights is None else rows.weights[order],
         tuple(
-            Factor(f.codes[order], f.n_levels, tuple(c[order] for c in f.columns), f.widths, f.numbers)
+            Factor(f.codes[order], f.n_levels, tuple(c[order] for c in f.columns), f.structures, f.numbers)
             for f in rows.factors
         ),
     )

@@ -11,17 +11,17 @@ from mixedext.core import crossprod
 from mixedext.core import rows as rows_module
 from mixedext.core.crossprod import cross_products, grouped_sums
 from mixedext.core.lmm import LinearProblem
-from mixedext.core.rows import Factor, Rows, find_basis, independent_columns
+from mixedext.core.rows import Rows, find_basis, independent_columns
 from mixedext.core.storage import choose_storage
 from tests.dense import DenseModel, factors_of, z_matrix
-from tests.designs import KINDS, codes, random_rows, random_theta
+from tests.designs import KINDS, codes, plain_factor, random_rows, random_theta
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def rows_of(x: np.ndarray, weights: np.ndarray | None = None) -> Rows:
     n = len(x)
-    group = Factor(np.arange(n, dtype=np.int32) % 5, 5, (np.ones(n),), (1,), (0,))
+    group = plain_factor(np.arange(n, dtype=np.int32) % 5, 5, (np.ones(n),), (1,), (0,))
     return Rows(np.random.default_rng(0).normal(size=n), x, weights, (group,))
 
 
@@ -102,7 +102,7 @@ def test_basis_is_orthonormal_whatever_location_and_scale(shift: float, scale: f
     rng = np.random.default_rng(3)
     n = 200
     z = np.column_stack([np.ones(n), scale * (rng.normal(size=n) + shift)])
-    group = Factor(codes(rng, n, 10), 10, tuple(z.T.copy()), (2,), (0,))
+    group = plain_factor(codes(rng, n, 10), 10, tuple(z.T.copy()), (2,), (0,))
     rows = Rows(rng.normal(size=n), np.ones((n, 1)), rng.uniform(0.5, 2.0, n), (group,))
     transformed = z @ find_basis(rows).z_transforms[0]
     gram = transformed.T @ (transformed * rows.weights[:, None]) / n  # type: ignore[index]
@@ -130,9 +130,9 @@ def test_basis_starts_at_the_least_squares_coefficients() -> None:
 def test_collinear_columns_of_a_term_are_only_scaled() -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(size=100)
-    group = Factor(codes(rng, 100, 8), 8, (x, 2 * x, np.zeros(100)), (3,), (0,))
+    group = plain_factor(codes(rng, 100, 8), 8, (x, 2 * x, np.zeros(100)), (3,), (0,))
     for columns in ((x, 2 * x), (x, np.zeros(100)), (x, 2 * x, np.zeros(100))):
-        group = Factor(codes(rng, 100, 8), 8, columns, (len(columns),), (0,))
+        group = plain_factor(codes(rng, 100, 8), 8, columns, (len(columns),), (0,))
         rows = Rows(rng.normal(size=100), np.ones((100, 1)), None, (group,))
         transform = find_basis(rows).z_transforms[0]
         np.testing.assert_array_equal(transform, np.diag(np.diag(transform)))

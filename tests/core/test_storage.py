@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixedext.core.rows import Factor
 from mixedext.core.storage import Stage, choose_storage, distinct_pairs
-from tests.designs import codes, random_rows
+from tests.designs import codes, plain_factor, random_rows
 
 
 def kinds_of(kind: str) -> list[tuple[str, str]]:
@@ -41,9 +40,9 @@ def test_crossed_rest_follows_the_nested_factors() -> None:
     one = (np.ones(200),)
     storage = choose_storage(
         (
-            Factor(other, 4, one, (1,), (0,)),
-            Factor(room, 10, one, (1,), (1,)),
-            Factor(inner, 20, one, (1,), (2,)),
+            plain_factor(other, 4, one, (1,), (0,)),
+            plain_factor(room, 10, one, (1,), (1,)),
+            plain_factor(inner, 20, one, (1,), (2,)),
         )
     )
     assert storage.stages[0] == Stage(2, (1, 0), "nested")
@@ -53,8 +52,8 @@ def test_crossed_rest_follows_the_nested_factors() -> None:
 
 def test_crossed_factor_with_most_columns_goes_first() -> None:
     rng = np.random.default_rng(1)
-    few = Factor(codes(rng, 100, 10), 10, tuple(rng.normal(size=(4, 100))), (4,), (0,))
-    many = Factor(codes(rng, 100, 12), 12, (np.ones(100),), (1,), (1,))
+    few = plain_factor(codes(rng, 100, 10), 10, tuple(rng.normal(size=(4, 100))), (4,), (0,))
+    many = plain_factor(codes(rng, 100, 12), 12, (np.ones(100),), (1,), (1,))
     assert choose_storage((few, many)).stages[0].factor == 0
 
 
@@ -77,8 +76,8 @@ def test_description_names_factors_sizes_and_kinds() -> None:
 def test_pairs_are_those_that_occur(size: int) -> None:
     rng = np.random.default_rng(size)
     n = 3 * size
-    first = Factor(codes(rng, n, size), size, (np.ones(n),), (1,), (0,))
-    second = Factor(codes(rng, n, size - 1), size - 1, (np.ones(n),), (1,), (1,))
+    first = plain_factor(codes(rng, n, size), size, (np.ones(n),), (1,), (0,))
+    second = plain_factor(codes(rng, n, size - 1), size - 1, (np.ones(n),), (1,), (1,))
     pattern = distinct_pairs(first, second)
     expected = sorted({(int(a), int(b)) for a, b in zip(first.codes, second.codes, strict=True)})
     assert list(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True)) == expected

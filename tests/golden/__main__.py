@@ -8,4 +8,6 @@ from tests.golden.fits import FITS, numbers
 
 warnings.simplefilter("ignore")
 _OUT = {name: numbers(make()) for name, make in FITS.items()}
-(Path(__file__).parent / "numbers.json").write_text(json.dumps(_OUT, separators=(",", ":")) + "\n", encoding="utf-8")
+(Path(__file__).parent / "numbers.json").write_text(
+    json.dumps(_OUT, separators=(",", ":")) + "\n", encoding="utf-8"
+)

@@ -1,4 +1,6 @@
-"""Twenty fits of every kind and all their numbers, by name: what must not change while the code is rearranged."""
+"""Twenty fits of every kind and all their numbers, by name: what must not change while the code is
+rearranged.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Number = tuple[str, Any]
 _LONG = 40
 
 
-def _lmer(formula: str, data: str, reml: bool = True, change: Any = None, **options: Any) -> Callable[[], Any]:
+def _lmer(
+    formula: str, data: str, reml: bool = True, change: Any = None, **options: Any
+) -> Callable[[], Any]:
     def fit() -> Any:
         frame = mx.datasets.load(data)
         return mx.lmer(formula, frame if change is None else change(frame), **options).fit(reml=reml)
@@ -75,9 +79,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "binomial": _glmer(_CBPP, "cbpp", family="binomial"),
     "fast": _glmer(_CBPP, "cbpp", nagq=0, family="binomial"),
     "quadrature": _glmer(_CBPP, "cbpp", nagq=9, family="binomial"),
-    "probit": _glmer(
-        _PROPORTION, "cbpp", family=families.Binomial(families.links.Probit()), weights="size"
-    ),
+    "probit": _glmer(_PROPORTION, "cbpp", family=families.Binomial(families.links.Probit()), weights="size"),
     "Poisson": _glmer(_TICKS, "grouseticks", family="poisson"),
     "negative binomial": _glmer(_TICKS, "grouseticks", family="negative_binomial"),
     "Gamma": _glmer(_SLEEP, "sleepstudy", family=families.Gamma(families.links.Log())),
@@ -103,8 +105,8 @@ def _numeric(table: pd.DataFrame) -> Any:
 
 
 def _numbers(result: Any) -> Iterator[Number]:
-    names = "params bse tvalues pvalues theta scale objective deviance llf aic bic df_model df_resid nobs n_params"
-    for name in names.split():
+    names = "params bse tvalues pvalues theta scale objective deviance llf aic bic"
+    for name in f"{names} df_model df_resid nobs n_params".split():
         yield name, getattr(result, name)
     yield "converged, singular", [result.converged, result.is_singular]
     yield "cov_params", result.cov_params()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.covariance import Unstructured
+from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.rows import Basis, Rows
 
 Array = NDArray[np.float64]
@@ -23,11 +23,11 @@ _NOTHING = 1e-13
 
 @dataclass(frozen=True)
 class Term:
-    """Where one random term stands: its factor, the columns there, its kind of covariance, its part of θ."""
+    """Where one random term stands: its factor, the columns there, its structure, its part of θ."""
 
     factor: int
     columns: slice
-    covariance: Unstructured
+    covariance: CovarianceStructure
     theta: slice
 
 
@@ -49,6 +49,11 @@ class CovarianceParameters:
     def size(self) -> int:
         """Number of covariance parameters θ."""
         return self.terms[-1].theta.stop
+
+    @property
+    def structures(self) -> tuple[CovarianceStructure, ...]:
+        """The covariance structure of each term."""
+        return tuple(t.covariance for t in self.terms)
 
     def factors(self, theta: Array) -> tuple[Array, ...]:
         """Return the factor T̃ (q_k, q_k) of each grouping factor in the well-conditioned basis."""
@@ -73,34 +78,29 @@ class CovarianceParameters:
         pairs = zip(self.basis.z_transforms, self.factors(theta), strict=True)
         return self.theta([np.asarray(np.linalg.solve(b, f), dtype=float) for b, f in pairs])
 
-    def gradient(self, slopes: Sequence[Array]) -> Array:
+    def gradient(self, theta: Array, slopes: Sequence[Array]) -> Array:
         """Return the derivative in θ̃ from Γ_k F_k of each factor."""
-        return np.concatenate(
-            [2.0 * slopes[t.factor][t.columns, t.columns][t.covariance.positions] for t in self.terms]
-        )
+        parts = [
+            t.covariance.backpropagate(theta[t.theta], slopes[t.factor][t.columns, t.columns])
+            for t in self.terms
+        ]
+        return 2.0 * np.concatenate(parts)
 
-    def curvature(self, slopes: Sequence[Array], factors: Sequence[Array]) -> Array:
+    def curvature(self, theta: Array, slopes: Sequence[Array]) -> Array:
         """Return the part of the Hessian in θ̃ that comes of Σ = FF' being quadratic in F."""
         out = np.zeros((self.size, self.size))
         for t in self.terms:
-            rows, columns = t.covariance.positions
-            gamma = right_divide(
-                slopes[t.factor][t.columns, t.columns], factors[t.factor][t.columns, t.columns]
-            )
-            out[t.theta, t.theta] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
+            product = slopes[t.factor][t.columns, t.columns]
+            out[t.theta, t.theta] = t.covariance.curvature(theta[t.theta], product)
         return out
 
-    def directions(self, scores: Sequence[Array], factors: Sequence[Array]) -> tuple[Array, ...]:
+    def directions(self, theta: Array, scores: Sequence[Array]) -> tuple[Array, ...]:
         """Return (∂Σ_k/∂θ̃_i) s for every parameter i, by factor (q_k, size, J_k)."""
         out = tuple(np.zeros((f.width, self.size, f.n_levels)) for f in self.rows.factors)
         for t in self.terms:
-            factor = factors[t.factor][t.columns, t.columns]
-            score = scores[t.factor][t.columns]
-            rotated = factor.T @ score
-            for i, (a, b) in enumerate(zip(*t.covariance.positions, strict=True)):
-                target = out[t.factor][t.columns, t.theta.start + i]
-                target[a] += rotated[b]
-                target += factor[:, b, None] * score[a]
+            out[t.factor][t.columns, t.theta] = t.covariance.directions(
+                theta[t.theta], scores[t.factor][t.columns]
+            )
         return out
 
 
@@ -111,24 +111,15 @@ def _without_rounding(transform: Array, factor: Array) -> Array:
     return np.where(nothing[:, None], 0.0, factor)
 
 
-def right_divide(product: Array, factor: Array) -> Array:
-    """Return the symmetric part of product @ factor⁻¹; columns of a singular factor are left out."""
-    u, s, vt = np.linalg.svd(factor)
-    keep = s > 1e-8 * max(1.0, s[0])
-    gamma = (product @ vt[keep].T / s[keep]) @ u[:, keep].T
-    return (gamma + gamma.T) / 2
-
-
 def _terms(rows: Rows) -> tuple[Term, ...]:
     """Return the terms in the model's order, which need not keep those of one factor together."""
-    places = sorted(
-        (number, k, part, width)
+    places = [
+        (number, k, part, structure)
         for k, factor in enumerate(rows.factors)
-        for number, part, width in zip(factor.numbers, factor.slices, factor.widths, strict=True)
-    )
+        for number, part, structure in zip(factor.numbers, factor.slices, factor.structures, strict=True)
+    ]
     terms, start = [], 0
-    for _, k, part, width in places:
-        covariance = Unstructured(width)
+    for _, k, part, covariance in sorted(places, key=lambda place: place[0]):
         terms.append(Term(k, part, covariance, slice(start, start + covariance.size)))
         start += covariance.size
     return tuple(terms)
