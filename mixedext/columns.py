@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 #: Columns by name.
 Frame = Table | Mapping[str, Any]
 
+_LENGTHS = re.compile(r"^Number of rows mismatch between (.*) and (.*) \((\d+) versus (\d+)\)$")
 _LEARNING = r"\b\w+\.(?:memorize_chunk|transform)\(\)"
 
 
@@ -505,10 +506,18 @@ def _evaluating(expression: str) -> Iterator[None]:
         code = error.origin.relevant_code() if hasattr(error.origin, "relevant_code") else expression
         if isinstance(error.__cause__, DataError):
             raise DataError(f"{code!r}: {error.__cause__}") from error
+        if mismatch := _LENGTHS.search(_first_line(error)):
+            raise DataError(_too_short(*mismatch.groups())) from error
         reason = _reason(error.__cause__) if error.__cause__ is not None else _first_line(error)
         raise DataError(f"{code!r} cannot be evaluated: {reason}") from error
     except Exception as error:  # whatever the user's own functions raise
         raise DataError(f"{expression!r} cannot be evaluated: {_reason(error)}") from error
+
+
+def _too_short(one: str, other: str, n_one: str, n_other: str) -> str:
+    """Say which of two factors has fewer values, in words of our own."""
+    (few, short), (n, _) = sorted([(int(n_one), one), (int(n_other), other)])
+    return f"{short!r} has {few} {'value' if few == 1 else 'values'}, not one for each of {n} rows"
 
 
 def _reason(error: BaseException) -> str:

@@ -75,6 +75,7 @@ def fit(formula: str = FORMULA, data: Any = None, **options: Any) -> Any:
         ("y ~ np.log(g) + (1 | h)", [r"np.log\(g\)"]),
         ("y ~ poly(x, 100) + (1 | g)", [r"poly\(x, 100\)", "distinct values"]),
         ("y ~ poly(x, 1.5) + (1 | g)", ["whole number"]),
+        ("y ~ z + x.mean() + (1 | g)", [r"'x.mean\(\)' has 1 value, not one for each of 60 rows"]),
         ("y ~ bs(x, df=1) + (1 | g)", [r"bs\(x, df=1\)", "too small"]),
         ('y ~ C(g, Treatment("zz")) + (1 | h)', ["'zz'"]),
         ("y ~ log(h) + (1 | g)", [r"log\(h\)", "infinite", "12 rows", "first of them row 0"]),
