@@ -61,6 +61,8 @@ _COMMA = re.compile(r"[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?")
 _COMMA_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?")
 _OTHER_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}([ '\u2019\u00a0\u202f]\d{3})+([.,]\d*)?")
+#: Numbers as programs and countries write them.
+_NUMBERS = (_POINT, _COMMA, _COMMA_GROUPS, _POINT_GROUPS, _OTHER_GROUPS)
 
 
 def read_delimited(content: bytes, name: str, columns: list[str] | None, separator: str) -> pd.DataFrame:
@@ -145,11 +147,12 @@ class _Text:
             names[j] = f"Unnamed: {j}"
             while names[j] in first:  # written with its index more than once
                 names[j] += ".1"
+        places: dict[str, int] = {}
         for j, text in enumerate(names):
-            if text in names[:j]:
+            if places.setdefault(text, j) != j:
                 raise self.refuse(
-                    f"columns {names.index(text) + 1} and {j + 1} have the same name {text!r}: rename one in "
-                    f"the first line, or {self.call()} calls the second {text + '.1'!r}"
+                    f"columns {places[text] + 1} and {j + 1} have the same name {text!r}: rename one in the "
+                    f"first line, or {self.call()} calls the second {text + '.1'!r}"
                 )
         return names
 
@@ -348,15 +351,20 @@ def _read_numbers(frame: pd.DataFrame, table: _Text) -> None:
         If a comma could stand for decimals or between thousands.
     """
     texts = {}
-    for name in frame.columns:
+    for name in frame.select_dtypes(exclude=["number", "bool"]).columns:
         if not is_string_dtype(frame[name]):
             continue
-        values = [str(v).strip() for v in frame[name].dropna().unique()]
-        if "None" in values:
-            _read_none(frame, name, values)
+        column = frame[name].dropna()
         # most columns of text say so by their first values
-        if values and all(v[:1] in "+-.,0123456789" for v in values[:50]):
+        if not all(_may_be_number(v) for v in column.iloc[:50]):
+            continue
+        values = [v for text in column.unique() if (v := str(text).strip()) != "None"]
+        if len(values) and all(map(_may_be_number, values)):
             texts[name] = values
+            # among numbers "None" is missing; among texts it is a level
+            if (column == "None").any():
+                numbers = frame[name].mask(frame[name] == "None")
+                frame[name] = pd.to_numeric(numbers) if _all(values, _POINT) else numbers
     with_commas = {n: v for n, v in texts.items() if any("," in value for value in v)}
     decimal = [n for n, v in with_commas.items() if _all(v, _COMMA, _POINT_GROUPS)]
     grouped = [n for n, v in with_commas.items() if _all(v, _POINT, _COMMA_GROUPS)]
@@ -404,10 +412,9 @@ def _all(values: list[str], *patterns: re.Pattern[str]) -> bool:
     return all(any(p.fullmatch(v) for p in patterns) for v in values)
 
 
-def _read_none(frame: pd.DataFrame, name: str, values: list[str]) -> None:
-    """Take "None" as missing in a column that holds numbers besides; among texts it is a level."""
-    if len(values) > 1 and all(v == "None" or _POINT.fullmatch(v) for v in values):
-        frame[name] = pd.to_numeric(frame[name].where(frame[name].str.strip() != "None"))
+def _may_be_number(text: object) -> bool:
+    value = str(text).strip()
+    return value == "None" or any(pattern.fullmatch(value) for pattern in _NUMBERS)
 
 
 def _check_points(frame: pd.DataFrame, table: _Text, with_commas: str) -> None:

@@ -72,6 +72,7 @@ def test_dialects_are_read_as_what_they_mean(tmp_path: Path, dialect: str) -> No
         ('a,b\n"1,234,567",2\n12,3\n', [1234567, 12]),
         ('a,b\n"1,234",2\n999.5,3\n', [1234, 999.5]),
         ("a,b\nNone,2\n3,4\n", [np.nan, 3]),
+        ("a;b\nNone;2\n1,5;4\n", [np.nan, 1.5]),
     ],
 )
 def test_numbers_are_read_as_numbers(tmp_path: Path, content: str, values: list[float]) -> None:
