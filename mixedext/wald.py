@@ -24,6 +24,7 @@ from mixedext.inference.ddf import (
     make_ddf,
     read_method,
 )
+from mixedext.whole import WholeTable
 
 Array = NDArray[np.float64]
 
@@ -90,7 +91,8 @@ class WaldInference(LikelihoodModelResults):
         """
         identity = np.eye(len(self._record.params))
         names = list(self.labels.exog_names)
-        return estimates_table(self.ddf_method(ddf), self._record.params, identity, names, level)
+        table = estimates_table(self.ddf_method(ddf), self._record.params, identity, names, level)
+        return WholeTable(table)
 
     @cached_property
     def pvalues(self) -> Array:

@@ -13,7 +13,7 @@ import pytest
 import mixedext as mx
 from mixedext.inference import ddf as ddf_module
 from mixedext.summary import format_quantiles
-from tests.conftest import load_data
+from tests.conftest import fit_linear, load_data
 
 NAMES = [
     "a%b",
@@ -144,3 +144,4 @@ def test_wide_tables_of_variances_print_whole() -> None:
     table = mx.lmer(f"y ~ 1 + ({' + '.join(data.columns[:6])} | g)", data).fit().varcorr
     assert "..." not in repr(table)
     assert "corr_covariate_4" in repr(table)
+    assert "..." not in repr(fit_linear("Reaction ~ Days + (Days | Subject)", "sleepstudy").coef_table())
