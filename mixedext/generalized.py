@@ -23,8 +23,10 @@ from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.likelihood import LikelihoodModelSide
+from mixedext.links import inverse_link, marginal_mean
 from mixedext.model import MixedModel, read_fit_options
-from mixedext.response import Response, check_range, inverse_link, marginal_mean, read_generalized
+from mixedext.reading import check_range, read_generalized
+from mixedext.response import Response
 from mixedext.results import MixedResults, MixedResultsWrapper, names_of_results
 
 Array = NDArray[np.float64]

@@ -2,12 +2,14 @@
 
 With mean μ, link g, variance function V, trials or prior weights m and dispersion φ, each row has (McCullagh
 & Nelder 1989) score s = m(y − μ)μ′/(φV), Fisher weight w = mμ′²/(φV), μ′ = dμ/dη, and from μ″ and V′ the
-observed weight ω = −∂s/∂η and the slope ∂w/∂η. The log-likelihoods are the full ones, constants included, as
-lme4's.
+observed weight ω = −∂s/∂η and the slopes ∂w/∂η and ∂ω/∂η. The log-likelihoods are the full ones, constants
+included, as lme4's.
 
-Links and families are statsmodels'. Their inverse links and likelihoods lose the tails (1 − Φ(9) is 0 there,
-and μ is clipped while its derivatives are not), so the common links are written out here, those of
-proportions by the hazards f/F and f/(1 − F) of the distribution function F that is the inverse link.
+Proportions are taken through the hazards of `links.Tails`. Positive means are taken relative to themselves:
+with λ₁, λ₂, λ₃ the derivatives of log μ, V = μ²/q, κ = ∂log V/∂log μ, a = 2 − κ, b = κ − 1 and r = y/μ,
+s = m(r − 1)qλ₁, w = mqλ₁² and ω = mq(A + rB), A = λ₂ + aλ₁², B = bλ₁² − λ₂, in which nothing overflows and
+no digits are lost where y and μ differ by many orders of magnitude. So it is with log(y/μ), which is
+log y − log μ unless y is near μ (`_log_less_excess`).
 
 Where statsmodels and lme4 differ: statsmodels' `Binomial.loglike` takes counts of successes through
 ``n_trials`` and its Gamma and inverse Gaussian ones a scale; here trials are the weights of a proportion and
@@ -23,14 +25,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import digamma, expit, gammaln, log_expit, log_ndtr, xlog1py, xlogy
+from scipy.special import digamma, expit, gammaln, xlog1py, xlogy
 from statsmodels.genmod import families
 
 from mixedext.core.pirls import Terms
-from mixedext.errors import DataError, shown
-from mixedext.frames import rows_text
+from mixedext.links import TAILS, LogMean, Tails, inverse_link, log_mean, mean_and_derivatives
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,10 @@ class RowTerms:
         −∂²ℓ/∂η²; the Fisher weights themselves where the link is canonical.
     slope : ndarray
         Derivative of the Fisher weights in η.
+    make_observed_slope : callable
+        Returns the derivative of the observed weights in η.
+    first : ndarray (n,) or float
+        Derivative of log μ in η, of positive means.
     """
 
     loglik: float
@@ -63,13 +67,76 @@ class RowTerms:
     weight: Array
     observed: Array
     slope: Array
+    make_observed_slope: Callable[[], Array]
+    first: Array | float = 1.0
+
+    @cached_property
+    def observed_slope(self) -> Array:
+        """Derivative of the observed weights in η."""
+        return self.make_observed_slope()
 
 
-class CanonicalTerms:
-    """The same of a canonical link without a dispersion, from the mean alone; made when asked for.
+class LogitTerms:
+    """The same of a logit link, from the smaller of μ and 1 − μ; made when asked for.
 
     A search for modes tries linear predictors of which it wants no more than the log-likelihood.
+
+    Parameters
+    ----------
+    response : Response
+    loglik : float
+    eta : ndarray (n,)
+    small : ndarray (n,)
+        exp(−|η|).
     """
+
+    def __init__(self, response: Response, loglik: float, eta: Array, small: Array):
+        self._response = response
+        self._eta = eta
+        self._small = small
+        self.loglik = loglik
+
+    @cached_property
+    def mean(self) -> Array:
+        """μ."""
+        return expit(self._eta)
+
+    @cached_property
+    def _smaller(self) -> Array:
+        """The smaller of μ and 1 − μ, all its digits."""
+        return self._small / (1.0 + self._small)
+
+    @cached_property
+    def score(self) -> Array:
+        """m(y − μ)."""
+        above = self._eta > 0
+        return self._response.times_m(
+            self._response.y - above + np.where(above, self._smaller, -self._smaller)
+        )
+
+    @cached_property
+    def weight(self) -> Array:
+        """mμ(1 − μ)."""
+        return self._response.times_m(self._smaller * (1.0 - self._smaller))
+
+    @property
+    def observed(self) -> Array:
+        """The Fisher weights."""
+        return self.weight
+
+    @property
+    def slope(self) -> Array:
+        """w(1 − 2μ)."""
+        return self.weight * np.copysign(1.0 - 2.0 * self._smaller, -self._eta)
+
+    @property
+    def observed_slope(self) -> Array:
+        """The same."""
+        return self.slope
+
+
+class LogPoissonTerms:
+    """The same of counts with a log link."""
 
     def __init__(self, response: Response, loglik: float, mean: Array):
         self._response = response
@@ -83,10 +150,8 @@ class CanonicalTerms:
 
     @cached_property
     def weight(self) -> Array:
-        """mV(μ)."""
-        if self._response.kind == "poisson":
-            return self._response.times_m(self.mean)
-        return self._response.times_m(self.mean * (1.0 - self.mean))
+        """mμ, which is the observed weight and the derivative of both."""
+        return self._response.times_m(self.mean)
 
     @property
     def observed(self) -> Array:
@@ -95,10 +160,13 @@ class CanonicalTerms:
 
     @property
     def slope(self) -> Array:
-        """wV′(μ)."""
-        if self._response.kind == "poisson":
-            return self.weight
-        return self.weight * (1.0 - 2.0 * self.mean)
+        """mμ."""
+        return self.weight
+
+    @property
+    def observed_slope(self) -> Array:
+        """mμ."""
+        return self.weight
 
 
 class Response:
@@ -121,12 +189,16 @@ class Response:
         self.link = self.family.link
         self.y = y
         self.m: Array | float = 1.0 if weights is None else weights
-        self.kind = _kind(self.family)
+        self.kind = kind_of(self.family)
         self.estimate_alpha = estimate_alpha
         self._fast = (self.kind, type(self.link).__name__)
         #: whether η is the natural parameter
-        self.canonical = self._fast in _CANONICAL
-        self._tails = _TAILS.get(type(self.link)) if self.kind == "binomial" else None
+        self.canonical = self._fast in _CANONICAL or (
+            self._fast == ("negative_binomial", "NegativeBinomial")
+            and not estimate_alpha
+            and self.link.alpha == self.family.alpha
+        )
+        self._tails = TAILS.get(type(self.link)) if self.kind == "binomial" else None
 
     @property
     def has_nuisance(self) -> bool:
@@ -171,34 +243,47 @@ class Response:
 
         The log-likelihood is −∞ where η is out of the range of the link.
         """
-        y = self.y
         if self._fast == ("binomial", "Logit"):
-            small = np.abs(eta)
-            small = np.exp(np.negative(small, out=small), out=small)
-            rows = y * eta
-            rows -= np.maximum(eta, 0.0)
-            rows -= np.log1p(small)
-            return CanonicalTerms(self, float(self.times_m(rows).sum()) + self._constant, expit(eta))
+            rows, small = self._logit_rows(eta)
+            return LogitTerms(self, float(self.times_m(rows).sum()) + self._constant, eta, small)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self._fast == ("poisson", "Log"):
                 mean = np.exp(eta)
-                rows = y * (eta - self._log_y)
-                rows -= mean - y
-                return CanonicalTerms(self, float(self.times_m(rows).sum()) + self._constant, mean)
+                rows = self.y * (eta - self._log_y)
+                rows -= mean - self.y
+                return LogPoissonTerms(self, float(self.times_m(rows).sum()) + self._constant, mean)
             if self._tails is not None:
                 return self._terms_of_proportions(self._tails(eta))
-            return self._general_terms(eta, nuisance)
+            return (
+                self._gaussian_terms(eta, nuisance)
+                if self.kind == "gaussian"
+                else self._positive_terms(eta, nuisance)
+            )
+
+    def _logit_rows(self, eta: Array) -> tuple[Array, Array]:
+        """Return log-likelihoods of one trial and exp(−|η|)."""
+        small = np.abs(eta)
+        small = np.exp(np.negative(small, out=small), out=small)
+        rows = self.y * eta
+        rows -= np.maximum(eta, 0.0)
+        rows -= np.log1p(small)
+        return rows, small
 
     def _terms_of_proportions(self, tails: Tails) -> RowTerms:
-        y, low, high = self.y, tails.low, tails.high
-        weight = self.m * (low * high)
+        y, m, low, high = self.y, self.m, tails.low, tails.high
+        weight = m * (low * high)
+        loglik = float(np.sum(self._loglik_of_proportions(tails))) + self._constant
+        # links that end have missing values beyond, also for the tail that y = 0 or 1 does not look at
+        if np.isnan(tails.log_cdf).any() or np.isnan(tails.log_sf).any():
+            loglik = -np.inf
         return RowTerms(
-            float(np.sum(self._loglik_of_proportions(tails))) + self._constant,
+            loglik,
             np.exp(tails.log_cdf),
-            self.m * (y * low - (1.0 - y) * high),
+            m * (y * low - (1.0 - y) * high),
             weight,
-            self.m * ((1.0 - y) * high * (tails.bend + high) - y * low * (tails.bend - low)),
+            m * ((1.0 - y) * tails.high_slope - y * tails.low_slope),
             weight * (2.0 * tails.bend - low + high),
+            lambda: m * ((1.0 - y) * tails.high_curve() - y * tails.low_curve()),
         )
 
     def _loglik_of_proportions(self, tails: Tails) -> Array:
@@ -208,31 +293,68 @@ class Response:
     def _failures(self, log_sf: Array) -> Array:
         return np.where(self.y < 1, (1.0 - self.y) * log_sf, 0.0)
 
-    def _general_terms(self, eta: Array, nuisance: float) -> RowTerms:
+    def _gaussian_terms(self, eta: Array, nuisance: float) -> RowTerms:
         mean, d1, d2 = mean_and_derivatives(self.link, eta)
-        variance, slope = self._variance(mean, nuisance)
+        m = self.m / np.exp(nuisance)
+        residual = self.y - mean
+        weight = m * d1**2
+        # the inverse link has a pole at 0, beyond which no response of one sign can lead
+        sign = self._one_sign if getattr(self.link, "power", None) == -1 else 0.0
+        allowed = bool((sign * mean >= 0).all())
+
+        def observed_slope() -> Array:
+            if type(self.link) is families.links.Identity:
+                return np.zeros_like(mean)
+            at = log_mean(self.link, eta)
+            third = mean * (at.first**3 + 3.0 * at.first * at.second + at.third)
+            return np.asarray(m * (3.0 * d1 * d2 - residual * third))
+
+        return RowTerms(
+            float(np.sum(self._row_loglik_of_mean(mean, nuisance))) if allowed else -np.inf,
+            mean,
+            m * residual * d1,
+            weight,
+            weight if self.canonical else weight - m * residual * d2,
+            2.0 * m * d1 * d2,
+            observed_slope,
+        )
+
+    def _positive_terms(self, eta: Array, nuisance: float) -> RowTerms:
+        at = log_mean(self.link, eta)
+        mean, first, second = at.mean, at.first, at.second
+        q, a, b = self._variance_shape(mean, nuisance)
         m = self.m / np.exp(nuisance) if self.has_dispersion else self.m
-        residual = m * (self.y - mean)
-        pull = d1 / variance  # with d1² / variance this does not overflow where μ and its variance are small
-        weight = m * (d1 * pull)
-        change = d2 / variance - pull**2 * slope  # of d1 / variance
+        mq = m * q
+        ratio = self.y / mean
+        weight = mq * first**2 + np.zeros_like(mean)
+        lone = second + a * first**2
+        times = b * first**2 - second
         loglik = float(np.sum(self._row_loglik_of_mean(mean, nuisance))) + self._constant
         return RowTerms(
             loglik if self._allowed(eta, mean) else -np.inf,
             mean,
-            residual * pull,
+            mq * first * ((self.y - mean) / mean),
             weight,
-            weight if self.canonical else weight - residual * change,
-            m * (d2 * pull + d1 * change),
+            weight if self.canonical else mq * lone + mq * ratio * times,
+            weight * (a * first) + 2.0 * mq * first * second,
+            lambda: self._observed_slope(at, mq, a, b, ratio, lone, times),
+            first,
         )
+
+    def _observed_slope(
+        self, at: LogMean, mq: Any, a: Any, b: Any, ratio: Array, lone: Any, times: Any
+    ) -> Array:
+        """Return ∂ω/∂η = mq(aλ₁(A + rB) + A′ + r(B′ − λ₁B)); κ has the derivative abλ₁ for counts, else 0."""
+        first, second, third = at.first, at.second, at.third
+        bend = a * b * first**3 if self.kind == "negative_binomial" else 0.0
+        lone_slope = third + 2.0 * a * first * second - bend
+        times_slope = bend + 2.0 * b * first * second - third
+        alone = a * first * lone + lone_slope
+        return np.asarray(mq * alone + mq * ratio * (a * first * times + times_slope - first * times))
 
     def _allowed(self, eta: Array, mean: Array) -> bool:
         """Whether all means are in the family's range, and η on the branch of the square root that rises."""
-        if self.kind == "gaussian":
-            # the inverse link has a pole at 0, beyond which no response of one sign can lead
-            sign = self._one_sign if getattr(self.link, "power", None) == -1 else 0.0
-            return bool((sign * mean >= 0).all())
-        if not mean.min() > 0 or (self.kind == "binomial" and not mean.max() < 1):
+        if not mean.min() > 0:
             return False
         return getattr(self.link, "power", None) != 0.5 or not ((eta < 0) & (self.y > 0)).any()
 
@@ -240,63 +362,82 @@ class Response:
         """Return μ."""
         return inverse_link(self.family, eta)
 
-    def _variance(self, mean: Array, nuisance: float) -> tuple[Array | float, Array | float]:
-        if self.kind == "binomial":
-            return mean * (1 - mean), 1 - 2 * mean
+    def _variance_shape(self, mean: Array, nuisance: float) -> tuple[Any, Any, Any]:
+        """Return q = μ²/V, 2 − κ and κ − 1, κ = ∂log V/∂log μ, of positive means."""
         if self.kind == "poisson":
-            return mean, 1.0
+            return mean, 1.0, 0.0
         if self.kind == "gamma":
-            return mean**2, 2 * mean
+            return 1.0, 0.0, 1.0
         if self.kind == "inverse_gaussian":
-            return mean**3, 3 * mean**2
-        if self.kind == "gaussian":
-            return 1.0, 0.0
-        alpha = self.alpha(nuisance)
-        return mean + alpha * mean**2, 1 + 2 * alpha * mean
+            return 1.0 / mean, -1.0, 2.0
+        grown = self.alpha(nuisance) * mean
+        share = 1.0 / (1.0 + grown)
+        return mean * share, share, np.where(grown > 1e300, 1.0, grown * share)
 
     def alpha(self, nuisance: float) -> float:
         """Return α of the negative binomial."""
-        return float(np.exp(nuisance)) if self.estimate_alpha else float(self.family.alpha)
+        return max(float(np.exp(nuisance)), 1e-100) if self.estimate_alpha else float(self.family.alpha)
 
     def row_loglik(self, eta: Array, nuisance: float) -> Array:
         """Return each row's log-likelihood without `loglik_constant`, −∞ out of the range of the link."""
         m, y = self.m, self.y
         if self._fast == ("binomial", "Logit"):
-            return m * (y * eta - np.logaddexp(0, eta))
+            return m * self._logit_rows(eta)[0]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if self._fast == ("poisson", "Log"):
                 return m * (y * (eta - self._log_y) - (np.exp(eta) - y))
             if self._tails is not None:
-                return self._loglik_of_proportions(self._tails(eta))
-            mean = mean_and_derivatives(self.link, eta)[0]
-            rows = self._row_loglik_of_mean(mean, nuisance)
-            if self.kind != "gaussian":
-                rows = np.where((mean > 0) & ((mean < 1) | (self.kind != "binomial")), rows, -np.inf)
-            return rows
+                tails = self._tails(eta)
+                beyond = np.isnan(tails.log_cdf) | np.isnan(tails.log_sf)
+                return np.where(beyond, -np.inf, self._loglik_of_proportions(tails))
+            if self.kind == "gaussian":
+                return self._row_loglik_of_mean(mean_and_derivatives(self.link, eta)[0], nuisance)
+            mean = log_mean(self.link, eta).mean
+            return np.where(mean > 0, self._row_loglik_of_mean(mean, nuisance), -np.inf)
 
     def _row_loglik_of_mean(self, mean: Array, nuisance: float) -> Array:
         m, y = self.m, self.y
-        if self.kind == "binomial":
-            return m * (xlogy(y, mean) + xlog1py(1 - y, -mean))
         if self.kind == "poisson":
-            return m * (xlogy(y, mean / np.maximum(y, 1.0)) - (mean - y))
+            return m * _poisson_part(y, mean)
         if self.kind == "gaussian":
             return 0.5 * (np.log(m) - _LOG_2PI - nuisance - m * (y - mean) ** 2 * np.exp(-nuisance))
         if self.kind == "inverse_gaussian":
-            constant = np.log(m) - _LOG_2PI - nuisance - 3 * np.log(y)
-            return 0.5 * (constant - m * (y - mean) ** 2 * np.exp(-nuisance) / (mean**2 * y))
+            constant = np.log(m) - _LOG_2PI - nuisance - 3 * self._log_y
+            return 0.5 * (constant - m * np.exp(-nuisance) * self._inverse_gaussian_deviance(mean))
         if self.kind == "gamma":
             shape = m * np.exp(-nuisance)
-            excess = (y - mean) / mean
-            return shape * (np.log1p(excess) - excess) - np.log(y) - _log_gamma_remainder(shape)
+            return shape * self._gamma_part(mean) - self._log_y - _log_gamma_remainder(shape)
         alpha = self.alpha(nuisance)
         size = 1 / alpha
         # as for the Poisson family: the saturated log-likelihood, and what is less than it
         many = np.maximum(y, 1.0)
         saturated = _log_gamma_remainder(many + size) - _log_gamma_remainder(size)
         saturated -= _log_gamma_remainder(many) + np.log(many)
-        excess = (y + size) * np.log1p(alpha * (mean - y) / (1 + alpha * y))
-        return m * (np.where(y > 0, saturated, 0.0) + xlogy(y, mean / many) - excess)
+        return m * (np.where(y > 0, saturated, 0.0) - self._negative_binomial_deviance(mean, alpha))
+
+    def _gamma_part(self, mean: Array) -> Array:
+        """Return log(y/μ) − (y − μ)/μ, minus half the deviance of a row of the Gamma family."""
+        return _log_less_excess(self.y, mean, self._log_y)
+
+    def _inverse_gaussian_deviance(self, mean: Array) -> Array:
+        """Return (y − μ)²/(μ²y)."""
+        excess = (self.y - mean) / mean
+        return np.asarray(excess * (excess / self.y))
+
+    def _negative_binomial_deviance(self, mean: Array, alpha: float) -> Array:
+        """Return half the deviance of rows of the negative binomial family.
+
+        It is y log(y/μ) + (y + 1/α) log((1 + αμ)/(1 + αy)). Where the last ratio is near 1 both parts are
+        large and nearly cancel; then it is what the Poisson family has, less the same function of 1 + αμ and
+        1 + αy.
+        """
+        y = self.y
+        most = 1.0 + alpha * y
+        logs, excess = _log_ratio(1.0 + alpha * mean, most, None, alpha * (mean - y))
+        near = (np.abs(excess) < 0.5) & (y > 0)
+        alike = (y + 1 / alpha) * (logs - excess) - _poisson_part(y, mean)
+        apart = xlogy(y, y) - xlogy(y, mean) + (y + 1 / alpha) * logs
+        return np.where(near, alike, apart)
 
     @property
     def loglik_constant(self) -> float:
@@ -310,69 +451,71 @@ class Response:
         m, y, mean = self.m, self.y, terms.mean
         if self.estimate_alpha:
             alpha = self.alpha(nuisance)
-            size = 1 / alpha
-            change = (
-                digamma(y + size)
-                - digamma(size)
-                - np.log1p(alpha * mean)
-                + alpha * (mean - y) / (1 + alpha * mean)
-            )
-            ratio = alpha * mean / (1 + alpha * mean)
-            return -float((m * size * change).sum()), -terms.weight * ratio, -terms.score * ratio
+            size, share = 1 / alpha, alpha * mean / (1 + alpha * mean)
+            # size times ψ(y + size) − ψ(size) − log(1 + αμ) + α(μ − y)/(1 + αμ), in which nothing cancels
+            own, other = _digamma_remainder(size), _digamma_remainder(y + size)
+            excess = _log_less_excess(1.0 + alpha * y, 1.0 + alpha * mean, None, alpha * (y - mean))
+            change = size * excess + (own - other) + other * (y / (y + size))
+            return -float(np.sum(m * change)), -terms.weight * share, -terms.score * share
         inverse = np.exp(-nuisance)
         if self.kind == "gaussian":
             total = 0.5 * (m * (y - mean) ** 2 * inverse - 1)
         elif self.kind == "inverse_gaussian":
-            total = 0.5 * (m * (y - mean) ** 2 * inverse / (mean**2 * y) - 1)
+            total = 0.5 * (m * inverse * self._inverse_gaussian_deviance(mean) - 1)
         else:
             shape = m * inverse
-            total = -shape * (np.log(shape * y / mean) + 1 - y / mean - digamma(shape))
+            total = -shape * self._gamma_part(mean) - _digamma_remainder(shape)
         return float(np.sum(total)), -terms.weight, -terms.score
+
+    def observed_by_nuisance(self, terms: Terms, nuisance: float) -> Array:
+        """Return the derivative of the observed weights in the nuisance parameter, (n,)."""
+        if not self.estimate_alpha:
+            return -terms.observed
+        grown = self.alpha(nuisance) * terms.mean
+        share = grown / (1 + grown)
+        first = getattr(terms, "first", 1.0)
+        return share * (terms.score * first / (1 + grown) - terms.observed)
 
     def rounding(self, weights: Array) -> float:
         """Return the rounding error of the log-likelihood that large counts and numbers of trials bring."""
         return 0.0 if self.has_dispersion else float(np.finfo(float).eps * np.linalg.norm(weights))
 
-    def conditional_variance(self, mean: Array, nuisance: float) -> Array:
-        """Return the variance of the response given the mean, (n,)."""
-        variance, _ = self._variance(mean, nuisance)
-        scale = np.exp(nuisance) if self.has_dispersion else 1.0
-        return np.asarray(scale * variance / self.m) * np.ones_like(mean)
-
     def pearson_residuals(self, eta: Array, nuisance: float) -> Array:
         """Return residuals over their standard deviation, (n,); also where the mean rounds to 0 or 1."""
-        if self._tails is None:
-            mean = self.mean(eta)
-            return (self.y - mean) / np.sqrt(self.conditional_variance(mean, nuisance))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            tails = self._tails(eta)
-            odds = 0.5 * (tails.log_cdf - tails.log_sf)
-            successes = np.where(self.y > 0, self.y * np.exp(-odds), 0.0)
-            return np.sqrt(self.m) * (successes - np.where(self.y < 1, (1.0 - self.y) * np.exp(odds), 0.0))
+            if self._tails is not None:
+                tails = self._tails(eta)
+                odds = 0.5 * (tails.log_cdf - tails.log_sf)
+                successes = np.where(self.y > 0, self.y * np.exp(-odds), 0.0)
+                failures = np.where(self.y < 1, (1.0 - self.y) * np.exp(odds), 0.0)
+                return np.asarray(np.sqrt(self.m) * (successes - failures))
+            mean = self.mean(eta)
+            m = self.m / np.exp(nuisance) if self.has_dispersion else self.m
+            if self.kind == "gaussian":
+                return np.asarray(np.sqrt(m) * (self.y - mean))
+            return np.asarray(np.sqrt(m * self._variance_shape(mean, nuisance)[0]) * ((self.y - mean) / mean))
 
     def deviance_residuals(self, eta: Array, nuisance: float) -> Array:
         """Return signed square roots of the rows' parts of the deviance (without dispersion), (n,)."""
-        y, mean = self.y, self.mean(eta)
+        y, m = self.y, self.m
         if self._tails is not None:
             best = xlogy(y, y) + xlog1py(1 - y, -y)
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                parts = 2 * (self.m * best - self._loglik_of_proportions(self._tails(eta)))
-            return np.sign(y - mean) * np.sqrt(np.maximum(parts, 0.0))
-        if self.kind == "binomial":
-            unit = 2 * (xlogy(y, y / mean) + xlogy(1 - y, (1 - y) / (1 - mean)))
-        elif self.kind == "poisson":
-            unit = 2 * (xlogy(y, y / mean) - (y - mean))
+                parts = 2 * (m * best - self._loglik_of_proportions(self._tails(eta)))
+            # their sign is that of y − μ also where μ rounds to 1
+            return np.sign(self.pearson_residuals(eta, nuisance)) * np.sqrt(np.maximum(parts, 0.0))
+        mean = self.mean(eta)
+        if self.kind == "poisson":
+            half = -_poisson_part(y, mean)
         elif self.kind == "gamma":
-            unit = 2 * ((y - mean) / mean - np.log(y / mean))
+            half = -self._gamma_part(mean)
         elif self.kind == "inverse_gaussian":
-            unit = (y - mean) ** 2 / (mean**2 * y)
+            half = 0.5 * self._inverse_gaussian_deviance(mean)
         elif self.kind == "gaussian":
-            unit = (y - mean) ** 2
+            half = 0.5 * (y - mean) ** 2
         else:
-            alpha = self.alpha(nuisance)
-            excess = np.log1p(alpha * (y - mean) / (1 + alpha * mean))
-            unit = 2 * (xlogy(y, y / mean) - (y + 1 / alpha) * excess)
-        return np.sign(y - mean) * np.sqrt(np.maximum(self.m * unit, 0.0))
+            half = self._negative_binomial_deviance(mean, self.alpha(nuisance))
+        return np.sign(y - mean) * np.sqrt(np.maximum(2.0 * m * half, 0.0))
 
     def start_eta(self) -> Array:
         """Return a linear predictor near the data."""
@@ -403,90 +546,43 @@ class Response:
         return weight**-0.5 if np.isfinite(weight) and weight > 0 else 1.0
 
 
-# ----------------------------------------------------------------------------------------------- links
+def _log_ratio(
+    y: Array, mean: Array, log_y: Array | None = None, difference: Array | None = None
+) -> tuple[Array, Array]:
+    """Return log(y/μ) and (y − μ)/μ for positive y and μ (n,), log y and y − μ taken as given if they are.
+
+    Where y ≪ μ the ratio x = (y − μ)/μ is nearly −1 and 1 + x has lost the digits of y/μ: there log y − log μ
+    stands for log(1 + x).
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        excess = (y - mean if difference is None else difference) / mean
+        logs = np.log1p(excess)
+        far = excess < -0.5
+        if far.any():
+            logs[far] = (np.log(y[far]) if log_y is None else log_y[far]) - np.log(mean[far])
+    return logs, excess
 
 
-@dataclass(frozen=True)
-class Tails:
-    """A distribution function F at η: log F, log(1 − F), hazards f/F and f/(1 − F), and f′/f; each (n,)."""
-
-    log_cdf: Array
-    log_sf: Array
-    low: Array
-    high: Array
-    bend: Array
+def _log_less_excess(
+    y: Array, mean: Array, log_y: Array | None = None, difference: Array | None = None
+) -> Array:
+    """Return log(y/μ) − (y − μ)/μ, −∞ where the latter overflows."""
+    logs, excess = _log_ratio(y, mean, log_y, difference)
+    return np.where(np.isinf(excess), -np.inf, logs - excess)
 
 
-def _logit_tails(eta: Array) -> Tails:
-    return Tails(log_expit(eta), log_expit(-eta), expit(-eta), expit(eta), -np.tanh(0.5 * eta))
+def _poisson_part(y: Array, mean: Array) -> Array:
+    """Return y log(μ/y) − (μ − y), minus half the deviance of a row of the Poisson family."""
+    some = y > 0
+    safe = np.where(some, y, 1.0)
+    return np.where(some, y * _log_less_excess(mean, safe), -mean)
 
 
-def _probit_tails(eta: Array) -> Tails:
-    log_density = -0.5 * (eta**2 + _LOG_2PI)
-    log_cdf, log_sf = log_ndtr(eta), log_ndtr(-eta)
-    return Tails(log_cdf, log_sf, np.exp(log_density - log_cdf), np.exp(log_density - log_sf), -eta)
-
-
-def _cloglog_tails(eta: Array) -> Tails:
-    rate = np.exp(np.clip(eta, -700.0, 700.0))
-    return Tails(np.log(-np.expm1(-rate)), -rate, rate / np.expm1(rate), rate, 1.0 - rate)
-
-
-def _loglog_tails(eta: Array) -> Tails:
-    other = _cloglog_tails(-eta)
-    return Tails(other.log_sf, other.log_cdf, other.high, other.low, -other.bend)
-
-
-def _cauchy_tails(eta: Array) -> Tails:
-    cdf, sf = np.arctan2(1.0, -eta) / np.pi, np.arctan2(1.0, eta) / np.pi
-    density = 1.0 / (np.pi * (1.0 + eta**2))
-    return Tails(np.log(cdf), np.log(sf), density / cdf, density / sf, -2.0 * eta / (1.0 + eta**2))
-
-
-_TAILS: dict[type, Callable[[Array], Tails]] = {
-    families.links.Logit: _logit_tails,
-    families.links.Probit: _probit_tails,
-    families.links.CLogLog: _cloglog_tails,
-    families.links.LogLog: _loglog_tails,
-    families.links.Cauchy: _cauchy_tails,
-}
-
-
-def inverse_link(family: Any, eta: Array) -> Array:
-    """Return the mean of a family at linear predictors, without overflow and with all digits of the tails."""
-    tails = _TAILS.get(type(family.link)) if _kind(family) == "binomial" else None
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if type(family.link) is families.links.Logit:
-            return expit(eta)
-        return np.exp(tails(eta).log_cdf) if tails else mean_and_derivatives(family.link, eta)[0]
-
-
-def marginal_mean(family: Any, eta: Array, variance: Array | float) -> Array:
-    """Return the mean over normal linear predictors of means η (n,) and a variance, by quadrature."""
-    nodes, weights = np.polynomial.hermite.hermgauss(61)
-    spread = np.sqrt(2.0 * np.asarray(variance))
-    means = (w * inverse_link(family, eta + t * spread) for t, w in zip(nodes, weights, strict=True))
-    return np.asarray(sum(means) / np.sqrt(np.pi))
-
-
-def mean_and_derivatives(link: Any, eta: Array) -> tuple[Array, Array, Array]:
-    """Return μ, dμ/dη and d²μ/dη²; missing or out of the family's range where the link does not take η."""
-    if type(link) is families.links.Log:
-        mean = np.exp(eta)
-        return mean, mean, mean
-    power = getattr(link, "power", None)
-    if power == 1:
-        return np.asarray(eta), np.ones_like(eta), np.zeros_like(eta)
-    if power == -1:
-        mean = 1.0 / eta
-        return mean, -(mean**2), 2.0 * mean**3
-    if power == 0.5:
-        # both branches, so that a count of zero may pass through η = 0; never 0 itself, where weights are 0/0
-        eta = np.copysign(np.maximum(np.abs(eta), 1e-150), eta)
-        return eta**2, 2.0 * eta, np.full_like(eta, 2.0)
-    mean = np.asarray(link.inverse(eta), dtype=float)
-    first = 1.0 / link.deriv(mean)
-    return mean, first, -link.deriv2(mean) * first**3
+def _digamma_remainder(s: Array | float) -> Array | float:
+    """Return s (log s − ψ(s)), to full accuracy also where s is large."""
+    large = np.maximum(s, _STIRLING)
+    far = 0.5 + 1 / (12 * large) - 1 / (120 * large**3) + 1 / (252 * large**5) - 1 / (240 * large**7)
+    return np.where(s < _STIRLING, xlogy(s, s) - s * digamma(s), far)
 
 
 def _log_gamma_remainder(s: Array | float) -> Array | float:
@@ -515,136 +611,9 @@ _KINDS = {
 _CANONICAL = {("binomial", "Logit"), ("poisson", "Log"), ("gaussian", "Identity"), ("gamma", "InversePower")}
 
 
-def _kind(family: Any) -> str:
+def kind_of(family: Any) -> str:
+    """Return the family's name as the modules here write it."""
     for cls, kind in _KINDS.items():
         if isinstance(family, cls):
             return kind
     raise TypeError(f"family {type(family).__name__} is not supported")
-
-
-# ------------------------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True)
-class ResponseValues:
-    """What the left side of a formula was read as.
-
-    Attributes
-    ----------
-    y : ndarray (n,)
-        For counts of successes and failures the proportion.
-    trials : ndarray (n,) or None
-    success : str or None
-        The level that counts as success.
-    counts : ndarray (n, 2) or None
-        Successes and failures as given; `check_range` looks at them.
-    """
-
-    y: Array
-    trials: Array | None = None
-    success: str | None = None
-    counts: Array | None = None
-
-
-def read_generalized(values: Any, name: str, n: int, binomial: bool) -> ResponseValues:
-    """Read the response.
-
-    Parameters
-    ----------
-    values : array, Categorical or Series
-        What the left side evaluates to.
-    name : str
-    n : int
-    binomial : bool
-        Whether the family is binomial, which reads booleans, two levels and two columns.
-    """
-    if isinstance(values, pd.Series):
-        values = values.array
-    if isinstance(values, pd.Categorical) or np.asarray(values).dtype.kind in "OUS":
-        return _read_levels(pd.Categorical(values), name, binomial)
-    array = np.asarray(values)
-    if array.dtype.kind == "b":
-        if not binomial:
-            raise DataError(f"the response {name!r} is boolean: only the binomial family reads that")
-        return ResponseValues(array.astype(float), success="True")
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"the response {name!r} must be numbers, not {array.dtype}")
-    array = array.astype(float)
-    if array.shape == (n, 2) and binomial:
-        with np.errstate(invalid="ignore"):
-            trials = array.sum(axis=1)
-        fine = (trials > 0) & np.isfinite(trials)  # the others are refused by `check_range`
-        y = np.where(fine, array[:, 0] / np.where(fine, trials, 1.0), 0.5)
-        return ResponseValues(y, np.where(fine, trials, 1.0), counts=array)
-    if array.shape != (n,):
-        wanted = "one value, or successes and failures," if binomial else "one value"
-        raise DataError(f"the response {name!r} has shape {array.shape}, not {wanted} for each of {n} rows")
-    return ResponseValues(array)
-
-
-def _read_levels(values: pd.Categorical, name: str, binomial: bool) -> ResponseValues:
-    levels = values.remove_unused_categories().categories
-    if not binomial:
-        raise DataError(
-            f"the response {name!r} is categorical or a string: only the binomial family reads two levels"
-        )
-    if len(levels) != 2:
-        listed = ", ".join(map(shown, levels[:6]))
-        count = "one level" if len(levels) == 1 else f"{len(levels)} levels"
-        raise DataError(f"the response {name!r} has {count} ({listed}): a binomial response has two")
-    return ResponseValues(np.asarray(values == levels[1], dtype=float), success=str(levels[1]))
-
-
-def check_range(
-    family: Any, y: Array, weights: Array | None, counts: Array | None, name: str, labels: pd.Index
-) -> None:
-    """Raise `DataError` where the response is outside of the family's range.
-
-    Parameters
-    ----------
-    family : statsmodels family
-    y, weights : ndarray (n,)
-        As the model takes them.
-    counts : ndarray (n, 2) or None
-        Successes and failures, if given so.
-    name : str
-    labels : Index (n,)
-        Names of the rows.
-    """
-    kind = _kind(family)
-
-    def refuse(bad: NDArray[np.bool_], problem: str, remedy: str) -> None:
-        if bad.any():
-            where = rows_text(np.flatnonzero(bad), labels)
-            raise DataError(f"the response {name!r} {problem} in {where}: {remedy}")
-
-    if kind == "binomial":
-        if counts is not None:
-            _check_counts(counts, refuse)
-        remedy = "give cbind(successes, failures), or a proportion with weights= the trials"
-        refuse((y < 0) | (y > 1), "is outside of 0..1", remedy)
-        trials = np.ones_like(y) if weights is None else weights
-        fractional = np.abs(trials - np.round(trials)) > 1e-9 * trials
-        refuse(fractional, "has trials (weights) that are not whole", "they are numbers of trials")
-        what = "is neither 0 nor 1" if weights is None else "times the trials (weights) is not a whole number"
-        remedy = "a proportion needs weights= the trials" if weights is None else "are these its trials?"
-        refuse(np.abs(trials * y - np.round(trials * y)) > 1e-6 * np.maximum(trials, 1), what, remedy)
-    elif kind in ("poisson", "negative_binomial"):
-        refuse(
-            (y < 0) | (y != np.round(y)), "is negative or not whole", f"{type(family).__name__} takes counts"
-        )
-    elif kind in ("gamma", "inverse_gaussian"):
-        refuse(y <= 0, "is not positive", f"{type(family).__name__} takes positive numbers")
-
-
-def _check_counts(counts: Array, refuse: Callable[[NDArray[np.bool_], str, str], None]) -> None:
-    finite = np.isfinite(counts[:, 0]) & np.isfinite(counts[:, 1])
-    refuse(~finite, "is infinite", "mend the value or leave the row out")
-    refuse(counts[:, 0] < 0, "has negative counts", "the first column is the number of successes")
-    refuse(
-        counts[:, 1] < 0,
-        "has negative counts of failures",
-        "are there fewer trials than successes? The second column is the number of failures",
-    )
-    refuse(np.any(counts != np.round(counts), axis=1), "has counts that are not whole", "mend them")
-    refuse(counts.sum(axis=1) == 0, "has no trials", "leave such rows out")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mixedext.errors import DataError, check_option
 from mixedext.frames import rows_text
-from mixedext.response import Response, inverse_link
+from mixedext.links import inverse_link
+from mixedext.response import Response
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults

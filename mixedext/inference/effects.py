@@ -17,7 +17,7 @@ from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError, check_flag, check_option
 from mixedext.inference.ddf import estimates_table
 from mixedext.inference.tables import read_results
-from mixedext.response import inverse_link, marginal_mean
+from mixedext.links import inverse_link, marginal_mean
 
 #: Variance of the error of the latent variable whose sign a binomial response is; looked up by the nearest
 #: class: statsmodels' other links of distribution functions are subclasses of Logit, and have none here.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
 from mixedext.errors import DataError, check_flag, check_option
-from mixedext.response import mean_and_derivatives
+from mixedext.links import mean_and_derivatives
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults
