@@ -20,6 +20,7 @@ from mixedext.errors import (
     IdentifiabilityWarning,
     MissingValuesError,
     MixedextWarning,
+    NewRowsWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "MarginalMeans",
     "MissingValuesError",
     "MixedextWarning",
+    "NewRowsWarning",
     "OptimizerRecord",
     "Profile",
     "RandomTerm",

@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 Frame = Table | Mapping[str, Any]
 
 _LENGTHS = re.compile(r"^Number of rows mismatch between (.*) and (.*) \((\d+) versus (\d+)\)$")
+#: Rows by which is told whether an expression depends on other rows.
+_FEW_ROWS = 1000
 _LEARNING = r"\b\w+\.(?:memorize_chunk|transform)\(\)"
 
 
@@ -268,6 +270,43 @@ def without_contrasts(columns: Columns) -> Columns:
     info = patsy.DesignInfo(names, infos, codings)
     terms = {name: tuple(range(p.start, p.stop)) for name, p in info.term_name_slices.items()}
     return Columns(tuple(names), terms, _PatsyBuilder(info, builder.rhs), False)
+
+
+def of_other_rows(parts: Iterable[Columns | Expression], table: Table) -> list[str]:
+    """Return the expressions whose value in a row depends on the other rows, as ``x.rank()`` does.
+
+    They are evaluated, by what they learned of the rows of the fit, for some rows and for every other one of
+    these.
+
+    Parameters
+    ----------
+    parts : iterable of Columns and Expression
+    table : Table
+        Rows of the fit.
+    """
+    few = np.arange(table.n) < _FEW_ROWS
+    some, fewer = table.rows(few), table.rows(few & (np.arange(table.n) % 2 == 0))
+    states: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        if isinstance(part, Expression):
+            states[part.code] = part.state
+        elif isinstance(part.rebuild, _PatsyBuilder):
+            states |= {f.name(): about.state for f, about in part.rebuild.info.factor_infos.items()}
+    return [c for c, state in states.items() if c not in table and not _is_by_row(c, state, some, fewer)]
+
+
+def _is_by_row(code: str, state: dict[str, Any], some: Table, fewer: Table) -> bool:
+    expression = Expression(code, state)
+    try:
+        alone, among = expression(fewer), expression(some)
+    except DataError:
+        return False
+    if np.shape(among)[:1] != (some.n,) or np.shape(alone)[:1] != (fewer.n,):
+        return True
+    alone, among = np.asarray(alone), np.asarray(among)[::2]
+    if alone.dtype.kind in "iufb" and among.dtype.kind in "iufb":
+        return bool(np.allclose(alone, among, rtol=1e-9, atol=1e-300, equal_nan=True))
+    return bool(((alone == among) | (pd.isna(alone) & pd.isna(among))).all())
 
 
 def single_levels(columns: Columns) -> dict[str, tuple[Any, list[str]]]:

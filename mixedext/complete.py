@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.columns import evaluate, needed_names
+from mixedext.columns import evaluate, factors_of, needed_names
 from mixedext.errors import DataError, MissingValuesError
-from mixedext.expressions import Table
+from mixedext.expressions import Table, spread
+from mixedext.formula import MixedFormula
+from mixedext.operations import looks_at_neighbours
 from mixedext.values import has_nan, missing_rows
 
 Mask = NDArray[np.bool_]
@@ -108,6 +111,43 @@ def rows_with_values(
     return used, dropped
 
 
+def values_among_neighbours(
+    expressions: Iterable[str],
+    raw: Mapping[str, pd.Series],
+    texts: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    chosen: Positions | None,
+    n: int,
+) -> dict[str, Any]:
+    """Return the values of those expressions that look at neighbouring rows, as ``x.shift()`` does.
+
+    They are evaluated over the rows that `subset` leaves, before incomplete ones go: the row before a row is
+    the one before it in the data.
+
+    Parameters
+    ----------
+    expressions : iterable of str
+    raw, texts, scope
+        As for `rows_with_values`.
+    chosen : ndarray of int or None
+        Positions of the rows that `subset` leaves, None for all.
+    n : int
+        Number of all rows.
+
+    Returns
+    -------
+    dict
+        Expression → array or Categorical (n,), missing in rows that are not chosen.
+    """
+    codes = [code for code in expressions if code not in raw and looks_at_neighbours(code)]
+    if not codes:
+        return {}
+    rows = raw if chosen is None else {name: series.iloc[chosen] for name, series in raw.items()}
+    mask = np.ones(n, dtype=bool) if chosen is None else np.isin(np.arange(n), chosen)
+    table = Table(rows, int(mask.sum()), texts)
+    return {code: spread(evaluate(code, table, scope), mask) for code in codes}
+
+
 def _without_value(code: str, table: Table, scope: Mapping[str, Any]) -> Mask:
     """Return the rows in which an expression has no value, all where it cannot be evaluated."""
     try:
@@ -133,3 +173,57 @@ def missing_values(values: Any, n: int) -> Mask | None:
 def absent_values(raw: Mapping[str, pd.Series]) -> dict[str, Mask]:
     """Return the columns in which values are missing, and where."""
     return {name: mask for name, series in raw.items() if (mask := missing_rows(series)) is not None}
+
+
+class Codes(NamedTuple):
+    """The expressions of a formula, of which each has a value by row, and where names stand in them."""
+
+    all: tuple[str, ...]
+    of_sides: frozenset[str]
+    inside: frozenset[str]
+
+
+def codes_of(formula: MixedFormula) -> Codes:
+    """Return the expressions of a formula."""
+    sides = (formula.fixed, *(term.expr for term in formula.random))
+    groups = [factor for term in formula.random for factor in term.group]
+    return _read_codes(sides, (formula.response, *formula.offsets, *groups))
+
+
+@lru_cache(maxsize=256)
+def _read_codes(sides: tuple[str, ...], others: tuple[str, ...]) -> Codes:
+    of_sides = [factor for side in sides for factor in factors_of(side)]
+    codes = tuple(dict.fromkeys([*of_sides, *others]))
+    inside = {name for code in codes for name, _ in needed_names([code]) if name != code}
+    return Codes(codes, frozenset(of_sides), frozenset(inside))
+
+
+def rows_of_the_fit(
+    formula: MixedFormula,
+    raw: Mapping[str, pd.Series],
+    extra: Mapping[str, pd.Series],
+    known: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    scope: Mapping[str, Any],
+    chosen: Positions | None,
+    n: int,
+    missing: str,
+) -> tuple[Positions | None, int]:
+    """Return the positions of the chosen rows that are complete (None for all rows) and how many are not."""
+    absent = absent_values(raw)
+    codes = codes_of(formula).all
+    alone = {str(columns[name]): mask for name, mask in absent.items() if name in codes}
+    alone |= absent_values({k: series for k, series in extra.items() if k != "weights"})
+    for code, values in known.items():
+        if (mask := missing_values(values, n)) is not None:
+            alone[formula.in_users_words(code)] = mask
+    used, dropped = chosen, 0
+    if chosen is not None:
+        alone = {name: mask[chosen] for name, mask in alone.items() if mask[chosen].any()}
+    if alone:
+        used, dropped = rows_left(alone, chosen, n if chosen is None else len(chosen), missing)
+    if not all(name in codes for name in absent):
+        expressions = [code for code in codes if code not in raw and code not in known]
+        used, more = rows_with_values(expressions, raw, absent, columns, scope, used, missing)
+        dropped += more
+    return used, dropped

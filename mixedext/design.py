@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from mixedext.columns import (
     Expression,
     evaluate,
     expressions_of,
-    factors_of,
     in_r_order,
     learn_columns,
     learn_expression,
@@ -28,7 +26,13 @@ from mixedext.columns import (
     one_number_a_row,
     single_levels,
 )
-from mixedext.complete import absent_values, missing_values, rows_left, rows_with_values
+from mixedext.complete import (
+    codes_of,
+    missing_values,
+    rows_left,
+    rows_of_the_fit,
+    values_among_neighbours,
+)
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.core.rows import Factor, Rows, independent_columns
@@ -244,6 +248,7 @@ def design_from_formula(
     allow_saturated: bool = False,
     exposure: Any = None,
     read_response: ResponseReader | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> tuple[Design, Kept, dict[str, Any]]:
     """Build the design.
 
@@ -257,6 +262,8 @@ def design_from_formula(
         As `mixedext.model.MixedModel.from_formula` takes them.
     read_response : callable, optional
         Turns what the left side evaluates to into numbers and, for proportions, their trials.
+    known : dict, optional
+        Values of expressions that depend on rows that the data do not have any more.
 
     Returns
     -------
@@ -277,10 +284,12 @@ def design_from_formula(
     raw = {name: native(bare[column]) for name, column in columns.items()}
     extra = {k: given_by_row(v, k, bare, chosen) for k, v in given.items() if v is not None}
     scope = own_scope({k: v for k, v in scope.items() if k in needed and k not in columns})
-    used, n_missing = _rows_of_the_fit(formula, raw, extra, columns, scope, chosen, len(frame), missing)
+    if known is None:
+        known = values_among_neighbours(codes_of(formula).all, raw, columns, scope, chosen, len(frame))
+    used, n_missing = rows_of_the_fit(formula, raw, extra, known, columns, scope, chosen, len(frame), missing)
 
     while True:
-        parts = _Parts(formula, raw, columns, scope, used, len(frame))
+        parts = _Parts(formula, raw, known, columns, scope, used, len(frame))
         absent = parts.missing()
         if not absent:
             break
@@ -317,34 +326,8 @@ def design_from_formula(
     names = {k: column_named(v, frame) for k, v in given.items() if isinstance(v, str)}
     by_name = {names[k]: values for k, values in extra_values.items() if k in names}
     kept = _kept_columns(design, parts.table, formula, columns, by_name)
-    return design, Kept(kept, design.row_labels, bare if COPIES_ON_WRITE else None), scope
-
-
-def _rows_of_the_fit(
-    formula: MixedFormula,
-    raw: Mapping[str, pd.Series],
-    extra: Mapping[str, pd.Series],
-    columns: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    chosen: Positions | None,
-    n: int,
-    missing: str,
-) -> tuple[Positions | None, int]:
-    """Return the positions of the chosen rows that are complete (None for all rows) and how many are not."""
-    absent = absent_values(raw)
-    codes = _codes_of(formula).all
-    alone = {str(columns[name]): mask for name, mask in absent.items() if name in codes}
-    alone |= absent_values({k: series for k, series in extra.items() if k != "weights"})
-    used, dropped = chosen, 0
-    if chosen is not None:
-        alone = {name: mask[chosen] for name, mask in alone.items() if mask[chosen].any()}
-    if alone:
-        used, dropped = rows_left(alone, chosen, n if chosen is None else len(chosen), missing)
-    if not all(name in codes for name in absent):
-        expressions = [code for code in codes if code not in raw]
-        used, more = rows_with_values(expressions, raw, absent, columns, scope, used, missing)
-        dropped += more
-    return used, dropped
+    snapshot = bare if COPIES_ON_WRITE else None
+    return design, Kept(kept, design.row_labels, parts.table.known, snapshot), scope
 
 
 def _left_out(parts: _Parts, formula: MixedFormula) -> Iterable[str]:
@@ -362,28 +345,6 @@ def _left_out(parts: _Parts, formula: MixedFormula) -> Iterable[str]:
             )
 
 
-class _Codes(NamedTuple):
-    """The expressions of a formula, of which each has a value by row, and where names stand in them."""
-
-    all: tuple[str, ...]
-    of_sides: frozenset[str]
-    inside: frozenset[str]
-
-
-def _codes_of(formula: MixedFormula) -> _Codes:
-    sides = (formula.fixed, *(term.expr for term in formula.random))
-    groups = [factor for term in formula.random for factor in term.group]
-    return _read_codes(sides, (formula.response, *formula.offsets, *groups))
-
-
-@lru_cache(maxsize=256)
-def _read_codes(sides: tuple[str, ...], others: tuple[str, ...]) -> _Codes:
-    of_sides = [factor for side in sides for factor in factors_of(side)]
-    codes = tuple(dict.fromkeys([*of_sides, *others]))
-    inside = {name for code in codes for name, _ in needed_names([code]) if name != code}
-    return _Codes(codes, frozenset(of_sides), frozenset(inside))
-
-
 def _kept_columns(
     design: Design,
     table: Table,
@@ -394,7 +355,7 @@ def _kept_columns(
     """Return the columns that a fit used, as its own: those that the design has are not copied again."""
     plain = design.fixed_builder is not None and design.fixed_builder.plain
     place = {name: j for j, name in enumerate(design.exog_names)} if plain else {}
-    codes = _codes_of(formula)
+    codes = codes_of(formula)
     groups = {t.factors[0].expression.code: t for t in design.terms if len(t.factors) == 1}
     out: dict[Any, Any] = {}
     for name, column in columns.items():
@@ -431,8 +392,10 @@ class _Parts:
     formula : MixedFormula
     raw : dict
         Columns of all rows by the name that expressions use.
+    known : dict
+        Values of all rows of expressions that look at neighbouring rows.
     columns : dict
-        The same name → the user's.
+        Name → the user's.
     scope : mapping
     used : ndarray of int or None
         Positions of the rows.
@@ -444,6 +407,7 @@ class _Parts:
         self,
         formula: MixedFormula,
         raw: Mapping[str, pd.Series],
+        known: Mapping[str, Any],
         columns: Mapping[str, Any],
         scope: Mapping[str, Any],
         used: Positions | None,
@@ -452,7 +416,8 @@ class _Parts:
         self.n = n_all if used is None else len(used)
         self._formula, self._scope = formula, scope
         rows = raw if used is None else {k: series.iloc[used] for k, series in raw.items()}
-        self.table = Table(rows, self.n, columns)
+        own = known if used is None else {code: values[used] for code, values in known.items()}
+        self.table = Table(rows, self.n, columns, known=own)
         self.response = evaluate(formula.response, self.table, scope)
         self.fixed = learn_columns(formula.fixed, self.table, scope)
         self.exog = self.fixed.rebuild(self.table, self.n)

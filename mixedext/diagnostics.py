@@ -22,6 +22,7 @@ from mixedext.errors import (
     DoubleBarWarning,
     IdentifiabilityWarning,
     MixedextWarning,
+    NewRowsWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
     shown,
@@ -87,6 +88,16 @@ def singular_text(labels: Labels, ranks: tuple[int, ...]) -> str:
             else:
                 parts.append(f"the covariance by {term.label!r} has rank {rank} of {width}")
     return "; ".join(parts)
+
+
+def warn_of_new_rows(expressions: Sequence[str]) -> None:
+    """Warn of expressions whose value in a row depends on the other rows."""
+    listed = ", ".join(expressions)
+    _warn(
+        f"the value of {listed} in a row depends on the other rows, in new rows on other new ones: make it "
+        "a column of the data if it is to be what it was in the fit",
+        NewRowsWarning,
+    )
 
 
 def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerRecord) -> None:

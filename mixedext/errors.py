@@ -103,6 +103,10 @@ class IdentifiabilityWarning(MixedextWarning):
     """The model can be fitted but some of its parameters are hardly determined by the data."""
 
 
+class NewRowsWarning(MixedextWarning):
+    """The value of an expression in a row depends on the other rows, so that predictions do too."""
+
+
 class DoubleBarWarning(MixedextWarning):
     """A random term with ``||`` is not the model that lme4 fits by it: it has a factor, or a spline."""
 

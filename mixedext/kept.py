@@ -57,6 +57,8 @@ class Kept:
         Name in the data → array, `KeptNumbers` or `KeptLevels`; arrays of the caller's scope are among them.
     index : pandas.Index
         Labels of the rows.
+    known : dict
+        Expression → its values, where these depend on rows that the fit does not use.
     snapshot : DataFrame or None
         All of the data as they were, which pandas copies no sooner than the user writes into them: other
         columns may be asked for as clusters. It is not saved; None where pandas has no such copies.
@@ -64,6 +66,7 @@ class Kept:
 
     columns: Mapping[Any, Any] = field(repr=False)
     index: pd.Index = field(repr=False)
+    known: Mapping[str, Any] = field(default_factory=dict, repr=False)
     snapshot: pd.DataFrame | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -301,7 +301,9 @@ class LinearMixedResults(MixedResults):
             of all grouping factors, a list those of the factors named.
         new_levels : {"error", "population"}
             What to do with a level that the fit has not seen: raise `DataError`, or take 0 for its random
-            effects.
+            effects, as for a missing group, which with "error" gives a missing prediction. A value is the
+            level that it equals (1 is 1.0); where the one is text and the other is not, that of the same
+            text (1 and "1"). The rule is the same for ``g``, for ``a:b`` and for fixed factors.
 
         Returns
         -------

@@ -19,10 +19,10 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext._caller import user_namespaces
 from mixedext.arrays import design_from_arrays
-from mixedext.columns import Columns, expressions_of, needed_names
+from mixedext.columns import Columns, expressions_of, needed_names, of_other_rows
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.design import Design, DesignTerm, Labels, design_from_formula, read_numbers
-from mixedext.diagnostics import warn_of_design
+from mixedext.diagnostics import warn_of_design, warn_of_new_rows
 from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, FormulaError
 from mixedext.formula import MixedFormula, parse
@@ -136,6 +136,7 @@ class MixedModel(LikelihoodModel):
         self._parsed: MixedFormula | None = None
         self._scope: dict[str, Any] = {}
         self._template = _without_rows(design)
+        self._of_other_rows: tuple[str, ...] | None = None
         self._given_offsets = _given_offsets(options)
         super().__init__(design.endog, design.exog)
         self.weights, self.offset = design.weights, design.offset
@@ -361,6 +362,7 @@ class MixedModel(LikelihoodModel):
                 self.used_frame(),
                 self.formula_scope(),
                 read_response=self._read_response,
+                known=self.data.kept.known,
                 **self._formula_options,
             )
             self._template = _without_rows(design)
@@ -374,7 +376,39 @@ class MixedModel(LikelihoodModel):
     def rows_of(self, sides: Sequence[str]) -> NewRows:
         """Return the rows of the fit as expressions of some right-hand sides see them."""
         assert self._parsed is not None
-        return new_rows(self.used_frame(), self._parsed, self.formula_scope(), None, sides=sides)
+        known = self.data.kept.known
+        return new_rows(self.used_frame(), self._parsed, self.formula_scope(), None, sides=sides, known=known)
+
+    def of_other_rows(self) -> tuple[str, ...]:
+        """Return the expressions of the formula whose value in a row depends on the other rows."""
+        if self._of_other_rows is None:
+            assert self._parsed is not None
+            design = self.builders()
+            built = [design.fixed_builder, *(t.builder for t in design.terms), *design.offset_parts]
+            built += [f.expression for t in design.terms for f in t.factors]
+            parts = [part for part in built if part is not None and not part.plain]
+            found: list[str] = []
+            if parts and self.data.kept is not None:
+                parsed = self._parsed
+                sides = [parsed.fixed, *(term.expr for term in parsed.random)]
+                groups = [factor for term in parsed.random for factor in term.group]
+                rows = new_rows(
+                    self.used_frame(),
+                    parsed,
+                    self.formula_scope(),
+                    design.kinds,
+                    sides=sides,
+                    expressions=parsed.offsets,
+                    groups=groups,
+                )
+                found = of_other_rows(parts, rows.table)
+            self._of_other_rows = tuple(map(self._parsed.in_users_words, found))
+        return self._of_other_rows
+
+    def warn_of_other_rows(self) -> None:
+        """Warn, at the first prediction of new rows, of expressions whose value depends on the other rows."""
+        if self._of_other_rows is None and self.of_other_rows():
+            warn_of_new_rows(self.of_other_rows())
 
     def columns_of(self, part: Columns, sides: Sequence[str]) -> NDArray[np.float64]:
         """Return the columns (n, k) of a right-hand side for the rows of the fit.

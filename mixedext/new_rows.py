@@ -88,6 +88,7 @@ def new_rows(
     sides: Sequence[str] = (),
     expressions: Sequence[str] = (),
     groups: Sequence[str] = (),
+    known: Mapping[str, Any] | None = None,
 ) -> NewRows:
     """Read the columns that parts of a formula need from new data.
 
@@ -108,6 +109,8 @@ def new_rows(
         Offsets.
     groups : sequence of str
         Factors of grouping factors.
+    known : dict, optional
+        Expression → its values, for the rows of the fit.
     """
     columns, frame = used_columns([*sides, *expressions, *groups], formula, read_frame(data), scope)
     frame = pd.DataFrame(frame, copy=False)
@@ -120,4 +123,4 @@ def new_rows(
     used = np.flatnonzero(~absent)
     if absent.any():
         raw = {name: series.iloc[used] for name, series in raw.items()}
-    return NewRows(Table(raw, len(used), columns, kinds), frame.index, used)
+    return NewRows(Table(raw, len(used), columns, kinds, known), frame.index, used)

@@ -238,8 +238,12 @@ def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> F
         expressions=formula.offsets,
         groups=[factor for term in own for factor in term.group],
     )
+    results.model.warn_of_other_rows()
     assert design.fixed_builder is not None
-    x = design.fixed_builder.rebuild(new.table, new.n)[:, list(design.kept_columns)]
+    full = design.fixed_builder.rebuild(new.table, new.n)
+    x = full[:, list(design.kept_columns)]
+    if design.dropped_columns:
+        x[np.isnan(full).any(axis=1)] = np.nan
     offset = np.zeros(new.n)
     for part in design.offset_parts if new.n else ():
         offset = offset + np.asarray(part(new.table), dtype=float)

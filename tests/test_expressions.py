@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import patsy
 import pytest
 
 import mixedext as mx
@@ -451,3 +452,74 @@ def test_new_values_of_another_kind_are_named() -> None:
         result.predict(data.iloc[[3]].assign(pre="low"))
     with pytest.raises(mx.DataError, match=r"column 'arm' holds 'c' in row 4 .*levels of the fit \(a, b\)"):
         result.predict(data.iloc[[3, 4]].assign(arm=["a", "c"]))
+
+
+# --------------------------------------------------------------------------------------- rows and grids
+
+
+def z_score(values: Any) -> Any:
+    """A function that does not remember what it learned."""
+    return (values - values.mean()) / values.std()
+
+
+@pytest.mark.parametrize("expression", ["z_score(x)", "x.rank()", "x.cumsum()", "I(x.shift().fillna(0))"])
+def test_an_expression_that_depends_on_other_rows_is_named_for_new_rows(expression: str) -> None:
+    data = with_kinds()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.SingularFitWarning)
+        result = mx.lmer(f"y ~ {expression} + f + (1 | g)", data).fit()
+    with pytest.warns(mx.NewRowsWarning, match="depends on the other rows"):
+        again = result.predict(data)
+    np.testing.assert_allclose(again, result.predict(), rtol=1e-9)
+    result.predict(data)  # once
+    assert len(mx.anova(result)) == 2
+    with pytest.raises(mx.DataError, match="make it a column of the data"):
+        mx.emmeans(result, "f")
+
+
+def test_dates_and_missing_values_inside_expressions_have_means_in_the_grid() -> None:
+    data = with_kinds()
+    data["m"] = data["x"].where(data["x"] > -1)
+    data["day"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(data["k"], unit="D")
+    by_day = mx.emmeans(fit("y ~ f + C(day) + (1 | g)", data), "day").table
+    by_number = mx.emmeans(fit("y ~ f + C(k) + (1 | g)", data), "k").table
+    np.testing.assert_allclose(by_day["estimate"], by_number["estimate"], rtol=1e-9)
+    data["filled"] = data["m"].fillna(0)
+    centre = data["m"].mean()
+    inside = mx.emmeans(fit("y ~ f + m.fillna(0) + (1 | g)", data), "f").table
+    outside = mx.emmeans(fit("y ~ f + filled + (1 | g)", data), "f", at={"filled": centre}).table
+    np.testing.assert_allclose(inside["estimate"], outside["estimate"], rtol=1e-9)
+    # an origin that is learned does not change the means
+    means = [
+        mx.emmeans(fit(f"y ~ f + {x} + (1 | g)", data), "f").table["estimate"]
+        for x in ("x", "I(x - x.mean())", "I(x / x.std())", "scale(x)")
+    ]
+    for other in means[1:]:
+        np.testing.assert_allclose(other, means[0], rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "expression", ["x.shift(1)", "x.diff()", "I(x - x.shift(2))", "m.ffill()", "x.rolling(3).mean()"]
+)
+def test_neighbours_of_a_row_are_those_in_the_data(expression: str) -> None:
+    data = with_missing()
+    data.loc[[20, 21, 90], "y"] = np.nan
+    model = mx.lmer(f"y ~ {expression} + C(g > 9) + (1 | g)", data)
+    # patsy evaluates over all rows of the data before it leaves out those in which something is missing
+    value = patsy.dmatrix(f"0 + {expression}", data, NA_action=patsy.NAAction(NA_types=[]))
+    expected = pd.Series(np.asarray(value)[:, 0]).where(data["y"].notna()).dropna()
+    assert list(model.design.row_labels) == list(expected.index)
+    np.testing.assert_allclose(model.exog[:, -1], expected, rtol=1e-12)
+    result = model.fit()
+    again = pickle.loads(pickle.dumps(result))
+    np.testing.assert_allclose(mx.anova(again)["statistic"], mx.anova(result)["statistic"], rtol=1e-9)
+    assert set(mx.anova(result).index) == {"C(g > 9)", expression}
+    with pytest.warns(mx.NewRowsWarning):
+        np.testing.assert_allclose(again.predict(data)[expected.index], result.predict(), rtol=1e-9)
+
+
+def test_neighbours_are_among_the_rows_of_the_subset() -> None:
+    data = with_missing()
+    model = mx.lmer("y ~ x.shift() + (1 | g)", data, subset="x > 2")
+    chosen = data[data["x"] > 2]
+    np.testing.assert_array_equal(model.exog[:, 1], chosen["x"].shift().iloc[1:])

@@ -22,7 +22,7 @@ from mixedext.columns import needed_names, term_factors
 from mixedext.errors import DataError, check_option, nearest, shown
 from mixedext.frames import used_columns
 from mixedext.new_rows import new_rows
-from mixedext.values import clean
+from mixedext.values import clean, missing_rows, widened
 
 if TYPE_CHECKING:
     from mixedext.results import MixedResults
@@ -37,9 +37,9 @@ _FEW = 2
 _NOT_ESTIMABLE = 1e-6
 
 _REDUCTIONS = {
-    "mean": lambda x: [float(np.mean(x))],
-    "median": lambda x: [float(np.median(x))],
-    "range": lambda x: [float(np.min(x)), float(np.max(x))],
+    "mean": lambda x: [x.mean()],
+    "median": lambda x: [np.median(x) if isinstance(x, np.ndarray) else x.to_series().median()],
+    "range": lambda x: [x.min(), x.max()],
 }
 
 
@@ -248,10 +248,17 @@ class _Source:
         self.builder, self.kinds, self.design = built.fixed_builder, built.kinds, model.design
         frame = model.used_frame()
         self.aliases, rows = used_columns([self.formula.fixed], self.formula, frame, self.scope)
-        self.data = {
-            str(column): clean(rows[column], f"column {column!r}") for column in self.aliases.values()
-        }
         self.terms = term_factors(self.builder)
+        self.data = {
+            str(column): _values(rows[column], f"column {column!r}") for column in self.aliases.values()
+        }
+        own = {self.formula.in_users_words(f) for term in self.terms for f in term.factors}
+        for code in model.of_other_rows():
+            if code in own:
+                raise DataError(
+                    f"the value of {code!r} in a row depends on the other rows, so that it has none in a "
+                    "reference grid: make it a column of the data"
+                )
 
     def names_in(self, expressions: Iterable[str]) -> list[str]:
         """Return the variables that expressions use, by the user's names."""
@@ -266,7 +273,7 @@ class _Source:
         for name, values in self.data.items():
             categorical = isinstance(values, pd.Categorical)
             number = not categorical and values.dtype.kind != "b"
-            levels = values.categories if categorical else pd.Index(np.unique(values))
+            levels = values.categories if categorical else pd.Index(values).unique().dropna().sort_values()
             kept = not number or name in coded or (len(levels) <= _FEW and name != slope)
             if name == slope and (not number or name in coded):
                 raise DataError(f"{name!r} is a factor, which has no slope: compare its levels by emmeans")
@@ -274,7 +281,7 @@ class _Source:
                 chosen = _chosen_levels(name, at[name], levels, number and name not in coded)
                 kept, levels = kept and bool(chosen.isin(levels).all()), chosen
             elif not kept:
-                levels = pd.Index(_REDUCTIONS[cov_reduce](values.astype(float)))
+                levels = _reduced(values, cov_reduce)
             out[name] = Variable(name, levels, kept, values)
         if slope is not None and slope not in out:
             raise unknown_variable(slope, out)
@@ -337,6 +344,29 @@ class _Source:
         null[dropped, np.arange(len(dropped))] = 1.0
         null[kept] = -np.linalg.lstsq(x[:, kept], x[:, dropped], rcond=None)[0]
         return lengths, np.linalg.qr(null)[0]
+
+
+def _values(series: pd.Series, what: str) -> Any:
+    """Return the values of a variable: as the model has them, or dates; numbers may be missing."""
+    wide = widened(series)
+    if isinstance(wide.dtype, np.dtype) and wide.dtype.kind in "ifbmM":
+        return wide.to_numpy()
+    absent = missing_rows(wide)
+    if isinstance(wide.dtype, pd.CategoricalDtype):
+        return wide.array.remove_unused_categories()
+    present = wide if absent is None else wide[~absent]
+    if pd.api.types.infer_dtype(present) == "string":
+        return pd.Categorical(wide)
+    return clean(wide, what)
+
+
+def _reduced(values: Any, cov_reduce: str) -> pd.Index:
+    """Return what numbers, or dates, are reduced to; missing ones do not count."""
+    if values.dtype.kind in "mM":
+        whole = pd.Index(values).dropna()
+        return whole[:0].append(pd.Index(_REDUCTIONS[cov_reduce](whole)))
+    values = values.astype(float)
+    return pd.Index([float(v) for v in _REDUCTIONS[cov_reduce](values[~np.isnan(values)])])
 
 
 def _is_variable(node: ast.expr) -> bool:
