@@ -558,7 +558,7 @@ class GeneralizedMixedResults(MixedResults):
             "none" sets the random effects to zero, "all" adds the conditional modes of all grouping factors,
             a list those of the factors named.
         new_levels : {"error", "population"}
-            What to do with a level that the fit has not seen.
+            What to do with a level that the fit has not seen, or a missing group: as for linear models.
         which : {"mean", "linear", "marginal"}
             The conditional mean, the linear predictor, or (with ``random_effects="none"``) the mean over the
             distribution of the random effects, by Gauss–Hermite quadrature of each row's linear predictor;
