@@ -460,18 +460,18 @@ class GeneralizedMixedResults(MixedResults):
         """Covariance of all parameters, from the Hessian of the criterion; None where there is no minimum."""
         try:
             return covariance_of_point(self._model_with_data().problem, self._record)
-        except np.linalg.LinAlgError as error:
+        except (np.linalg.LinAlgError, DataError) as error:
             self.remarks.append(warn_of_hessian(str(error)))
             return None
 
     @cached_property
     def _covariance(self) -> tuple[Array, Array]:
         """Covariances of β and of θ, from the Hessian in all parameters."""
-        problem = self._model_with_data().problem
-        size, p = problem.size, problem.p
+        size, p = len(self.theta), len(self._record.params)
         full = self._point_covariance
         if full is None:
             return self._record.normalized_cov_params, np.full((size, size), np.nan)
+        problem = self._model_with_data().problem
         basis = problem.basis.x_transform
         beta = basis @ full[size : size + p, size : size + p] @ basis.T
         jacobian = _theta_jacobian(problem, self._record.point[:size])

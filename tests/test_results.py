@@ -425,3 +425,17 @@ def test_the_data_of_every_result_of_a_model_can_be_removed() -> None:
     assert np.isfinite(third.get_prediction({"Days": [1]}, ddf="infinite").conf_int()).all()
     with pytest.raises(mx.DataError, match="removed"):
         model.loglike(first.params)
+
+
+def test_another_generalized_result_of_a_model_without_data_has_a_summary() -> None:
+    data = mx.datasets.load("cbpp")
+    model = mx.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", data)
+    first, second = model.fit(), model.fit()
+    first.remove_data()
+    with pytest.warns(
+        mx.ConvergenceWarning, match=r"the data of this model were removed.*those at fixed theta"
+    ):
+        text = second.summary().as_text()
+    assert "Standard errors could not be had from the Hessian (the data" in text
+    assert_allclose(second.bse, np.sqrt(np.diag(second.normalized_cov_params)), rtol=1e-12)
+    assert "Hessian" not in first.summary().as_text()
