@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mixedext.checks import finish_design
 from mixedext.core.covariance.registry import STRUCTURES
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.design import (
     Design,
     DesignTerm,
     ResponseReader,
-    finish_design,
     log_exposure,
     read_numbers,
     with_trials,

@@ -6,14 +6,15 @@ after, so that ``center(x)`` and unused categories see the rows of the fit and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.checks import finish_design
 from mixedext.columns import (
     Columns,
     Expression,
@@ -35,7 +36,7 @@ from mixedext.complete import (
 )
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.covariance.unstructured import Unstructured
-from mixedext.core.rows import Factor, Rows, independent_columns
+from mixedext.core.rows import Factor, Rows
 from mixedext.double_bars import DoubleBar, read_otherwise
 from mixedext.errors import DataError, shown
 from mixedext.expressions import Kinds, Table
@@ -49,8 +50,6 @@ from mixedext.frames import (
     given_by_row,
     group_codes,
     read_frame,
-    refuse_infinite,
-    rows_text,
     used_columns,
 )
 from mixedext.kept import COPIES_ON_WRITE, Kept, KeptLevels, KeptNumbers, own_index, own_scope
@@ -538,106 +537,3 @@ def log_exposure(exposure: Array) -> Array:
     if not (np.isfinite(exposure) & (exposure > 0)).all():
         raise DataError("exposure must be positive and finite in every row")
     return np.log(exposure)
-
-
-# ---------------------------------------------------------------------------------------------- checks
-
-
-def finish_design(design: Design, allow_saturated: bool) -> Design:
-    """Check the numbers, put the terms in order, drop columns of X that depend on others."""
-    _check_finite(design)
-    _check_weights(design)
-    design = replace(design, terms=_ordered(design.terms))
-    n = len(design.endog)
-    if not design.terms:
-        raise DataError("a mixed model needs at least one random term")
-    for term in design.terms:
-        _check_term(term, n, allow_saturated)
-    if design.endog.min() == design.endog.max():
-        raise DataError(
-            f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
-            "nothing to fit"
-        )
-    kept = independent_columns(design.rows())
-    dropped = sorted(set(range(design.exog.shape[1])) - set(kept.tolist()))
-    design = replace(design, kept_columns=tuple(kept.tolist()))
-    if dropped:
-        place = {int(old): new for new, old in enumerate(kept)}
-        terms = {k: tuple(place[j] for j in v if j in place) for k, v in design.fixed_terms.items()}
-        design = replace(
-            design,
-            exog=np.asfortranarray(design.exog[:, kept]),
-            exog_names=tuple(design.exog_names[j] for j in kept),
-            dropped_columns=tuple(design.exog_names[j] for j in dropped),
-            fixed_terms={k: v for k, v in terms.items() if v},
-        )
-    if design.exog.shape[1] >= n:
-        raise DataError(
-            f"{design.exog.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
-            "more rows"
-        )
-    return design
-
-
-def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
-    """Return the terms by decreasing number of levels, labelled as lme4 labels them."""
-    out, count = [], dict.fromkeys((t.group for t in terms), 0)
-    for term in sorted(terms, key=lambda t: -len(t.levels)):
-        number = count[term.group]
-        count[term.group] += 1
-        out.append(replace(term, label=f"{term.group}.{number}" if number else term.group))
-    return tuple(out)
-
-
-def _check_finite(design: Design) -> None:
-    """Refuse infinite values; missing ones are gone."""
-    labels = design.row_labels
-    refuse_infinite(design.endog, f"the response {design.endog_name!r}", labels)
-    for name, column in zip(design.exog_names, design.exog.T, strict=True):
-        refuse_infinite(column, f"{name!r} of the fixed effects", labels)
-    for term in design.terms:
-        for name, column in zip(term.names, term.columns, strict=True):
-            if not np.may_share_memory(column, design.exog):
-                refuse_infinite(column, f"{name!r} of the random effects by {term.group!r}", labels)
-    if design.offset is not None:
-        refuse_infinite(design.offset, "the offset", labels)
-
-
-def _check_weights(design: Design) -> None:
-    weights = design.weights
-    if weights is None or (weights.min() > 0 and np.isfinite(weights.sum())):
-        return
-    for problem, bad in (
-        ("missing", np.isnan(weights)),
-        ("infinite", np.isinf(weights)),
-        ("negative", weights < 0),
-        ("zero", weights == 0),
-    ):
-        if bad.any():
-            where = rows_text(np.flatnonzero(bad), design.row_labels)
-            raise DataError(
-                f"weights must be positive numbers but are {problem} in {where}; leave such rows out by "
-                "subset="
-            )
-
-
-def _check_term(term: DesignTerm, n: int, allow_saturated: bool) -> None:
-    levels = len(term.levels)
-    if levels < 2:
-        raise DataError(
-            f"grouping factor {term.group!r} has one level ({shown(term.levels[0])}): a variance between "
-            "levels needs two or more"
-        )
-    if allow_saturated:
-        return
-    if levels >= n:
-        raise DataError(
-            f"grouping factor {term.group!r} has as many levels as there are rows ({n}): its variance cannot "
-            "be told from the residual one; pass allow_saturated=True to fit it all the same"
-        )
-    if levels * len(term.names) >= n:
-        raise DataError(
-            f"the term of {term.label!r} has {levels * len(term.names)} random effects ({len(term.names)} "
-            f"for each of {levels} levels) for {n} rows: they cannot be told from the residuals; use fewer "
-            "effects, or pass allow_saturated=True"
-        )

@@ -48,6 +48,7 @@ LAYERS = (
     ("mixedext.columns",),
     ("mixedext.names", "mixedext.double_bars", "mixedext.complete"),
     ("mixedext.frames",),
+    ("mixedext.checks",),
     ("mixedext.design", "mixedext.links"),
     ("mixedext.response",),
     ("mixedext.reading",),
