@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.delimited import read_delimited
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError, check_flag, nearest
 from mixedext.whole import WholeTable
 
 __all__ = ["describe", "read_data"]
@@ -116,8 +116,13 @@ def read_data(
     read = _reader(file)
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(file)!r}")
+    check_flag(labels, "labels")
     if isinstance(columns, str):
         columns = [columns]
+    if columns is not None:
+        columns = list(columns) if isinstance(columns, Iterable) else [columns]
+        if not all(isinstance(column, str) for column in columns):
+            raise DataError(f"columns must be a list of names, not {columns!r}")
     frame, ordinal = read(file, None if columns is None else list(dict.fromkeys(columns)))
     frame.attrs["source"] = file.name
     if labels:

@@ -102,3 +102,9 @@ def test_each_load_is_a_frame_of_its_own() -> None:
 def test_unknown_name_is_an_error_with_the_nearest(name: str, near: str) -> None:
     with pytest.raises(DataError, match=f"did you mean '{near}'"):
         datasets.load(name)
+
+
+@pytest.mark.parametrize("name", [None, 5, ["sleepstudy"], "", "../sleepstudy", "sleepstud"])
+def test_what_is_no_data_set_is_refused(name: object) -> None:
+    with pytest.raises(DataError, match=r"there is no data set.*sleepstudy"):
+        datasets.load(name)  # type: ignore[arg-type]

@@ -417,6 +417,16 @@ def test_truncated_files_are_data_errors(tmp_path: Path) -> None:
         read_data(whole)
 
 
+@pytest.mark.parametrize(
+    "options", [{"columns": 5}, {"columns": [1]}, {"columns": [None]}, {"labels": "yes"}]
+)
+def test_options_of_reading_are_checked(tmp_path: Path, options: dict[str, object]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(DataError, match=next(iter(options))):
+        read_data(path, **options)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("ending", ["dta", "sav", "zsav", "por", "xpt", "parquet", "feather"])
 def test_a_file_cut_off_anywhere_is_refused_or_read_whole(tmp_path: Path, ending: str) -> None:
     if ending in ("parquet", "feather"):

@@ -59,7 +59,7 @@ def load(name: str) -> pd.DataFrame:
     >>> df.attrs["variable_labels"]["Reaction"]
     'average reaction time on the day (ms)'
     """
-    if name not in CATALOGUE:
+    if not isinstance(name, str) or name not in CATALOGUE:
         raise DataError(
             f"there is no data set {name!r}{nearest(str(name), CATALOGUE)}; there are {', '.join(CATALOGUE)}"
         )
