@@ -224,6 +224,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         self,
         nagq: int = 1,
         *,
+        hessian: str = "expected",
         cov_type: str | None = None,
         cov_kwds: Mapping[str, Any] | None = None,
         start_theta: ArrayLike | None = None,
@@ -238,6 +239,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         nagq : int
             0: Laplace with the fixed effects profiled inside the modes (fast, approximate); 1: Laplace; more:
             nodes of adaptive Gauss–Hermite quadrature for each effect, for one grouping factor.
+        hessian : {"expected", "observed"}
+            Weights in the log-determinant of Laplace's approximation, and in the width over which the nodes
+            of quadrature are spread: the expected ones of Fisher, as lme4's (the default), or those observed,
+            as glmmTMB's. Canonical links have both alike; docs/generalized.md says which is nearer to the
+            likelihood when.
         cov_type : {"hessian", "fixed_theta", "cluster"}, optional
             Covariance of the fixed effects: from the Hessian in all parameters (the default but for
             ``nagq=0``), at fixed θ, or a sandwich over clusters.
@@ -260,7 +266,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         SingularFitWarning, ConvergenceWarning, IdentifiabilityWarning
             For a covariance of lower rank, an optimiser that stopped early, and separation.
         """
-        refuse_unknown("fit", unknown, ("nagq", "cov_type", "cov_kwds", "start_theta", "tol", "maxiter"))
+        refuse_unknown(
+            "fit", unknown, ("nagq", "hessian", "cov_type", "cov_kwds", "start_theta", "tol", "maxiter")
+        )
         if isinstance(nagq, bool) or not isinstance(nagq, (int, np.integer)) or not 0 <= nagq <= 101:
             raise DataError(f"nagq must be a whole number from 0 to 101, not {nagq!r}")
         if nagq > 1 and len(self.design.groups) > 1:
@@ -268,9 +276,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
                 f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
                 f"({', '.join(self.design.groups)}): use nagq=1"
             )
+        check_option(hessian, "hessian", ("expected", "observed"))
         cov_type = read_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
         cov_kwds = read_cov_kwds(cov_kwds, cov_type)
-        problem = self.problem
+        problem = self.problem.with_hessian(hessian)
         start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
         try:
             record = fit_generalized(problem, int(nagq), options, start)
@@ -397,6 +406,8 @@ class GeneralizedMixedResults(MixedResults):
     dispersion : float
         φ of the families that have one, α of the negative binomial, else 1.
     nagq : int
+    hessian : {"expected", "observed"} or None
+        Weights in the log-determinant; None where the link is canonical and they are the same.
     cov_type : str
     aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels
         As for `LinearMixedResults`.
@@ -409,6 +420,7 @@ class GeneralizedMixedResults(MixedResults):
         super().__init__(model, record, record.scale)
         self.family = copy.deepcopy(model.family)
         self.nagq = record.nagq
+        self.hessian = record.hessian
         #: the kind of fits like this one, also where a robust covariance took its place
         self._own_cov_type = "hessian" if cov_type == "cluster" else cov_type
         self.cov_type = self._own_cov_type
@@ -425,12 +437,15 @@ class GeneralizedMixedResults(MixedResults):
         self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
             record.nagq, f"adaptive quadrature, {record.nagq} nodes"
         )
+        if record.hessian == "observed" or (record.hessian and record.nagq <= 1):
+            self.method += f", {record.hessian} Hessian"
 
     def fit_like(
         self, model: GeneralizedLinearMixedModel, *, start_theta: Array | None = None
     ) -> GeneralizedMixedResults:
         """Fit another model by the method of these results, without a wrapper or warnings."""
-        record = fit_generalized(model.problem, self.nagq, OptimizerOptions(1e-11), start_theta)
+        problem = model.problem.with_hessian(self.hessian or "expected")
+        record = fit_generalized(problem, self.nagq, OptimizerOptions(1e-11), start_theta)
         return GeneralizedMixedResults(model, record, self._own_cov_type)
 
     def fit_problem(
@@ -438,6 +453,7 @@ class GeneralizedMixedResults(MixedResults):
     ) -> GeneralizedFit:
         """Fit by the approximation of these results."""
         try:
+            problem = problem.with_hessian(self.hessian or "expected")
             return fit_generalized(problem, self.nagq, OptimizerOptions(tolerance), start_theta)
         except np.linalg.LinAlgError as error:
             raise DataError(_NO_LIKELIHOOD.format(error)) from error

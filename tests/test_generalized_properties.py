@@ -504,6 +504,11 @@ def test_the_gradient_is_that_of_central_differences(case, storage):
     ):
         check_gradient(problem, point, profile=False)
     check_gradient(problem, np.concatenate([theta, nuisance]), profile=True)
+    if storage in ("slope", "nested and crossed"):
+        observed = problem.with_hessian("observed")
+        assert observed.observed is not response.canonical
+        check_gradient(observed, np.concatenate([theta, beta, nuisance]), profile=False)
+        check_gradient(observed, np.concatenate([theta, nuisance]), profile=True)
 
 
 def check_gradient(problem: GeneralizedProblem, point: np.ndarray, profile: bool) -> None:

@@ -33,12 +33,15 @@ class GeneralizedFit(Fit):
         Linear predictor at the modes.
     penalty : float
         ‖û‖².
+    hessian : str or None
+        "expected" or "observed": the weights in log|M|; None where the link is canonical and both the same.
     """
 
     nagq: int
     nuisance: float | None
     eta: Array
     penalty: float
+    hessian: str | None
 
 
 def fit_generalized(
@@ -138,6 +141,7 @@ def _record(
         nuisance=laplace.nuisance if problem.extra else None,
         eta=laplace.modes.eta,
         penalty=laplace.modes.penalty,
+        hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",
         point=point,
     )
 
@@ -153,6 +157,7 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Arr
     numpy.linalg.LinAlgError
         If the point is no minimum, or the criterion does not exist beside it.
     """
+    problem = problem.with_hessian(fit.hessian or "expected")
     point, size = fit.point, len(fit.point)
     hessian = np.empty((size, size))
     state = problem.evaluate(point)

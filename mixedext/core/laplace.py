@@ -1,10 +1,12 @@
 """The Laplace criterion of the generalized linear mixed model and its gradient.
 
 With û the modes and W the Fisher weights at them, d(θ, β) = −2ℓ(y | η̂) + ‖û‖² + log|M|, M = Λ'Z'WZΛ + I:
-lme4's Laplace deviance, also for links that are not canonical. Its derivative in Σ_k = FF' is Γ_k = Σ_j
-(Z_j'V⁻¹Z_j − g_j g_j' + (a_j g_j' + g_j a_j')/2) with g = Z's at the mode and a the adjoint of the modes:
-with h the leverages, c = h ∂w/∂η and M_o = Λ'Z'ΩZΛ + I of the observed weights, b_a = ΛM_o⁻¹Λ'Z'c and a =
-Z'c − Z'ΩZ b_a. In β it is X'(−2s + c − ΩZ b_a). One extra solve gives the whole gradient.
+lme4's Laplace deviance, also for links that are not canonical; if wanted with the observed weights Ω in place
+of W, which makes M the Hessian of the integrand and d that of TMB. At a mode, a maximum, M is positive
+definite then too, though some weights may be negative. The derivative in Σ_k = FF' is Γ_k = Σ_j (Z_j'V⁻¹Z_j −
+g_j g_j' + (a_j g_j' + g_j a_j')/2) with g = Z's at the mode and a the adjoint of the modes: with h the
+leverages, c = h ∂w/∂η (or h ∂ω/∂η), M_o = Λ'Z'ΩZΛ + I of the observed weights and b_a = ΛM_o⁻¹Λ'Z'c,
+a = Z'c − Z'ΩZ b_a. In β it is X'(−2s + c − ΩZ b_a). One extra solve gives the whole gradient.
 
 For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered by X and only θ is left.
 """
@@ -89,6 +91,18 @@ class GeneralizedProblem(CovarianceParameters):
         self.safe_start = self.latest
         #: how the modes move from there, if the last state said so
         self.tangent: Tangent | None = None
+        #: whether log|M| takes the observed weights; with a canonical link they are the Fisher weights
+        self.observed = False
+
+    def with_hessian(self, kind: str) -> GeneralizedProblem:
+        """Return the problem with the "expected" or the "observed" Hessian in log|M|."""
+        observed = kind == "observed" and not self.response.canonical
+        if observed == self.observed:
+            return self
+        problem = copy(self)
+        problem.observed = observed
+        problem.tangent = None
+        return problem
 
     def with_response(self, response: ResponseModel) -> GeneralizedProblem:
         """Return the problem of another response of the same rows, in the same basis."""
@@ -172,7 +186,8 @@ class LaplaceState:
         if not self.profile:
             self.problem.latest = (self.modes.g, self.beta)
             self.problem.tangent = self.tangent
-        for name in ("factorization", "_fisher", "_fisher_modes_only", "_observed", "_adjoint", "tangent"):
+        made = ("factorization", "_fisher_factorization", "_fisher", "_fisher_modes_only", "_observed")
+        for name in (*made, "_adjoint", "tangent"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -222,15 +237,19 @@ class LaplaceState:
         return self.problem.work.weighted_products(self.terms.weight)
 
     @cached_property
-    def factorization(self) -> Factorization:
-        """M with the Fisher weights."""
+    def _fisher_factorization(self) -> Factorization:
         return self.problem.work.elimination.factorize(self._fisher_modes_only, self.factors)
+
+    @cached_property
+    def factorization(self) -> Factorization:
+        """M with the weights of the criterion."""
+        return self._observed[1] if self.problem.observed else self._fisher_factorization
 
     @cached_property
     def _observed(self) -> tuple[CrossProducts, Factorization]:
         """Products and M with the observed weights, X among them."""
         if self.problem.response.canonical:
-            return self._fisher, self.factorization
+            return self._fisher, self._fisher_factorization
         work = self.problem.work
         products = work.weighted_products(self.terms.observed, work.x)
         return products, work.elimination.factorize(products, self.factors)
@@ -240,7 +259,7 @@ class LaplaceState:
         """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
         work = self.problem.work
         leverages = work.leverages(self.factorization)
-        c = self.terms.slope * leverages
+        c = (self.terms.observed_slope if self.problem.observed else self.terms.slope) * leverages
         if self.problem.response.canonical and not self.profile:
             products, factorization = self._fisher_modes_only, self.factorization
         else:
@@ -270,12 +289,14 @@ class LaplaceState:
             parts.append(self.problem.work.x.T @ (c - 2.0 * self.terms.score - self.terms.observed * image))
         if self.problem.extra:
             loglik, weight, score = self.problem.response.nuisance_terms(self.terms, self.nuisance)
+            if self.problem.observed:
+                weight = self.problem.response.observed_by_nuisance(self.terms, self.nuisance)
             parts.append(np.array([leverages @ weight - 2.0 * loglik + image @ score]))
         return np.concatenate(parts)
 
     def information(self) -> Array:
         """Return an approximate Hessian in the point: average information, blocks of θ̃, β̃ and nuisance
-        apart.
+        apart. It takes the Fisher weights, of which none is negative, whatever the criterion does.
         """
         problem = self.problem
         size, p = problem.size, problem.p
@@ -288,7 +309,7 @@ class LaplaceState:
             outer[:p, p:] += np.tensordot(fixed, vector, axes=((0, 2), (0, 2)))
             outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
         outer[p:, :p] = outer[:p, p:].T
-        reduced = self.factorization.reduce(rhs, outer).outer
+        reduced = self._fisher_factorization.reduce(rhs, outer).outer
         total = len(self.point)
         out = np.zeros((total, total))
         theta = reduced[p:, p:]
@@ -321,7 +342,7 @@ class LaplaceState:
         """Return a root R, RR' = X̃'V⁻¹X̃, of the information on β̃ at fixed θ."""
         if not self.problem.p:
             return np.zeros((0, 0))
-        reduced = self.factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
+        reduced = self._fisher_factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
         values, vectors = np.linalg.eigh(reduced.outer)
         # where a response is separated the weights, and with them the information, vanish
         return np.asarray(vectors * np.sqrt(np.maximum(values, 1e-14 * values[-1])), dtype=float)

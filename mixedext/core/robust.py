@@ -265,6 +265,7 @@ def generalized_sandwich(
     numpy.linalg.LinAlgError
         If the point is no minimum.
     """
+    problem = problem.with_hessian(fit.hessian or "expected")
     half = covariance_of_point(problem, fit) @ cluster_scores(problem, fit, clusters, size)
     beta = problem.basis.x_transform @ half[problem.size : problem.size + problem.p]
     return np.asarray(beta @ beta.T, dtype=float)

@@ -100,10 +100,11 @@ def check_same_kind(models: Mapping[str, MixedResults], families: bool, weights:
                 "are not nested; compare() ranks them by information criteria"
             )
         generalized = isinstance(results, GeneralizedMixedResults)
-        if generalized and isinstance(reference, GeneralizedMixedResults) and results.nagq != reference.nagq:
+        both = generalized and isinstance(reference, GeneralizedMixedResults)
+        if both and (results.nagq, results.hessian) != (reference.nagq, reference.hessian):
             raise DataError(
                 f"{name!r} is fitted by {results.method} and {first!r} by {reference.method}: fit both with "
-                "the same nagq"
+                "the same nagq and hessian"
             )
         own, given = results.model.weights, reference.model.weights
         if (weights or generalized) and not _same_rows(own, given, 1.0):

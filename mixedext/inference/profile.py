@@ -285,6 +285,7 @@ def _chart(fit: Any, parameter: Parameter) -> Chart | None:
     if not is_defined(problem, held, record.point[: problem.size]):
         return None
     if isinstance(record, GeneralizedFit):
+        problem = problem.with_hessian(record.hessian or "expected")
         return GeneralizedChart(problem, held, record.point, record.nagq)
     return LinearChart(problem, held, record.point)
 
