@@ -266,9 +266,9 @@ def test_options_that_do_not_apply_are_refused() -> None:
         mx.anova(one, other, ddf="residual")
     with pytest.raises(mx.DataError, match="refit= is for several"):
         mx.anova(one, refit=False)
-    with pytest.raises(TypeError, match="no keyword 'typ'; did you mean 'type'"):
+    with pytest.raises(TypeError, match="no keyword 'typ': write type="):
         mx.anova(one, typ=2)
-    with pytest.raises(TypeError, match=r"no keyword 'test' \(it has: type, ddf"):
+    with pytest.raises(TypeError, match=r"no keyword 'test': .* \(it has: type, ddf"):
         mx.anova(one, test="chisq")
     with pytest.raises(mx.DataError, match="did you mean 'satterthwaite'"):
         mx.anova(one, ddf="satterthwait")
