@@ -22,6 +22,7 @@ from mixedext.response import inverse_link, mean_and_derivatives
 from mixedext.values import numbers
 
 if TYPE_CHECKING:
+    from mixedext.inference.ddf import DegreesOfFreedom
     from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
@@ -148,6 +149,11 @@ def mean_prediction(results: MixedResults, data: Any, ddf: str | None = None) ->
     """Return means with standard errors: of Xβ plus offset, through the inverse link where there is one."""
     part = fixed_part(results, data, ())
     method = results.ddf_method(ddf)
+    with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
+        return _mean_prediction(results, part, method)
+
+
+def _mean_prediction(results: MixedResults, part: FixedPart, method: DegreesOfFreedom) -> MeanPrediction:
     blocks = [part.exog[i : i + _BLOCK] for i in range(0, len(part.exog), _BLOCK)]
     variance = np.concatenate(
         [np.empty(0), *(np.einsum("ij,ij->i", x @ method.cov_params, x) for x in blocks)]
@@ -160,8 +166,7 @@ def mean_prediction(results: MixedResults, data: Any, ddf: str | None = None) ->
     family = getattr(results, "family", None)
     if family is None:
         return linear
-    with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
-        mean, slope = inverse_link(family, eta), mean_and_derivatives(family.link, eta)[1]
+    mean, slope = inverse_link(family, eta), mean_and_derivatives(family.link, eta)[1]
     return MeanPrediction(part.spread(mean), part.spread(slope**2 * variance), df, part.index, linear, family)
 
 

@@ -276,8 +276,8 @@ def _body(table: SimpleTable, width: int) -> list[str]:
 
 def make_summary(results: MixedResults, alpha: float = 0.05, ddf: str | None = None) -> Summary:
     """Return the summary of linear and generalized linear mixed models."""
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}")
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.number)) or not 0 < alpha < 1:
+        raise DataError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
     out = MixedSummary(results._title)
     _add_top(out, results)
     _add_residuals(out, results)

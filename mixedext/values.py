@@ -171,7 +171,7 @@ def _clean_objects(series: pd.Series, what: str) -> Any:
         return series.to_numpy(dtype=bool)
     if inferred == "integer":
         return _exact_integers(series, "O", what).astype(float)
-    if inferred in ("floating", "mixed-integer-float", "decimal") or _are_numbers(series):
+    if inferred in ("floating", "mixed-integer-float", "decimal", "empty") or _are_numbers(series):
         return series.to_numpy(dtype=float)
     if inferred == "complex":
         raise DataError(f"{what} is complex: use its real or its absolute part")

@@ -367,3 +367,9 @@ def test_intervals_of_the_mean_come_as_a_table(slopes):
         slopes.conf_int(alpha=0.1).loc["Intercept"],
         rtol=ROUNDING,
     )
+
+
+@pytest.mark.parametrize("days", [[None], [np.nan, None], pd.Series([pd.NA], dtype=object)])
+def test_rows_of_which_none_has_a_value_are_missing(slopes, days):
+    assert slopes.predict({"Days": days}).isna().all()
+    assert slopes.get_prediction({"Days": days}).summary_frame().isna().all(axis=None)

@@ -209,6 +209,12 @@ def test_limits_are_in_order_where_the_inverse_link_decreases() -> None:
     assert (table["mean"] < table["mean_ci_upper"]).all()
 
 
+def test_means_beyond_the_range_of_floats_are_shown_as_such(slopes: Any) -> None:
+    table = slopes.get_prediction({"Days": [np.inf, 1e300]}).summary_frame()
+    assert table["mean"].tolist()[0] == np.inf
+    assert table.iloc[0, 1:].isna().all()
+
+
 def test_means_that_are_known_have_no_interval() -> None:
     result = mx.lmer("y ~ 0 + x + (1 | g)", simulated()).fit()
     table = result.get_prediction({"x": [0.0, 1.0, np.nan]}).summary_frame()

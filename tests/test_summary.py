@@ -129,6 +129,14 @@ def test_fits_with_one_row_more_than_coefficients_have_a_summary() -> None:
             assert result.conf_int().shape == (n - 1, 2)
 
 
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, "0.05", None, True, np.nan, [0.05]])
+def test_levels_that_are_none_are_refused(alpha: Any) -> None:
+    result = fit_linear("Reaction ~ Days + (Days | Subject)", "sleepstudy")
+    for function in (result.summary, result.conf_int):
+        with pytest.raises(mx.DataError, match="alpha must lie between 0 and 1"):
+            function(alpha=alpha)
+
+
 def test_quantiles_that_are_no_numbers_are_shown_as_such() -> None:
     assert format_quantiles([np.nan, -1.5, 0, 1, np.inf]) == ["nan", "-1.5", "0.0", "1.0", "inf"]
 
