@@ -21,8 +21,10 @@ from mixedext.errors import (
     ConvergenceWarning,
     DoubleBarWarning,
     IdentifiabilityWarning,
+    LikelihoodWarning,
     MixedextWarning,
     NewRowsWarning,
+    OutOfRangeWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
     shown,
@@ -166,11 +168,14 @@ class Remark:
 
     text: str
     warns: bool
+    category: type[MixedextWarning] = IdentifiabilityWarning
 
 
 def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Response) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
     out = [Remark(text, True) for text in _separation(design, record, response)]
+    if response.is_quasi:
+        out.append(Remark(_QUASI, True, LikelihoodWarning))
     for term, covariance in zip(design.labels().terms, record.covariances, strict=True):
         std_dev = float(np.sqrt(covariance[0, 0]))
         if response.kind == "binomial" and term.names[0] == "Intercept" and std_dev > 20:
@@ -192,9 +197,21 @@ def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Res
 
 def warn_of_remarks(remarks: Sequence[Remark]) -> None:
     """Warn once of the remarks that question the estimates."""
-    texts = [r.text for r in remarks if r.warns]
-    if texts:
-        _warn("; ".join(texts), IdentifiabilityWarning)
+    for category in dict.fromkeys(r.category for r in remarks if r.warns):
+        _warn("; ".join(r.text for r in remarks if r.warns and r.category is category), category)
+
+
+def warn_of_draws(text: str) -> None:
+    """Warn of draws that are missing."""
+    _warn(text, OutOfRangeWarning)
+
+
+_QUASI = (
+    "weights, or weights times proportions, that are not whole numbers make no binomial likelihood: the "
+    "estimates maximise the weighted one; its standard errors count a weight as so many trials. For survey "
+    "or inverse-probability weights take cov_type='cluster'; AIC and likelihood ratios compare fits of the "
+    "same weights alone"
+)
 
 
 #: How the rows of a response that is 0 are called.
@@ -284,7 +301,7 @@ def _uniform_groups(design: Design, response: Response) -> list[str]:
 def _pearson_ratio(design: Design, record: GeneralizedFit, response: Response) -> float | None:
     """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
     if response.kind not in ("binomial", "poisson") or (
-        response.kind == "binomial" and np.max(response.m) <= 1
+        response.kind == "binomial" and (np.max(response.m) <= 1 or response.is_quasi)
     ):
         return None
     if any(len(t.levels) == len(response.y) for t in design.terms):

@@ -95,6 +95,14 @@ class ConvergenceWarning(MixedextWarning, _SMConvergenceWarning):
     """The optimiser stopped before its criterion was met."""
 
 
+class LikelihoodWarning(MixedextWarning):
+    """What was maximised is no likelihood, or an approximation that may be far from it."""
+
+
+class OutOfRangeWarning(MixedextWarning):
+    """Some of what was asked for is out of the range of the model; it is missing."""
+
+
 class RankDeficiencyWarning(MixedextWarning):
     """Columns of the fixed effects were dropped because they depend linearly on others."""
 

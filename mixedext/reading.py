@@ -52,9 +52,18 @@ def read_generalized(values: Any, name: str, n: int, binomial: bool) -> Response
     """
     if isinstance(values, pd.Series):
         values = values.array
-    if isinstance(values, pd.Categorical) or np.asarray(values).dtype.kind in "OUS":
-        return _read_levels(pd.Categorical(values), name, binomial)
     array = np.asarray(values)
+    if array.ndim == 0:
+        raise DataError(
+            f"the response {name!r} is {type(values).__name__}, one thing for all rows: the data have no "
+            "column of this name"
+        )
+    if isinstance(values, pd.Categorical) or array.dtype.kind in "OUS":
+        try:
+            levels = pd.Categorical(values)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise DataError(f"the response {name!r} must be numbers or two levels: {error}") from error
+        return _read_levels(levels, name, binomial)
     if array.dtype.kind == "b":
         if not binomial:
             raise DataError(f"the response {name!r} is boolean: only the binomial family reads that")
@@ -107,26 +116,37 @@ def check_range(
 
     def refuse(bad: NDArray[np.bool_], problem: str, remedy: str) -> None:
         if bad.any():
-            where = rows_text(np.flatnonzero(bad), labels)
-            raise DataError(f"the response {name!r} {problem} in {where}: {remedy}")
+            rows = np.flatnonzero(bad)
+            value = "" if counts is not None else f" ({y[rows[0]]:.6g})"
+            raise DataError(f"the response {name!r} {problem} in {rows_text(rows, labels)}{value}: {remedy}")
 
     if kind == "binomial":
         if counts is not None:
             _check_counts(counts, refuse)
-        remedy = "give cbind(successes, failures), or a proportion with weights= the trials"
-        refuse((y < 0) | (y > 1), "is outside of 0..1", remedy)
-        trials = np.ones_like(y) if weights is None else weights
-        fractional = np.abs(trials - np.round(trials)) > 1e-9 * trials
-        refuse(fractional, "has trials (weights) that are not whole", "they are numbers of trials")
-        what = "is neither 0 nor 1" if weights is None else "times the trials (weights) is not a whole number"
-        remedy = "a proportion needs weights= the trials" if weights is None else "are these its trials?"
-        refuse(np.abs(trials * y - np.round(trials * y)) > 1e-6 * np.maximum(trials, 1), what, remedy)
+        refuse((y < 0) | (y > 1), "is outside of 0..1", _other_family(y))
+        if weights is None:
+            refuse((y > 0) & (y < 1), "is neither 0 nor 1", "a proportion needs weights= the trials")
     elif kind in ("poisson", "negative_binomial"):
         refuse(
             (y < 0) | (y != np.round(y)), "is negative or not whole", f"{type(family).__name__} takes counts"
         )
     elif kind in ("gamma", "inverse_gaussian"):
         refuse(y <= 0, "is not positive", f"{type(family).__name__} takes positive numbers")
+
+
+def _other_family(y: Array) -> str:
+    """Say what the binomial family takes and which one takes these values."""
+    if (y < 0).any():
+        return "the binomial family takes proportions; mx.lmer fits numbers of any sign"
+    if (y == np.round(y)).all():
+        return (
+            'counts take family="poisson" or "negative_binomial"; successes out of trials are written '
+            "cbind(successes, failures), or as a proportion with weights= the trials"
+        )
+    return (
+        "the binomial family takes proportions, with weights= the trials; mx.lmer fits numbers, and positive "
+        'ones take family="gamma(log)"'
+    )
 
 
 def _check_counts(counts: Array, refuse: Callable[[NDArray[np.bool_], str, str], None]) -> None:

@@ -225,6 +225,16 @@ class Response:
         return 0.0
 
     @cached_property
+    def is_quasi(self) -> bool:
+        """Whether trials or successes of the binomial family are not whole, as with survey weights."""
+        if self.kind != "binomial" or not isinstance(self.m, np.ndarray):
+            return False
+        successes = self.m * self.y
+        tolerance = 1e-6 * np.maximum(self.m, 1.0)
+        whole = np.abs(self.m - np.round(self.m)) <= 1e-9 * self.m
+        return bool((~whole | (np.abs(successes - np.round(successes)) > tolerance)).any())
+
+    @cached_property
     def _one_sign(self) -> float:
         """Sign of the response if all rows have the same, else 0."""
         return float(np.sign(self.y[0])) if abs(np.sign(self.y).sum()) == len(self.y) else 0.0

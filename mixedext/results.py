@@ -329,7 +329,12 @@ class MixedResults(WaldInference):
         Raises
         ------
         DataError
-            If `nsim` is no positive whole number, or a mean is out of the range of the family.
+            If `nsim` is no positive whole number, or a mean is out of the range of the family in all draws.
+
+        Warns
+        -----
+        OutOfRangeWarning
+            If it is so in some: their columns are missing.
 
         Examples
         --------

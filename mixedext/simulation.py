@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.diagnostics import warn_of_draws
 from mixedext.errors import DataError, check_option
 from mixedext.frames import rows_text
 from mixedext.links import inverse_link
@@ -78,6 +79,15 @@ class Simulator:
                 f"counts cannot be drawn with prior weights: a weighted {type(self.family).__name__} "
                 "likelihood belongs to no distribution of counts"
             )
+        if (
+            self.kind == "binomial"
+            and weights is not None
+            and (np.abs(weights - np.round(weights)) > 1e-9).any()
+        ):
+            raise DataError(
+                "responses cannot be drawn with weights that are not whole: they are no numbers of trials, "
+                "and belong to no distribution; fit without weights to simulate"
+            )
         self.weights: Array | float = 1.0 if weights is None else weights
         #: the linear predictor without the random effects that are drawn
         kept = "all" if random_effects == "conditional" else "none"
@@ -138,12 +148,14 @@ class Simulator:
         if self.kind == "poisson":
             return rng.poisson(mean).astype(float)
         if self.kind == "negative_binomial":
-            return rng.poisson(rng.gamma(1.0 / phi, phi * mean)).astype(float)
+            rate = rng.gamma(1.0 / phi, phi * mean)
+            self._refuse(rate > 1e18, rate, "rate")
+            return rng.poisson(rate).astype(float)
         if self.kind == "gamma":
             # the smallest number for what underflows: a Gamma variable is positive
             return np.maximum(rng.gamma(m / phi, mean * (phi / m)), np.finfo(float).tiny)
         if self.kind == "inverse_gaussian":
-            return rng.wald(mean, m / phi)
+            return _inverse_gaussian(rng, mean, m / phi)
         return mean + np.sqrt(phi / m) * rng.standard_normal(len(mean))
 
     def _check_mean(self, mean: Array) -> None:
@@ -156,19 +168,59 @@ class Simulator:
             fine &= mean < _MOST
         elif self.kind in ("gamma", "inverse_gaussian"):
             fine &= mean > 0
-        if not fine.all():
-            bad = np.flatnonzero(~fine)
-            raise DataError(
-                f"the mean of {rows_text(bad, self.design.row_labels)} is {mean[bad[0]]:.4g} with the random "
-                f"effects drawn, which {type(self.family).__name__} does not take: link "
-                f"{type(self.family.link).__name__} does not keep the mean in its range"
+        self._refuse(~fine, mean, "mean")
+
+    def _refuse(self, bad: NDArray[np.bool_], values: Array, what: str) -> None:
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            raise OutOfRange(
+                f"the {what} of {rows_text(rows, self.design.row_labels)} is {values[rows[0]]:.4g} with the "
+                f"random effects drawn, which {type(self.family).__name__} does not take: link "
+                f"{type(self.family.link).__name__} does not keep the mean in its range; "
+                "random_effects='conditional' keeps it at the fit's, another link, such as the log, always"
             )
+
+
+class OutOfRange(DataError):
+    """A response that cannot be drawn, because its mean is out of the family's range."""
+
+
+def _inverse_gaussian(rng: np.random.Generator, mean: Array, shape: Array | float) -> Array:
+    """Return draws by the roots of Michael, Schucany & Haas (1976), the smaller without a difference."""
+    excess = mean * rng.standard_normal(len(mean)) ** 2 / (2.0 * shape)
+    ratio = 1.0 / (1.0 + excess + np.sqrt(excess * (2.0 + excess)))
+    smaller = rng.uniform(size=len(mean)) <= 1.0 / (1.0 + ratio)
+    tiny = np.finfo(float).tiny
+    return np.maximum(np.where(smaller, mean * ratio, mean / np.maximum(ratio, tiny)), tiny)
 
 
 def simulate(results: MixedResults, nsim: Any, rng: Any, random_effects: str) -> pd.DataFrame:
     """Return `nsim` responses drawn from a fitted model; `MixedResults.simulate` says more."""
     count = read_count(nsim, "nsim")
     generator = read_generator(rng)
-    values = Simulator(results, random_effects).draw([generator] * count)
+    simulator = Simulator(results, random_effects)
+    if simulator.kind == "linear":
+        values = simulator.draw([generator] * count)
+    else:
+        values = _draw_all(simulator, generator, count)
     names = [f"sim_{i + 1}" for i in range(count)]
     return pd.DataFrame(values, index=results.model.design.row_labels, columns=names)
+
+
+def _draw_all(simulator: Simulator, generator: np.random.Generator, count: int) -> Array:
+    """Return responses (n, count), missing where one is out of the range of the family."""
+    values = np.full((len(simulator.mean), count), np.nan)
+    failed: dict[int, OutOfRange] = {}
+    for i in range(count):
+        try:
+            values[:, i] = simulator.draw([generator])[:, 0]
+        except OutOfRange as error:
+            failed[i] = error
+    if failed:
+        first, reason = next(iter(failed.items()))
+        if len(failed) == count:
+            raise reason
+        warn_of_draws(
+            f"{len(failed)} of {count} draws are missing, the first of them sim_{first + 1}: {reason}"
+        )
+    return values

@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 
 import mixedext as mx
+from mixedext.reading import read_generalized
 from mixedext.response import Response
 
 families, links = sm.families, sm.families.links
@@ -306,3 +307,42 @@ def test_gamma_responses_of_ten_orders_of_magnitude_have_a_likelihood():
     result = mx.glmer("y ~ 1 + (1 | g)", data, family=families.Gamma(links.Log())).fit()
     # glmmTMB(y ~ 1 + (1 | g), family = Gamma("log"))
     assert result.llf == pytest.approx(-1.865251, abs=1e-6)
+
+
+def weighted_rows() -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(40), 25)
+    x = rng.normal(size=1000)
+    data = pd.DataFrame({"g": g, "x": x, "w": rng.uniform(0.2, 3, 1000)})
+    data["y"] = (rng.normal(size=40)[g] + 0.5 * x + rng.logistic(size=1000) > 0) * 1
+    return data
+
+
+def test_weights_of_binomial_responses_need_not_be_whole():
+    data = weighted_rows()
+    with pytest.warns(mx.LikelihoodWarning, match="count a weight as so many trials") as caught:
+        result = mx.glmer("y ~ x + (1 | g)", data, weights="w").fit()
+    assert len(caught) == 1
+    # glmmTMB(y ~ x + (1 | g), d, weights = w, family = binomial)
+    np.testing.assert_allclose([*result.params, *result.theta], [0.3293, 0.4230, 1.2159], atol=1e-4)
+    assert "no binomial likelihood" in " ".join(str(result.summary()).split())
+    assert "Over-dispersion" not in str(result.summary())
+    assert np.isfinite(result.resid_pearson).all()
+    assert np.isfinite(result.resid_deviance).all()
+    # a weight is a number of rows, also where it is not whole
+    with pytest.warns(mx.LikelihoodWarning):
+        halves = mx.glmer(
+            "y ~ x + (1 | g)", pd.concat([data, data]).assign(w=lambda d: d["w"] / 2), weights="w"
+        ).fit()
+    assert halves.objective == pytest.approx(result.objective, abs=1e-6)
+
+
+def test_whole_weights_of_whole_successes_do_not_warn():
+    data = weighted_rows().assign(w=2.0)
+    mx.glmer("y ~ x + (1 | g)", data, weights="w").fit()
+
+
+@pytest.mark.parametrize("value", [len, np, 3, [[1], [2]], {"a": 1}, object()])
+def test_odd_responses_are_refused(value):
+    with pytest.raises((mx.DataError, mx.FormulaError)):
+        read_generalized(value, "y", 2, True)

@@ -17,6 +17,7 @@ from statsmodels.genmod import families
 import mixedext as mx
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.rows import Rows
+from mixedext.simulation import _inverse_gaussian
 from tests.conftest import fit_generalized, fit_linear, load_data
 from tests.dense import DenseModel, factors_of
 from tests.dense_generalized import row_loglik
@@ -216,13 +217,51 @@ def test_binomial_responses_are_proportions_of_the_trials() -> None:
     assert draws.to_numpy().max() <= 1
 
 
+def test_draws_out_of_the_range_of_the_family_are_missing_and_named() -> None:
+    rng = np.random.default_rng(13)
+    g = np.repeat(np.arange(15), 20)
+    mean = np.exp(0.3 + 0.3 * rng.normal(size=15)[g])
+    result = mx.glmer(
+        "z ~ 1 + (1 | g)", pd.DataFrame({"g": g, "z": rng.gamma(3, mean / 3)}), family="gamma"
+    ).fit()
+    with pytest.warns(
+        mx.OutOfRangeWarning, match=r"draws are missing, the first of them sim_\d+: the mean of .*row"
+    ):
+        draws = result.simulate(100, rng=1)
+    lost = draws.isna().all()
+    assert 0 < lost.sum() < 30
+    assert draws.loc[:, ~lost].notna().all(axis=None)
+    assert result.simulate(5, rng=1, random_effects="conditional").notna().all(axis=None)
+
+
+def test_responses_are_not_drawn_with_weights_that_are_no_trials() -> None:
+    frame = pd.DataFrame({"y": [0, 1, 0, 1, 1, 0, 1, 0], "g": [0, 0, 1, 1, 2, 2, 3, 3], "w": [1.5, 2] * 4})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.MixedextWarning)
+        result = mx.glmer("y ~ 1 + (1 | g)", frame, weights="w").fit()
+    with pytest.raises(mx.DataError, match="weights that are not whole"):
+        result.simulate()
+
+
+def test_draws_of_the_inverse_gaussian_keep_their_digits() -> None:
+    draws = _inverse_gaussian(np.random.default_rng(0), np.full(20_000, 1e6), 1e-6)
+    assert draws.min() > 0
+    # for a large mean 1/y is all but a Gamma variable, that of 1/χ² with one degree of freedom
+    assert np.median(1e-6 / draws) == pytest.approx(stats.chi2(1).median(), rel=0.05)
+    draws = _inverse_gaussian(np.random.default_rng(0), np.full(20_000, 2.0), 3.0)
+    assert draws.mean() == pytest.approx(2.0, abs=0.05)
+    assert draws.var() == pytest.approx(8.0 / 3.0, rel=0.1)
+
+
 def test_a_mean_out_of_the_range_of_the_family_is_named() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"g": np.repeat(np.arange(20), 5)})
     frame["y"] = rng.poisson(1.0 + np.repeat(rng.uniform(0, 4, 20), 5))
     result = mx.glmer("y ~ 1 + (1 | g)", frame, family=families.Poisson(links.Identity())).fit()
-    with pytest.raises(mx.DataError, match=r"the mean of .*row.* Poisson does not take: link Identity"):
-        result.simulate(50, rng=1)
+    with pytest.warns(
+        mx.OutOfRangeWarning, match=r"the mean of .*row.* Poisson does not take: link Identity"
+    ):
+        assert result.simulate(50, rng=1).isna().all().any()
 
 
 def test_counts_are_not_drawn_with_prior_weights() -> None:
