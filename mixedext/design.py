@@ -352,8 +352,7 @@ def _kept_columns(
     by_name: Mapping[str, Array],
 ) -> dict[Any, Any]:
     """Return the columns that a fit used, as its own: those that the design has are not copied again."""
-    plain = design.fixed_builder is not None and design.fixed_builder.plain
-    place = {name: j for j, name in enumerate(design.exog_names)} if plain else {}
+    place = {name: j for j, name in enumerate(design.exog_names)}
     codes = codes_of(formula)
     groups = {t.factors[0].expression.code: t for t in design.terms if len(t.factors) == 1}
     out: dict[Any, Any] = {}
@@ -361,10 +360,10 @@ def _kept_columns(
         series = table.raw[name]
         number = isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf"
         number = number and name not in codes.inside
-        if number and str(column) in place:
-            out[column] = KeptNumbers(design.exog[:, place[str(column)]], series.dtype)
-        elif number and name == formula.response and np.array_equal(design.endog, table.plain(name)):
-            out[column] = KeptNumbers(design.endog, series.dtype)
+        own = design.endog if name == formula.response else None
+        own = design.exog[:, place[str(column)]] if own is None and str(column) in place else own
+        if number and own is not None and np.array_equal(own, table.plain(name)):
+            out[column] = KeptNumbers(own, series.dtype)
         elif name in groups and name not in codes.inside | codes.of_sides and name != formula.response:
             term = groups[name]
             out[column] = KeptLevels(term.codes, term.levels, isinstance(series.dtype, pd.CategoricalDtype))
