@@ -275,8 +275,8 @@ def without_contrasts(columns: Columns) -> Columns:
 def of_other_rows(parts: Iterable[Columns | Expression], table: Table) -> list[str]:
     """Return the expressions whose value in a row depends on the other rows, as ``x.rank()`` does.
 
-    They are evaluated, by what they learned of the rows of the fit, for some rows and for every other one of
-    these.
+    They are evaluated, by what they learned of the rows of the fit, for some rows, for every other one of
+    these from the last to the first, and for three of them.
 
     Parameters
     ----------
@@ -284,8 +284,9 @@ def of_other_rows(parts: Iterable[Columns | Expression], table: Table) -> list[s
     table : Table
         Rows of the fit.
     """
-    few = np.arange(table.n) < _FEW_ROWS
-    some, fewer = table.rows(few), table.rows(few & (np.arange(table.n) % 2 == 0))
+    some = table.rows(np.arange(min(table.n, _FEW_ROWS)))
+    places = (np.arange(some.n)[::-2], np.unique([0, some.n // 2, some.n - 1]))
+    fewer = [(some.rows(own), own) for own in places]
     states: dict[str, dict[str, Any]] = {}
     for part in parts:
         if isinstance(part, Expression):
@@ -295,15 +296,24 @@ def of_other_rows(parts: Iterable[Columns | Expression], table: Table) -> list[s
     return [c for c, state in states.items() if c not in table and not _is_by_row(c, state, some, fewer)]
 
 
-def _is_by_row(code: str, state: dict[str, Any], some: Table, fewer: Table) -> bool:
+def _is_by_row(
+    code: str, state: dict[str, Any], some: Table, fewer: Sequence[tuple[Table, NDArray[np.intp]]]
+) -> bool:
     expression = Expression(code, state)
     try:
-        alone, among = expression(fewer), expression(some)
+        among = expression(some)
+        return all(_are_same(expression(table), among, places) for table, places in fewer)
     except DataError:
         return False
-    if np.shape(among)[:1] != (some.n,) or np.shape(alone)[:1] != (fewer.n,):
+
+
+def _are_same(alone: Any, among: Any, places: NDArray[np.intp]) -> bool:
+    """Whether values of some rows are those that they have among more rows, where there is one by row."""
+    if np.shape(alone)[:1] != (len(places),) or np.shape(among)[:1] <= (int(places.max()),):
         return True
-    alone, among = np.asarray(alone), np.asarray(among)[::2]
+    alone, among = np.asarray(alone), np.asarray(among)[places]
+    if alone.shape != among.shape:
+        return False
     if alone.dtype.kind in "iufb" and among.dtype.kind in "iufb":
         return bool(np.allclose(alone, among, rtol=1e-9, atol=1e-300, equal_nan=True))
     return bool(((alone == among) | (pd.isna(alone) & pd.isna(among))).all())

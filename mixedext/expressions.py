@@ -98,10 +98,10 @@ class Table:
                 complete &= ~mask
         return complete if complete.any() and not complete.all() else None
 
-    def rows(self, chosen: NDArray[np.bool_]) -> Table:
+    def rows(self, positions: NDArray[np.intp]) -> Table:
         """Return some of the rows."""
-        raw = {name: series[chosen] for name, series in self.raw.items()}
-        return Table(raw, int(chosen.sum()), self._texts, self._fit)
+        raw = {name: series.iloc[positions] for name, series in self.raw.items()}
+        return Table(raw, len(positions), self._texts, self._fit)
 
     def plain(self, name: str) -> Any:
         """Return a complete column as an array of numbers or booleans, or as a Categorical."""
@@ -274,7 +274,7 @@ class Factor(patsy.EvalFactor):
             if complete is None:
                 raise
         # a function that cannot do with missing values is spared them
-        values = self._evaluated(state, table.rows(complete))
+        values = self._evaluated(state, table.rows(np.flatnonzero(complete)))
         return spread(values, complete)
 
     def _evaluated(self, state: dict[str, Any], table: Table) -> Any:
