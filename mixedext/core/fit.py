@@ -12,11 +12,15 @@ from mixedext.core import smallblocks as sb
 from mixedext.core.boundary import BoundarySearch
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.covariance.structure import CovarianceStructure
-from mixedext.core.lmm import LinearProblem
+from mixedext.core.lmm import LinearProblem, LinearState
 from mixedext.core.optimize import OptimizerOptions, OptimizerRecord
+from mixedext.core.scan import rivals
 from mixedext.core.start import moment_start
 
 Array = NDArray[np.float64]
+
+#: Times that a lower minimum is looked for, and how many places are tried each time.
+_MOST_MOVES, _MOST_RIVALS = 4, 4
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def fit_linear(
     if start is None and search.deficient(state, wider_than=1):
         # local optima occur next to covariances of lower rank: look once more from elsewhere
         state = search.restart(state, problem.theta([np.eye(f.width) for f in problem.rows.factors]))
+    state = _lowest(problem, search, state)
     theta = problem.to_data_scale(state.point)
     basis = problem.basis
     inverse_root = state.x_root_inverse @ basis.x_transform.T
@@ -125,6 +130,20 @@ def fit_linear(
         reml=state.reml,
         penalized_rss=state.penalized_rss,
     )
+
+
+def _lowest(problem: LinearProblem, search: BoundarySearch[LinearState], state: LinearState) -> LinearState:
+    """Return the lowest minimum of a small problem: from one, go on to those that may be lower."""
+    for _ in range(_MOST_MOVES):
+        found = rivals(problem, state, search.deficient(state))
+        for rival in found[:_MOST_RIVALS]:
+            lower = search.restart(state, rival.point)
+            if lower is not state:
+                state = lower
+                break
+        else:
+            break
+    return state
 
 
 def relative_covariances(parameters: CovarianceParameters, theta: Array) -> tuple[Array, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,20 @@ from mixedext.core.fit import Fit, modes_on_data_scale, relative_covariances
 from mixedext.core.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.core.quadrature import QuadratureState
+from mixedext.core.scan import local_minima, near
 from mixedext.core.start import moment_start
 
 Array = NDArray[np.float64]
 
+#: Sizes of problems in which other minima are looked for: random effects at most, and rows up to which that
+#: is done wherever the search ended, not only where a covariance is not of full rank.
+_FEW_EFFECTS, _FEW_ROWS = 60, 24
+#: Standard deviations, relative to that of the working residuals, at which it is done.
+_DEVIATIONS = 0.1 * 2.0 ** np.arange(9)
+#: Times that it is done, and how many places are tried each time.
+_MOST_MOVES, _MOST_RIVALS = 4, 2
+#: Newton steps at most for one of them, and the fall of the criterion for which none is taken.
+_STEPS, _SMALL_STEP = 4, 0.02
 #: Curvature, relative to the largest, that stands for none.
 _FLAT = 1e-14
 
@@ -68,13 +79,12 @@ def fit_generalized(
     fast = BoundarySearch(problem, lambda point: problem.evaluate(point, profile=True), options)
     extra = [nuisance] * problem.extra
     start_point = np.concatenate([theta, extra])
-    state: LaplaceState | QuadratureState
     if nagq == 0:
-        state = fast.settle(fast.run(start_point))
+        state = _lowest(problem, fast, fast.settle(fast.run(start_point)), True)
         return _record(problem, state, fast, 0)
     state = fast.evaluate(start_point)  # for the coefficients: those of the joint mode
     first = np.concatenate([state.point[: problem.size], state.beta, state.point[problem.size :]])
-    search: BoundarySearch = BoundarySearch(problem, problem.evaluate, options)
+    search: BoundarySearch[LaplaceState] = BoundarySearch(problem, problem.evaluate, options)
     search.evaluations = fast.evaluations
     state = search.settle(search.run(first))
     if search.deficient(state, wider_than=1):
@@ -82,12 +92,88 @@ def fit_generalized(
         problem.latest = (zero, state.beta)
         state = search.restart(state, np.concatenate([other_theta, state.point[problem.size :]]))
         problem.latest = (state.modes.g, state.beta)
+    state = _lowest(problem, search, state, False)
     if nagq > 1:
-        inner = search
-        search = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
-        search.evaluations = inner.evaluations
-        state = search.settle(search.run(state.point))
+        nodes = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
+        nodes.evaluations = search.evaluations
+        return _record(problem, nodes.settle(nodes.run(state.point)), nodes, nagq)
     return _record(problem, state, search, nagq)
+
+
+def _lowest(
+    problem: GeneralizedProblem, search: BoundarySearch[LaplaceState], state: LaplaceState, profile: bool
+) -> LaplaceState:
+    """Return the lowest minimum of a small problem: from one, go on to those that may be lower.
+
+    They are looked for along lines of standard deviations; from one to the next the other parameters follow
+    by Newton steps.
+    """
+    effects = sum(f.width * f.n_levels for f in problem.rows.factors)
+    if effects > _FEW_EFFECTS or not (search.deficient(state) or problem.n <= _FEW_ROWS):
+        return state
+    size = problem.size
+    for _ in range(_MOST_MOVES):
+        found: list[tuple[float, LaplaceState]] = []
+        for line, own in _lines(problem, state.point[:size]):
+            problem.latest = problem.safe_start
+            rest = np.concatenate(
+                [problem.latest[1][: 0 if profile else None], state.point[len(state.point) - problem.extra :]]
+            )
+            values = np.where(own, state.objective, np.inf)
+            rivals: list[LaplaceState | None] = [None] * len(line)
+            for i in np.flatnonzero(~own):
+                rivals[i] = rival = _follow(search, line[i], rest)
+                if rival is not None:
+                    values[i], rest = rival.objective, rival.point[size:]
+            bounds = local_minima(values)
+            found += [(b, r) for b, r in zip(bounds, rivals, strict=True) if r and b < state.objective]
+        for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
+            problem.latest = (rival.modes.g, rival.beta)
+            lower = search.restart(state, rival.point)
+            if lower is not state:
+                state = lower
+                break
+        else:
+            break
+    problem.latest = (state.modes.g, state.beta)
+    search.record = replace(search.record, evaluations=search.evaluations)
+    return state
+
+
+def _follow(search: BoundarySearch[LaplaceState], theta: Array, rest: Array) -> LaplaceState | None:
+    """Return the state at θ̃ after some Newton steps in the other parameters, None where there is none."""
+    best = None
+    for _ in range(_STEPS):
+        state = search.attempt(np.concatenate([theta, rest]))
+        if state is None or (best is not None and state.objective >= best.objective):
+            break
+        best, own = state, slice(len(theta), None)
+        gradient = state.gradient[own]
+        step = np.linalg.lstsq(state.information()[own, own], -gradient, rcond=1e-10)[0]
+        if -gradient @ step < _SMALL_STEP:
+            break
+        rest = rest + step
+    return best
+
+
+def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDArray[np.bool_]]]:
+    """Yield lines of θ̃ (L, size), along each term with the others as they are and along all terms together,
+    and which of their points are next to that given.
+    """
+    grid = np.concatenate([[0.0], _DEVIATIONS])
+    for term in problem.terms:
+        line = np.tile(at, (len(grid), 1))
+        root = term.covariance.factor(at[term.theta])
+        size = float(np.sqrt((root**2).sum() / len(root)))
+        shape = root / size if size > 0 else np.eye(len(root))
+        line[:, term.theta] = [term.covariance.theta(deviation * shape) for deviation in grid]
+        yield line, near(grid, size)
+    if len(problem.terms) > 1:
+        ones = [np.eye(f.width) for f in problem.rows.factors]
+        yield (
+            np.array([problem.theta([d * one for one in ones]) for d in grid[1:]]),
+            np.zeros(len(grid) - 1, dtype=bool),
+        )
 
 
 def _nuisance_start(problem: GeneralizedProblem) -> float:
