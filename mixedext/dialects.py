@@ -41,7 +41,7 @@ _SMOOTH = "a spline is written ns(x, df=4), bs(x, df=4) or cr(x, df=4)"
 _IN_DATA = "make it a column of the data first"
 #: What is said of functions of R, mgcv, brms, … that are not known.
 FUNCTIONS = {
-    **dict.fromkeys(("s", "te", "ti", "t2", "lo", "gp", "rcs", "ps", "pspline", "mSpline"), _SMOOTH),
+    **dict.fromkeys(("s", "ti", "t2", "lo", "gp", "rcs", "ps", "pspline", "mSpline"), _SMOOTH),
     "nsk": "the natural cubic spline is ns(x, df=3)",
     "cut": "make intervals in the data, data['x3'] = pd.cut(data['x'], [0, 3, 9])",
     "cut2": "make intervals in the data, data['x3'] = pd.cut(data['x'], [0, 3, 9])",

@@ -268,6 +268,24 @@ class _NaturalSpline:
         return np.asarray(basis.derivative(derivative)(x) if derivative else basis(x))
 
 
+class _TensorProduct:
+    """patsy's ``te(cr(x, df=4), cr(z, df=4))``; of plain columns, as mgcv's users write it, it is x·z."""
+
+    def __init__(self) -> None:
+        self._patsy = patsy.builtins.te.__patsy_stateful_transform__()
+
+    def memorize_chunk(self, *bases: Any, **options: Any) -> None:
+        if any(np.ndim(basis) < 2 for basis in bases):
+            raise DataError("te() takes splines, te(cr(x, df=4), cr(z, df=4)); the product of columns is x:z")
+        self._patsy.memorize_chunk(*bases, **options)
+
+    def memorize_finish(self) -> None:
+        self._patsy.memorize_finish()
+
+    def transform(self, *bases: Any, **options: Any) -> Any:
+        return self._patsy.transform(*bases, **options)
+
+
 def _ifelse(test: Any, yes: Any, no: Any) -> Any:
     """R's ``ifelse(test, yes, no)``: numbers, or texts with missing ones left missing."""
     test = np.asarray(test)
@@ -345,6 +363,7 @@ R_FUNCTIONS: dict[str, Any] = {
     "relevel": patsy.stateful_transform(_Relevel),
     "droplevels": patsy.stateful_transform(_Factor),
     "ns": patsy.stateful_transform(_NaturalSpline),
+    "te": patsy.stateful_transform(_TensorProduct),
     "cbind": lambda *columns: np.column_stack(columns),
     "factor": patsy.stateful_transform(_Factor),
     "C": patsy.stateful_transform(_Factor),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import patsy
 import pytest
 
 import mixedext as mx
@@ -203,6 +204,15 @@ def test_functions_mean_what_they_mean_in_r(typed: str, meant: str) -> None:
     assert np.array_equal(columns(typed), columns(meant))
 
 
+def test_tensor_products_of_splines_are_those_of_patsy() -> None:
+    data = make_data()
+    term = "te(cr(x, df=3), cr(h, df=3))"
+    expected = np.asarray(patsy.dmatrix(f"{term} - 1", data))
+    fit = quiet_fit(f"y ~ {term} - 1 + (1 | g)", data)
+    assert np.allclose(fit.model.exog, expected)
+    assert np.allclose(fit.predict(data.iloc[[5, 1]]), fit.predict().iloc[[5, 1]], rtol=1e-9)
+
+
 def test_is_na_is_false_where_nothing_is_missing() -> None:
     assert not R_FUNCTIONS["is_na"](pd.Categorical(["a", "b"])).any()
     assert R_FUNCTIONS["is_na"](np.array([1.0, np.nan])).tolist() == [False, True]
@@ -227,6 +237,7 @@ def test_ifelse_leaves_missing_ones_missing() -> None:
         ("mean(x, trim=0.1)", ["the function got an unexpected keyword argument 'trim'"]),
         ("ifelse(f, 1, 0)", ["the test of ifelse"]),
         ("c(x, h)", ["cbind"]),
+        ("te(x, h)", [r"te\(cr\(x, df=4\), cr\(z, df=4\)\)"]),
         ("ns(x, df=0)", ["df must be a whole number from 1"]),
         ("ns(x, knots=99)", ["the knots", "must differ and lie between"]),
         ("ns(h, df=9)", ["choose a smaller df"]),
