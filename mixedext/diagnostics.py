@@ -112,9 +112,10 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
             SingularFitWarning,
         )
     if not optimizer.converged:
+        advice = "raise maxiter, or simplify the model" if optimizer.at_limit else "simplify the model"
         _warn(
             f"no convergence after {optimizer.iterations} iterations ({optimizer.message}; Newton decrement "
-            f"{optimizer.decrement:.2g}): raise maxiter, or simplify the model",
+            f"{optimizer.decrement:.2g}): {advice}",
             ConvergenceWarning,
         )
 

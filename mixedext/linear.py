@@ -13,9 +13,11 @@ import statsmodels.base.wrapper as wrap
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from mixedext.core.exact import exact_factors, exact_means, suspicious
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
+from mixedext.design import Design
 from mixedext.diagnostics import warn_of_fit
 from mixedext.dialects import methods_answer_keywords, refuse_unknown
 from mixedext.errors import DataError, check_flag
@@ -28,6 +30,33 @@ from mixedext.results import MixedResults, MixedResultsWrapper, names_of_results
 Array = NDArray[np.float64]
 
 EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
+
+
+def _refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearFit) -> None:
+    """Refuse a response that random effects, with the fixed ones, fit exactly.
+
+    Raises
+    ------
+    DataError
+        The message names the grouping factors.
+    """
+    if not suspicious(problem, record.point, record.optimizer.converged):
+        return
+    found = [design.groups[k] for k in exact_factors(problem.rows)]
+    if not found:
+        return
+    without_bound = "the residual variance is 0 and the likelihood has no maximum"
+    terms = [t for t in design.terms if t.group in found]
+    if len(found) == 1 and exact_means(problem.rows, design.groups.index(found[0])):
+        raise DataError(
+            f"the response {design.endog_name!r} does not vary within the levels of {found[0]!r}: "
+            f"{without_bound}; take one row a level and a model without random effects of {found[0]!r}"
+        )
+    effects = ", ".join(f"{name!r} by {t.label!r}" for t in terms for name in t.names)
+    raise DataError(
+        f"random effects ({effects}) with the fixed ones fit the response {design.endog_name!r} exactly: "
+        f"{without_bound}; leave out a random effect"
+    )
 
 
 class LinearMixedModel(LikelihoodModelSide):
@@ -107,6 +136,7 @@ class LinearMixedModel(LikelihoodModelSide):
         if problem.is_exact:
             raise DataError(EXACT_FIT)
         record = fit_linear(problem, bool(reml), options, start)
+        _refuse_exact_fit(self.design, problem, record)
         results = LinearMixedResults(self, record)
         warn_of_fit(results.labels, record.ranks, record.optimizer)
         if cov_type == "cluster":
@@ -240,9 +270,9 @@ class LinearMixedResults(MixedResults):
     ) -> LinearMixedResults:
         """Fit another model by the method of these results, without a wrapper or warnings."""
         criterion = self.reml if reml is None else reml
-        return LinearMixedResults(
-            model, fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
-        )
+        record = fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
+        _refuse_exact_fit(model.design, model.problem, record)
+        return LinearMixedResults(model, record)
 
     def fit_problem(
         self, problem: LinearProblem, tolerance: float = 1e-12, start_theta: Array | None = None
@@ -252,11 +282,13 @@ class LinearMixedResults(MixedResults):
         Raises
         ------
         DataError
-            If the fixed effects fit the response exactly.
+            If fixed effects, or random ones with them, fit the response exactly.
         """
         if problem.is_exact:
             raise DataError(EXACT_FIT)
-        return fit_linear(problem, self.reml, OptimizerOptions(tolerance), start_theta)
+        record = fit_linear(problem, self.reml, OptimizerOptions(tolerance), start_theta)
+        _refuse_exact_fit(self.model.design, problem, record)
+        return record
 
     def from_record(self, model: LinearMixedModel, record: LinearFit) -> LinearMixedResults:
         """Make results of a fit by the criterion of these."""

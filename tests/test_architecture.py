@@ -32,7 +32,7 @@ LAYERS = (
     ("mixedext.core.crossprod", "mixedext.core.boundary"),
     ("mixedext.core.elimination", "mixedext.core.start"),
     ("mixedext.core.lmm", "mixedext.core.pirls"),
-    ("mixedext.core.scan",),
+    ("mixedext.core.scan", "mixedext.core.exact"),
     ("mixedext.core.fit", "mixedext.core.laplace", "mixedext.core.sensitivity"),
     ("mixedext.core.quadrature",),
     ("mixedext.core.glmm", "mixedext.core.held"),

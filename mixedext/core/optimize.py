@@ -25,6 +25,7 @@ _SLOW = (6, 12, 24, 48, 96)
 #: A criterion that falls by less than `_FLAT` over this many iterations has its infimum at infinity, as where
 #: a column separates a binomial response: steps near a minimum gain far more, or are the last.
 _CRAWL, _FLAT = 8, 1e-7
+_LIMIT = "the limit of iterations was reached"
 _HIDDEN = "rounding errors hide the minimum: the residual variance is all but zero"
 
 
@@ -94,6 +95,11 @@ class OptimizerRecord:
     gradient_norm: float
     trace: tuple[float, ...]
 
+    @property
+    def at_limit(self) -> bool:
+        """Whether more iterations would have been taken."""
+        return self.message == _LIMIT
+
 
 S = TypeVar("S", bound=State)
 
@@ -121,7 +127,7 @@ def minimize(
     evaluations, trace = 0, [start.objective]
     hessian = np.empty((0, 0))
     informed, last_resort = True, False  # whether each step asks for the information matrix
-    message, converged, decrement = "the limit of iterations was reached", False, np.inf
+    message, converged, decrement = _LIMIT, False, np.inf
     for _ in range(options.max_iterations):
         if informed:
             hessian = state.information()
