@@ -11,6 +11,7 @@ import numpy as np
 from mixedext.core.rows import independent_columns
 from mixedext.errors import DataError, shown
 from mixedext.frames import refuse_infinite, rows_text
+from mixedext.names import refuse_names_twice
 
 if TYPE_CHECKING:
     from mixedext.design import Design, DesignTerm
@@ -20,6 +21,7 @@ def finish_design(design: Design, allow_saturated: bool) -> Design:
     """Check the numbers, put the terms in order, drop columns of X that depend on others."""
     _check_finite(design)
     _check_weights(design)
+    refuse_names_twice(design.exog_names, design.fixed_terms, design.terms)
     design = replace(design, terms=_ordered(design.terms))
     n = len(design.endog)
     if not design.terms:
@@ -54,11 +56,16 @@ def finish_design(design: Design, allow_saturated: bool) -> Design:
 
 def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
     """Return the terms by decreasing number of levels, labelled as lme4 labels them."""
-    out, count = [], dict.fromkeys((t.group for t in terms), 0)
+    out: list[DesignTerm] = []
+    groups = {t.group for t in terms}
+    used: set[str] = set()
     for term in sorted(terms, key=lambda t: -len(t.levels)):
-        number = count[term.group]
-        count[term.group] += 1
-        out.append(replace(term, label=f"{term.group}.{number}" if number else term.group))
+        label, number = term.group, 0
+        while label in used or (number and label in groups):  # a factor may be called g.1
+            number += 1
+            label = f"{term.group}.{number}"
+        used.add(label)
+        out.append(replace(term, label=label))
     return tuple(out)
 
 

@@ -191,6 +191,11 @@ class Columns:
     rebuild: Callable[[Frame, int], Array] = field(repr=False)
     plain: bool
 
+    @property
+    def products(self) -> tuple[tuple[str, ...], ...]:
+        """Of plain columns the names whose product each is; a name may be that of another product."""
+        return self.rebuild.products if isinstance(self.rebuild, _PlainBuilder) else ()
+
 
 def in_r_order(rhs: str, columns: Columns) -> tuple[int, ...]:
     """Return the indices of columns in R's order: terms of fewer factors first, then as written.
@@ -422,6 +427,11 @@ def learn_columns(rhs: str, frame: Frame, scope: Mapping[str, Any]) -> Columns:
         If patsy cannot read or evaluate it.
     """
     description, table = _description(rhs), as_table(frame)
+    if "Intercept" in table and len({t for t in description.rhs_termlist if t.name() == "Intercept"}) > 1:
+        raise DataError(
+            "the column 'Intercept' has the name of the intercept: rename it, or leave the intercept out by "
+            "writing 0 + before it"
+        )
     plain = _plain_builder(description, table)
     if plain is not None:
         names = tuple(":".join(p) or "Intercept" for p in plain.products)
@@ -515,7 +525,8 @@ def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Ar
     if not each or any(not word.strip() for word in each if isinstance(word, str)):
         raise DataError(f"{hypotheses!r} holds no hypothesis, or an empty one: write 'x = 0' {listed}")
     try:
-        read = patsy.DesignInfo(list(names)).linear_constraint(words)
+        texts, own = _without_odd_names(words, names)
+        read = patsy.DesignInfo(own).linear_constraint(texts)
     except patsy.PatsyError as error:
         raise DataError(
             f"{hypotheses!r} cannot be read as a hypothesis: {_first_line(error)}"
@@ -524,6 +535,30 @@ def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Ar
     except ValueError as error:
         raise DataError(f"{hypotheses!r} cannot be read as a hypothesis: {error} {listed}") from error
     return read.coefs, read.constants[:, 0]
+
+
+def _without_odd_names(words: Any, names: Sequence[str]) -> tuple[Any, list[str]]:
+    """Return hypotheses and names without those that begin as brackets, operators or numbers do.
+
+    patsy would take the first two apart, ``(Intercept)``, and a number for the coefficient of that name.
+    """
+    given = [words] if isinstance(words, str) else words
+    odd = {name: f"_mx_coefficient{j}_" for j, name in enumerate(names) if re.match(r"[-+*/=,()\d.]", name)}
+    if not odd or not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+        return words, list(names)
+    written = [re.escape(name) for name in sorted(odd, key=len, reverse=True) if not _is_number(name)]
+    if written:
+        own = re.compile(rf"(?<![\w.\]])(?:{'|'.join(written)})(?![\w.\[])")
+        given = [own.sub(lambda match: odd[match[0]], word) for word in given]
+    return given, [odd.get(name, name) for name in names]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _meant_coefficient(error: patsy.PatsyError, names: Sequence[str]) -> str:

@@ -434,9 +434,9 @@ class _Parts:
         built = learn_columns(bar.expr, self.table, self._scope)
         if not built.names:
             raise DataError(f"the random term ({bar.source}) has no effects")
-        place = {name: j for j, name in enumerate(self.fixed.names)} if self.fixed.plain else {}
-        if built.plain and all(name in place for name in built.names):
-            return built, tuple(self.exog[:, place[name]] for name in built.names)
+        place = {product: j for j, product in enumerate(self.fixed.products)}
+        if built.plain and all(product in place for product in built.products):
+            return built, tuple(self.exog[:, place[product]] for product in built.products)
         matrix = built.rebuild(self.table, self.n)
         return built, tuple(matrix[:, j] for j in range(matrix.shape[1]))
 

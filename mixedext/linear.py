@@ -330,7 +330,7 @@ class LinearMixedResults(MixedResults):
             of its `exog`.
         random_effects : {"none", "all"} or list of str
             "none" gives the population level (Xβ, the default, as MixedLM), "all" adds the conditional modes
-            of all grouping factors, a list those of the factors named.
+            of all grouping factors, a list those of the factors named (also one that is called "all").
         new_levels : {"error", "population"}
             What to do with a level that the fit has not seen: raise `DataError`, or take 0 for its random
             effects, as for a missing group, which with "error" gives a missing prediction. A value is the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from mixedext.columns import names_of_data
 from mixedext.dialects import CONSTANTS, remedy_for_function
-from mixedext.errors import nearest, shown
+from mixedext.errors import DataError, nearest, shown
 from mixedext.formula import MixedFormula
 from mixedext.r_functions import meaning_of, nearest_function
 
@@ -92,3 +92,44 @@ def _meant_column(name: str, frame: pd.DataFrame, formula: MixedFormula) -> str:
         if not text.isidentifier() and name in text and re.sub(r"\s", "", text) in typed:
             return f": the column {text!r} is written in backticks, `{text}`"
     return ""
+
+
+def refuse_names_twice(
+    fixed: Sequence[str], fixed_terms: Mapping[str, Sequence[int]], terms: Iterable[Any]
+) -> None:
+    """Refuse coefficients, random effects or grouping factors of which no name tells them apart.
+
+    Parameters
+    ----------
+    fixed : sequence of str
+        Names of all columns of the fixed effects.
+    fixed_terms : mapping
+        Term → its columns.
+    terms : iterable of DesignTerm
+    """
+    if len(set(fixed)) < len(fixed) or (fixed_terms and sum(map(len, fixed_terms.values())) < len(fixed)):
+        twice = next((name for name in fixed if list(fixed).count(name) > 1), None)
+        twice = twice or next((name for name in fixed_terms if ":" in name and name in fixed), "")
+        raise DataError(f"two of the fixed effects are called {twice!r}: {_rename(twice, 'fixed effects')}")
+    codes: dict[str, Any] = {}
+    columns: dict[tuple[str, str], Any] = {}
+    for term in terms:
+        known = codes.setdefault(term.group, term.codes)
+        if known is not term.codes and not np.array_equal(known, term.codes):
+            raise DataError(
+                f"two grouping factors are called {term.group!r}, a column of the data and an interaction: "
+                "rename the column"
+            )
+        for name, column in zip(term.names, term.columns, strict=True):
+            known = columns.setdefault((term.group, name), column)
+            if known is not column and not np.array_equal(known, column):
+                raise DataError(
+                    f"two of the random effects by {term.group!r} are called {name!r}: "
+                    f"{_rename(name, 'term')}"
+                )
+
+
+def _rename(name: str, where: str) -> str:
+    if name == "Intercept":
+        return f"a column of the data and the intercept; rename the column, or write 0 + in the {where}"
+    return "one is a column of the data of this very name; rename it"

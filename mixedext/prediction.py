@@ -186,6 +186,11 @@ def fixed_part(results: MixedResults, data: Any, groups: Sequence[str]) -> Fixed
 def _chosen_groups(results: MixedResults, random_effects: Any) -> list[str]:
     known = list(results.labels.groups)
     if isinstance(random_effects, str):
+        if random_effects == "all" in known and len(known) > 1:
+            raise DataError(
+                f"random_effects='all' is an option and a grouping factor: pass ['all'] for the factor, "
+                f"{known} for all"
+            )
         if random_effects == "none":
             return []
         if random_effects == "all":

@@ -72,8 +72,9 @@ def _consecutive(labels: Sequence[str], _: int) -> Family:
 
 
 def _differences(labels: Sequence[str], pairs: Sequence[tuple[int, int]], adjust: str) -> Family:
-    identity = np.eye(len(labels))
-    matrix = np.array([identity[a] - identity[b] for a, b in pairs]).reshape(-1, len(labels))
+    matrix = np.zeros((len(pairs), len(labels)))
+    for sign, side in zip((1.0, -1.0), np.array(pairs, dtype=int).reshape(-1, 2).T, strict=True):
+        matrix[np.arange(len(pairs)), side] = sign
     named = tuple(f"{labels[a]} - {labels[b]}" for a, b in pairs)
     return Family(named, matrix, adjust, tuple(f"{labels[a]} / {labels[b]}" for a, b in pairs), "")
 

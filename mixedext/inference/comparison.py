@@ -330,7 +330,7 @@ def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> Infe
     if ddf is not None:
         raise DataError("ddf= is for test='F': likelihood-ratio tests have no denominator degrees of freedom")
     full = results.by_maximum_likelihood()
-    models = [fitted_row("<none>", full)]
+    models = [fitted_row("<none>" if "<none>" not in deletions else "<none> (the model)", full)]
     models += [fitted_row(name, _restricted(full, matrix)) for name, matrix in deletions.items()]
     below = [None, *[models[0]] * len(deletions)]
     columns = comparison_columns(models, below, results.nobs)

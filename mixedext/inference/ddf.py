@@ -100,12 +100,14 @@ class _MatchedMoments(DegreesOfFreedom):
 
     def single(self, contrasts: Array) -> Array:
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
-        variance = np.einsum("kp,pq,kq->k", contrasts, self.found.covariance, contrasts)
-        slopes = np.einsum("kp,mpq,kq->km", contrasts, self.found.derivatives, contrasts, optimize=True)
+        variance = quadratic_forms(contrasts, self.found.covariance)
+        slopes = np.empty((len(contrasts), len(self.found.derivatives)))
+        for m, derivative in enumerate(self.found.derivatives):
+            slopes[:, m] = quadratic_forms(contrasts, derivative)
         with np.errstate(divide="ignore", invalid="ignore"):
             # as shares of f, whose square may be beyond the range of floats
             slopes /= variance[:, None]
-            return 2.0 / np.einsum("km,ml,kl->k", slopes, self.found.parameters, slopes)
+            return 2.0 / quadratic_forms(slopes, self.found.parameters)
 
 
 class Satterthwaite(_MatchedMoments):
@@ -214,6 +216,11 @@ def joint_test(
     return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df))
 
 
+def quadratic_forms(rows: Array, matrix: Array) -> Array:
+    """Return ℓ'Mℓ of each of the rows ℓ, (k,); some thousands at once take as long as one product."""
+    return np.asarray(((rows @ matrix) * rows).sum(axis=1))
+
+
 def _whitening(contrasts: Array, covariance: Array) -> Array:
     """Return combinations of the rows of `contrasts` (rank, r) whose estimates are independent, variance 1.
 
@@ -281,7 +288,7 @@ def estimates_table(
         ``estimate std_err df statistic p_value ci_lower ci_upper``.
     """
     estimate = contrasts @ params
-    variance = np.einsum("ij,jk,ik->i", contrasts, ddf.cov_params, contrasts)
+    variance = quadratic_forms(contrasts, ddf.cov_params)
     std_err = np.sqrt(np.maximum(variance, 0.0))
     df = ddf.single(contrasts)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -36,6 +36,11 @@ _RESERVED = frozenset(("contrast", "term", "estimate", "ratio", "odds_ratio", "s
 )
 
 
+def _column_name(variable: str) -> str:
+    """Return how the tables call the column of a variable: those of their own keep their names."""
+    return f"{variable} (variable)" if variable in _RESERVED else variable
+
+
 # ------------------------------------------------------------------------------------------- means
 
 
@@ -47,7 +52,8 @@ class MarginalMeans:
     ----------
     grid : Grid
     labels : DataFrame (m, …)
-        Values of the variables of each mean.
+        Values of the variables of each mean; one that is called as a column of the tables, ``df``, is
+        ``df (variable)`` there.
     functions : ndarray (m, p)
         The means over all columns of X, dropped ones included.
     offset : float
@@ -130,7 +136,7 @@ class MarginalMeans:
         table = self._estimates(self._functions, offset, float(null))
         if self._scale is not None:
             table = self._scale.transform(table)
-        return pd.concat([self._labels, table], axis=1)
+        return pd.concat([self._labels.rename(columns=_column_name), table], axis=1)
 
     def contrasts(
         self, kind: Any = "pairwise", adjust: str | None = None, by: Any = None, ref: Any = None
@@ -195,7 +201,7 @@ class MarginalMeans:
             method = read_adjustment(adjust, family)
             table, notes = self._contrast_table(family, method, rows)
             for place, name in enumerate(within):
-                table.insert(1 + place, name, self._labels[name].iloc[rows[0]])
+                table.insert(1 + place, _column_name(name), self._labels[name].iloc[rows[0]])
             parts.append(table)
         out = pd.concat(parts, ignore_index=True)
         missing = int(out["std_err"].isna().sum())
@@ -235,7 +241,7 @@ class MarginalMeans:
         terms = [term for size in range(len(among)) for term in combinations(among, size + 1)]
         rows_out = []
         for rows in self._groups(within):
-            values = {name: self._labels[name].iloc[rows[0]] for name in within}
+            values = {_column_name(name): self._labels[name].iloc[rows[0]] for name in within}
             for term in terms:
                 functions = self._grid.estimable_part(self._interaction(among, term) @ self._functions[rows])
                 test = joint_test(self._ddf, self._params, functions[:, self._grid.kept])
@@ -275,7 +281,8 @@ class MarginalMeans:
         # coefficients that sum to zero do so but for rounding
         offset = np.where(family.sums_to_zero, 0.0, family.matrix.sum(axis=1)) * self._offset
         table = self._estimates(functions, offset)
-        known = np.flatnonzero(table["std_err"].notna())
+        # a contrast that is 0 whatever the coefficients are, or has no degrees of freedom, has no test
+        known = np.flatnonzero(table["statistic"].notna() & table["df"].notna())
         contrasts = functions[known][:, self._grid.kept]
         tests = SingleTests(
             table["statistic"].to_numpy()[known],
@@ -529,16 +536,15 @@ def _make(
 ) -> MarginalMeans:
     """Average the rows of a grid and put the results together."""
     check_option(weights, "weights", ("equal", "proportional"))
+    if names == ["1"] and "1" not in grid.variables:
+        names = []
     every = [*names, *within]
     for name in every:
         if name not in grid.variables:
             raise unknown_variable(name, grid.variables)
-    taken = _RESERVED.intersection(every)
-    if taken:
-        raise DataError(f"a column of the tables is called {min(taken)!r}: rename the variable")
     labels = grid.labels(every)
     if not names:
-        labels.insert(0, "1", "overall")
+        labels.insert(0, "1" if "1" not in every else "overall", "overall")
     method = results.ddf_method(ddf)
     return MarginalMeans(
         grid,
@@ -594,7 +600,6 @@ def _read_specs(specs: Any, by: Any) -> tuple[list[str], list[str]]:
             raise DataError(f"specs {specs!r} lacks a variable: write '~ f + g' or '~ f | g'")
     else:
         names = _names(specs, "specs")
-    names = [] if names == ["1"] else names
     every = [*names, *within]
     for name in every:
         if every.count(name) > 1:

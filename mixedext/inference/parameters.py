@@ -7,7 +7,7 @@ then `sigma` (in generalized models `dispersion`, where it is estimated), then t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,10 @@ _SETS = {
     "random": ("sd", "cor", "sigma", "dispersion"),
     "fixed": ("fixed",),
 }
+
+
+#: What kinds are called where a coefficient has the same name.
+_KINDS = {"sd": "random effects", "cor": "random effects", "sigma": "residual", "dispersion": "family"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
     """Return the parameters of a fit, in lme4's order.
 
     Where two terms of a grouping factor have an effect in common, the term's label takes the place of the
-    factor's name.
+    factor's name. A coefficient keeps its name: what else has the same says what it is.
     """
     effects = Counter((t.group, name) for t in labels.terms for name in t.names)
     out = []
@@ -73,6 +77,17 @@ def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
         out.append(Parameter("sigma", "sigma"))
     elif record.nuisance is not None:
         out.append(Parameter("dispersion", "dispersion"))
+    taken = set(labels.exog_names)
+    for i, parameter in enumerate(out):
+        name = (
+            parameter.name if parameter.name not in taken else f"{parameter.name} ({_KINDS[parameter.kind]})"
+        )
+        number = 2
+        while name in taken:
+            name = f"{parameter.name} ({_KINDS[parameter.kind]} {number})"
+            number += 1
+        taken.add(name)
+        out[i] = replace(parameter, name=name)
     out += [Parameter(name, "fixed", row=j) for j, name in enumerate(labels.exog_names)]
     return tuple(out)
 
