@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,34 @@ TAILS: dict[type, Callable[[Array], Tails]] = {
 }
 
 
+def tails_of(link: Any) -> Callable[[Array], Tails]:
+    """Return the tails of a link, those of the nearest class: statsmodels keeps older names as subclasses.
+
+    Links of other distribution functions are subclasses of Logit too; theirs are made of what they offer.
+    """
+    for kind in type(link).__mro__:
+        if kind in TAILS:
+            return TAILS[kind]
+        if kind is families.links.CDFLink:
+            break
+    return partial(_other_tails, link)
+
+
+def _other_tails(link: Any, eta: Array) -> Tails:
+    own = getattr(link, "dbn", None)
+    cdf = np.asarray(own.cdf(eta) if own is not None else link.inverse(eta), dtype=float)
+    sf = np.asarray(own.sf(eta) if own is not None else 1.0 - cdf, dtype=float)
+    density = np.asarray(link.inverse_deriv(eta), dtype=float)
+    step = 1e-4 * (1.0 + np.abs(eta))
+    bend, above, below = (
+        np.asarray(link.inverse_deriv2(x) / link.inverse_deriv(x), dtype=float)
+        for x in (eta, eta + step, eta - step)
+    )
+    low, high = density / cdf, density / sf
+    turn = (above - below) / (2.0 * step)
+    return Tails(np.log(cdf), np.log(sf), low, high, low * (bend - low), high * (bend + high), bend, turn)
+
+
 @dataclass(frozen=True)
 class LogMean:
     """A positive mean at η and the derivatives of its logarithm, each (n,) or a number."""
@@ -243,11 +272,11 @@ def mean_and_derivatives(link: Any, eta: Array) -> tuple[Array, Array, Array]:
 
 def inverse_link(family: Any, eta: Array) -> Array:
     """Return the mean of a family at linear predictors, without overflow and with all digits of the tails."""
-    tails = TAILS.get(type(family.link)) if isinstance(family, families.Binomial) else None
+    tails = tails_of(family.link) if isinstance(family, families.Binomial) else None
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if type(family.link) is families.links.Logit:
             return expit(eta)
-        if tails is not None and type(family.link) not in _BOUNDED:
+        if tails is not None and not isinstance(family.link, _BOUNDED):
             return np.exp(tails(eta).log_cdf)
         return mean_and_derivatives(family.link, eta)[0]
 

@@ -30,7 +30,7 @@ from scipy.special import digamma, expit, gammaln, xlog1py, xlogy
 from statsmodels.genmod import families
 
 from mixedext.core.pirls import Terms
-from mixedext.links import TAILS, LogMean, Tails, inverse_link, log_mean, mean_and_derivatives
+from mixedext.links import LogMean, Tails, inverse_link, log_mean, mean_and_derivatives, tails_of
 
 Array = NDArray[np.float64]
 
@@ -198,7 +198,7 @@ class Response:
             and not estimate_alpha
             and self.link.alpha == self.family.alpha
         )
-        self._tails = TAILS.get(type(self.link)) if self.kind == "binomial" else None
+        self._tails = tails_of(self.link) if self.kind == "binomial" else None
 
     @property
     def has_nuisance(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy import integrate
+from scipy import integrate, stats
 from scipy.special import gammaln
 from scipy.stats import norm
 from statsmodels.genmod import families
@@ -619,3 +619,14 @@ def test_a_model_without_fixed_effects_can_be_fitted():
     assert len(result.params) == 0
     assert result.converged
     assert "Fixed effects: none" in str(result.summary())
+
+
+def test_links_of_other_distribution_functions_are_theirs_and_not_the_logit() -> None:
+    formula, data = "cbind(incidence, size-incidence) ~ period + (1|herd)", mx.datasets.load("cbpp")
+    links = sm.families.links
+    normal, probit, t5 = (
+        mx.glmer(formula, data, family=sm.families.Binomial(link)).fit()
+        for link in (links.CDFLink(dbn=stats.norm), links.Probit(), links.CDFLink(dbn=stats.t(5)))
+    )
+    assert normal.llf == pytest.approx(probit.llf, rel=1e-9)
+    assert t5.llf == pytest.approx(-91.7959019702, rel=1e-9)  # by first and second derivatives alone
