@@ -579,13 +579,6 @@ def test_models_of_arrays_and_what_is_no_result_are_refused() -> None:
         mx.emmeans(frame, "Days")
 
 
-def test_variables_called_as_columns_of_the_tables_are_refused() -> None:
-    frame = data_of("Oats2").rename(columns={"Variety": "estimate"})
-    result = mx.lmer("yield ~ estimate + (1|Block)", frame).fit()
-    with pytest.raises(mx.DataError, match="rename the variable"):
-        mx.emmeans(result, "estimate")
-
-
 def test_removed_data_are_named() -> None:
     result = mx.lmer("yield ~ Variety + (1|Block)", data_of("Oats2")).fit()
     result.remove_data()
