@@ -23,6 +23,7 @@ from mixedext.design import (
 )
 from mixedext.errors import DataError, MissingValuesError, check_option, shown
 from mixedext.frames import check_missing_option, given_by_row, group_codes
+from mixedext.kept import own_index
 from mixedext.values import missing_rows, numbers, widened
 
 Array = NDArray[np.float64]
@@ -102,7 +103,7 @@ def design_from_arrays(
     y = _response_values(endog)
     n = len(y)
     labelled = [v for v in (endog, exog) if isinstance(v, (pd.Series, pd.DataFrame))]
-    index = labelled[0].index if labelled and len(labelled[0]) == n else pd.RangeIndex(n)
+    index = own_index(labelled[0].index) if labelled and len(labelled[0]) == n else pd.RangeIndex(n)
     frame = pd.DataFrame(index=index)
     x = np.ones((n, 1)) if exog is None else matrix(exog, "exog", n, index)
     given = {"weights": weights, "offset": offset, "exposure": exposure}

@@ -119,10 +119,9 @@ def used_columns(
             if (count := int((frame.columns == column).sum())) > 1:
                 raise DataError(f"the data have {count} columns named {column!r}: rename them")
     if added:
-        frame = frame.copy(deep=False)
-        for name, values in added.items():
-            frame[name] = given_by_row(values, f"{name!r} of the calling scope", frame).array
-            out[name] = name
+        columns = {n: given_by_row(v, f"{n!r} of the calling scope", frame).array for n, v in added.items()}
+        frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
+        out |= {name: name for name in added}
     return out, frame
 
 

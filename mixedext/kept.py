@@ -72,11 +72,14 @@ class Kept:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "snapshot": None}
 
-    def frame(self) -> pd.DataFrame:
-        """Return the rows of the fit as a data frame of the columns used."""
+    def frame(self, copied: bool = True) -> pd.DataFrame:
+        """Return the rows of the fit as a data frame of the columns used.
+
+        Unless `copied` it may share memory with what is kept, and must not be written into.
+        """
         kinds = (KeptNumbers, KeptLevels)
         columns = {k: v.column() if isinstance(v, kinds) else v for k, v in self.columns.items()}
-        return pd.DataFrame(columns, index=self.index, copy=not COPIES_ON_WRITE)
+        return pd.DataFrame(columns, index=self.index, copy=copied or not COPIES_ON_WRITE)
 
 
 def own_index(index: pd.Index) -> pd.Index:

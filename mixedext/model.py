@@ -50,7 +50,7 @@ class _MixedData(PandasData):
 
     @cached_property
     def frame(self) -> pd.DataFrame | None:
-        """The rows of the data that the fit uses, with the columns that it uses."""
+        """The rows of the data that the fit uses, with the columns that it uses, as a copy."""
         return None if self.kept is None else self.kept.frame()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -370,8 +370,8 @@ class MixedModel(LikelihoodModel):
 
     def used_frame(self) -> pd.DataFrame:
         """Return the rows of the data frame that the fit uses, with the columns that it uses."""
-        frame: pd.DataFrame = self.data.frame
-        return frame
+        kept: Kept = self.data.kept
+        return kept.frame(copied=False)
 
     def rows_of(self, sides: Sequence[str]) -> NewRows:
         """Return the rows of the fit as expressions of some right-hand sides see them."""

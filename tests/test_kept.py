@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 import statsmodels.api as sm
 
 import mixedext as mx
+
+FAMILY = sm.families.Poisson()
 
 
 def make_data(seed: int = 9) -> pd.DataFrame:
@@ -169,3 +173,69 @@ def test_results_do_not_change_with_the_data(name: str) -> None:
         change(data)
         assert_same(numbers(name, result, new), expected)
         assert_same(numbers(name, pickle.loads(pickle.dumps(result)), new), expected)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.MixedextWarning")
+def test_results_do_not_change_with_the_frame_that_they_hand_out() -> None:
+    new = make_data().head(4)
+    for name in ("linear", "plain"):
+        result = MODELS[name](make_data())
+        expected = numbers(name, result, new)
+        frame = result.model.data.frame
+        frame["x"] *= 100
+        frame.loc[:, "z"] = 0.0
+        found = numbers(name, result, new)
+        del found["frame"], expected["frame"]
+        assert_same(found, expected)
+
+
+def test_objects_named_in_a_formula_may_change_after_the_fit() -> None:
+    data, new = make_data(), make_data().iloc[[3, 30]]
+    table, chosen, knots = {0: 1.0, 1: 2.0, 2: 5.0, 3: 3.0, 4: 0.0}, [1, 2], [4.0, 6.0]
+    lookup = np.array([1, 2, 250, 4, 9], dtype=np.uint8)
+    other = np.array(data["x"] * 2 + data["z"])
+    model = mx.lmer(
+        "y ~ h.map(table) + h.isin(chosen) + bs(x, knots=knots, degree=2) + I(lookup[h] - 9) + other"
+        " + (1 | g)",
+        data,
+    )
+    result = model.fit()
+    expected = mx.anova(result)
+    built = model.builders().fixed_builder.rebuild
+    rows = new.assign(other=1.0)
+    before = result.predict(rows)
+    table[0], other[:], lookup[:] = 99.0, 0.0, 0
+    chosen.append(3)
+    knots.clear()
+    for same in (result, pickle.loads(pickle.dumps(result))):
+        pd.testing.assert_frame_equal(mx.anova(same), expected)
+        pd.testing.assert_series_equal(same.predict(rows), before)
+    assert built is model.builders().fixed_builder.rebuild
+
+
+def test_a_fit_leaves_the_objects_of_the_user_as_they_are() -> None:
+    data = make_data().astype({"h": "uint8"}).set_index(pd.Index(np.arange(120)[::-1], name="row"))
+    data.attrs["note"] = ["kept"]
+    before = data.copy()
+    family = copy.deepcopy(FAMILY)
+    formula = "y ~ scale(x) + I(h - 3) + m.fillna(0) + (z | g)"
+    result = mx.lmer(formula, data, weights="w", subset="h - 3 < 0")
+    counts = mx.glmer("k ~ x + (1 | g)", data, family=FAMILY, exposure=data["w"])
+    data.index.name = "changed"
+    assert result.design.row_labels.name == counts.design.row_labels.name == "row"
+    data.index.name = "row"
+    result.fit().predict(data)
+    pd.testing.assert_frame_equal(data, before)
+    assert data.attrs == {"note": ["kept"]}
+    assert vars(FAMILY.link) == vars(family.link)
+    assert counts.family is not FAMILY
+
+
+def test_a_pickled_fit_holds_the_columns_that_it_used_and_no_others() -> None:
+    data = make_data()
+    wide = pd.concat([data, pd.DataFrame(np.ones((120, 200))).add_prefix("v")], axis=1)
+    for name in ("linear", "plain", "counts"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mx.MixedextWarning)
+            sizes = [len(pickle.dumps(MODELS[name](frame))) for frame in (data, wide)]
+        assert sizes[1] < 1.02 * sizes[0]
