@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from mixedext._caller import user_frame
 from mixedext.core.glmm import GeneralizedFit
+from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerRecord
+from mixedext.core.quadrature import fall_beside
 from mixedext.design import Design, Labels
 from mixedext.errors import (
     ConvergenceWarning,
@@ -194,6 +196,62 @@ def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Res
         )
         out.append(Remark(text, False))
     return out
+
+
+#: Rows, or trials, for each level of a grouping factor up to which Laplace's approximation may be far off.
+_FEW = 8.0
+#: The same, of the standard deviation, where no other approximation is at hand to compare with.
+_FEWER = 4.0
+#: Variance of the distribution function that is the inverse link.
+_LATENT = {"Logit": np.pi**2 / 3, "Probit": 1.0, "CLogLog": np.pi**2 / 6, "LogLog": np.pi**2 / 6}
+#: Fall of −2 log-likelihood at another standard deviation that Laplace's optimum must not leave.
+_FAR = 2.0
+
+
+def remarks_on_laplace(
+    design: Design, record: GeneralizedFit, response: Response, problem: GeneralizedProblem
+) -> list[Remark]:
+    """Say where the optimum of Laplace's approximation is far from that of the likelihood.
+
+    Groups of very few zeros and ones have integrands far from normal. With one grouping factor quadrature
+    tells whether a standard deviation a quarter larger or smaller has a higher likelihood. With more there is
+    no other approximation, and variances above half that of the link's distribution in groups of four trials
+    or less are enough.
+    """
+    if record.nagq > 1 or response.kind != "binomial":
+        return []
+    latent = _LATENT.get(type(response.link).__name__)
+    if latent is None:
+        return []
+    trials = float(np.sum(response.m * np.ones(len(response.y))))
+    for term, covariance in zip(design.terms, record.covariances, strict=True):
+        variance = float(covariance[0, 0])
+        few = trials / len(term.levels)
+        if few > _FEW or variance < 0.1 * latent or term.names[0] != "Intercept":
+            continue
+        std_dev = f"the standard deviation of the intercepts by {term.label!r} ({variance**0.5:.3g})"
+        if len(record.theta) == 1 and record.nagq == 1:
+            falls = {}
+            for scale in (0.8, 1.25):
+                # coefficients grow with the spread about them so that means stay where they are
+                slope = np.sqrt((latent + variance) / (latent + scale**2 * variance))
+                falls[scale] = fall_beside(problem, record.point, scale, float(slope))
+            scale = max(falls, key=lambda s: falls[s])
+            if falls[scale] > _FAR:
+                text = (
+                    f"Laplace's approximation is far from the likelihood, as groups of {few:.3g} trials are "
+                    f"too small for it: by quadrature -2 log-likelihood is {falls[scale]:.3g} lower where "
+                    f"{std_dev} is {scale:g} times as large; fit(nagq=25) maximises the likelihood"
+                )
+                return [Remark(text, True, LikelihoodWarning)]
+        elif few <= _FEWER and variance > latent / 2:
+            text = (
+                f"Laplace's approximation may be far from the likelihood: {std_dev} rests on groups of "
+                f"{few:.3g} trials, for which it is not made; standard deviations and coefficients may be "
+                "much too large or too small, and nagq > 1 needs a model with one grouping factor"
+            )
+            return [Remark(text, True, LikelihoodWarning)]
+    return []
 
 
 def warn_of_remarks(remarks: Sequence[Remark]) -> None:

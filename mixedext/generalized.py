@@ -17,9 +17,16 @@ from statsmodels.tools._decorators import cached_data
 from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
-from mixedext.diagnostics import remarks_on_generalized, warn_of_fit, warn_of_hessian, warn_of_remarks
+from mixedext.diagnostics import (
+    remarks_on_generalized,
+    remarks_on_laplace,
+    warn_of_fit,
+    warn_of_hessian,
+    warn_of_remarks,
+)
 from mixedext.dialects import methods_answer_keywords, refuse_unknown
-from mixedext.errors import DataError, check_option, nearest
+from mixedext.errors import DataError, IdentifiabilityWarning, check_option
+from mixedext.family_names import as_family
 from mixedext.frames import rows_text
 from mixedext.inference.robust import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.likelihood import LikelihoodModelSide
@@ -38,59 +45,6 @@ _NO_LIKELIHOOD = (
 #: Kinds of covariance of the fixed effects.
 COV_TYPES = ("hessian", "cluster", "fixed_theta")
 
-_BY_NAME: dict[str, Any] = {
-    "binomial": families.Binomial,
-    "poisson": families.Poisson,
-    "gamma": families.Gamma,
-    "inverse_gaussian": families.InverseGaussian,
-    "gaussian": families.Gaussian,
-    "negative_binomial": families.NegativeBinomial,
-}
-
-
-def as_family(family: Any) -> tuple[Any, bool]:
-    """Return a family instance and whether its α is to be estimated, from an instance, a class or a name.
-
-    Parameters
-    ----------
-    family : statsmodels family, its class, or str
-        ``"negative_binomial"`` estimates α; an instance of `NegativeBinomial` keeps its own.
-
-    Raises
-    ------
-    DataError
-        For anything else, and for a link that the family does not allow.
-    """
-    if isinstance(family, str):
-        name = family.lower().replace(".", "_").replace("-", "_")
-        if name not in _BY_NAME:
-            raise DataError(
-                f"family {family!r} is not known{nearest(name, _BY_NAME)} (known: {', '.join(_BY_NAME)})"
-            )
-        if name == "negative_binomial":
-            return families.NegativeBinomial(alpha=1.0), True
-        return _BY_NAME[name](), False
-    if isinstance(family, type) and issubclass(family, families.Family):
-        family = family(alpha=1.0) if family is families.NegativeBinomial else family()
-    known: tuple[Any, ...] = tuple(_BY_NAME.values())
-    if not isinstance(family, known):
-        raise DataError(
-            f"family must be a statsmodels family such as sm.families.Binomial() or a name "
-            f"({', '.join(_BY_NAME)}), not {family!r}"
-        )
-    alpha = getattr(family, "alpha", 1.0)
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise DataError(
-            f"alpha of the negative binomial must be positive, not {alpha!r} (0 is the Poisson family)"
-        )
-    if not isinstance(family.link, tuple(family.links)):
-        allowed = ", ".join(link.__name__ for link in family.links)
-        raise DataError(
-            f"family {type(family).__name__} does not allow the link {type(family.link).__name__} "
-            f"(it has: {allowed})"
-        )
-    return family, False
-
 
 class GeneralizedLinearMixedModel(LikelihoodModelSide):
     """Generalized linear mixed model g(E(y | b)) = Xβ + Zb + offset, b normal, fitted by maximum likelihood.
@@ -105,8 +59,8 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
     terms : RandomTerm, list of RandomTerm, mapping or array_like
         The random effects, as for `LinearMixedModel`.
     family : statsmodels family, class or str
-        Default binomial. ``"negative_binomial"`` estimates α, an instance of `NegativeBinomial` keeps its
-        own.
+        Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"`` estimates α,
+        an instance of `NegativeBinomial` keeps its own.
     weights : array_like (n,), optional
         Trials of a proportion, or prior weights.
     offset : array_like (n,), optional
@@ -185,8 +139,8 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             expression that patsy reads; ``offset(z)`` adds a known part.
         data : pandas.DataFrame or mapping of columns
         family : statsmodels family, class or str
-            Default binomial. ``"negative_binomial"`` estimates α, an instance of `NegativeBinomial` keeps its
-            own.
+            Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"``
+            estimates α, an instance of `NegativeBinomial` keeps its own.
         weights : array_like, Series or str, optional
             Trials of a proportion, or prior weights; a Series is aligned by its index, a str names a column.
         offset : array_like, Series or str, optional
@@ -265,6 +219,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         -----
         SingularFitWarning, ConvergenceWarning, IdentifiabilityWarning
             For a covariance of lower rank, an optimiser that stopped early, and separation.
+        LikelihoodWarning
+            Where weights make no likelihood, and where Laplace's approximation is far from it because groups
+            are very small and variances large.
         """
         refuse_unknown(
             "fit", unknown, ("nagq", "hessian", "cov_type", "cov_kwds", "start_theta", "tol", "maxiter")
@@ -285,7 +242,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             record = fit_generalized(problem, int(nagq), options, start)
         except np.linalg.LinAlgError as error:
             raise DataError(_NO_LIKELIHOOD.format(error)) from error
-        remarks = remarks_on_generalized(self.design, record, self._response())
+        response = self._response()
+        remarks = remarks_on_generalized(self.design, record, response)
+        # what is separated runs away by any approximation
+        if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
+            remarks += remarks_on_laplace(self.design, record, response, problem)
         results = GeneralizedMixedResults(self, record, cov_type)
         results.remarks = [r.text for r in remarks]
         warn_of_fit(results.labels, record.ranks, record.optimizer)

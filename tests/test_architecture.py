@@ -46,7 +46,7 @@ LAYERS = (
     ("mixedext.delimited", "mixedext.formula_python", "mixedext.r_functions", "mixedext.kept"),
     ("mixedext.formula", "mixedext.io", "mixedext.operations"),
     ("mixedext.expressions",),
-    ("mixedext.columns",),
+    ("mixedext.columns", "mixedext.family_names"),
     ("mixedext.names", "mixedext.double_bars", "mixedext.complete"),
     ("mixedext.frames",),
     ("mixedext.checks",),

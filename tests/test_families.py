@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 
 import mixedext as mx
+from mixedext.family_names import as_family
 from mixedext.reading import read_generalized
 from mixedext.response import Response
 
@@ -309,6 +310,18 @@ def test_gamma_responses_of_ten_orders_of_magnitude_have_a_likelihood():
     assert result.llf == pytest.approx(-1.865251, abs=1e-6)
 
 
+def test_links_of_others_have_the_derivatives_of_differences():
+    own = type("Own", (links.Probit,), {})()
+    eta = np.array([-1.0, 0.3, 2.0])
+    theirs, ours = (
+        Response(families.Binomial(link), np.array([0.0, 0.4, 1.0]), np.full(3, 5.0)).terms(eta, 0.0)
+        for link in (own, links.Probit())
+    )
+    assert theirs.loglik == pytest.approx(ours.loglik)
+    for name in ("score", "weight", "observed", "slope", "observed_slope"):
+        np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), rtol=1e-5, atol=1e-5)
+
+
 def weighted_rows() -> pd.DataFrame:
     rng = np.random.default_rng(2)
     g = np.repeat(np.arange(40), 25)
@@ -346,3 +359,82 @@ def test_whole_weights_of_whole_successes_do_not_warn():
 def test_odd_responses_are_refused(value):
     with pytest.raises((mx.DataError, mx.FormulaError)):
         read_generalized(value, "y", 2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "link"),
+    [
+        ("binomial(probit)", families.Binomial, links.Probit),
+        ("binomial(link=probit)", families.Binomial, links.Probit),
+        ("Binomial(link = 'cloglog')", families.Binomial, links.CLogLog),
+        ("Gamma(log)", families.Gamma, links.Log),
+        ("inverse.gaussian(1/mu^2)", families.InverseGaussian, links.InverseSquared),
+        ("nbinom2", families.NegativeBinomial, links.Log),
+        ("Negative Binomial", families.NegativeBinomial, links.Log),
+        ("poisson()", families.Poisson, links.Log),
+    ],
+)
+def test_names_of_families_may_have_a_link_and_be_those_of_other_packages(name, family, link):
+    found, estimate_alpha = as_family(name)
+    assert type(found) is family
+    assert type(found.link) is link
+    assert estimate_alpha is (family is families.NegativeBinomial)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("quasipoisson", "negative_binomial"),
+        ("quasibinomial", r"\(1 \| row\)"),
+        ("nbinom1", "nbinom2"),
+        ("beta_family", "mx.lmer"),
+        ("probit", r"binomial\(probit\)"),
+        ("poisson(logit)", "does not have the link 'logit'.*log, identity, sqrt"),
+        ("binomial(probitt)", "did you mean 'probit'"),
+        ("poison", "did you mean 'poisson'"),
+    ],
+)
+def test_families_that_are_not_here_are_answered_by_what_to_take(name, remedy):
+    with pytest.raises(mx.DataError, match=remedy):
+        as_family(name)
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy"),
+    [([0, 3, 2, 5], 'family="poisson"'), ([0.5, 3.2, 1, 2], "gamma"), ([-1.5, 0, 1, 1], "mx.lmer")],
+)
+def test_a_response_without_a_family_is_answered_by_the_one_that_takes_it(values, remedy):
+    data = pd.DataFrame({"y": values * 3, "g": np.repeat([0, 1, 2, 3], 3)})
+    with pytest.raises(mx.DataError, match=remedy):
+        mx.glmer("y ~ 1 + (1 | g)", data)
+
+
+def pairs(std_dev: float, rows: int, levels: int = 300) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    mother = np.repeat(np.arange(levels), rows)
+    village = mother // 10
+    x = rng.normal(size=len(mother))
+    eta = (
+        0.5
+        + 0.8 * x
+        + rng.normal(size=levels)[mother] * std_dev
+        + 0.5 * rng.normal(size=levels // 10)[village]
+    )
+    return pd.DataFrame(
+        {"y": (eta + rng.logistic(size=len(eta)) > 0) * 1, "x": x, "mother": mother, "village": village}
+    )
+
+
+def test_laplace_far_from_the_likelihood_is_said():
+    model = mx.glmer("y ~ x + (1 | mother)", pairs(5.0, 2))
+    with pytest.warns(mx.LikelihoodWarning, match=r"by quadrature.*fit\(nagq=25\)"):
+        result = model.fit()
+    assert "far from the likelihood" in " ".join(str(result.summary()).split())
+    model.fit(nagq=25)  # does not warn
+    with pytest.warns(mx.LikelihoodWarning, match="may be far from the likelihood.*'mother'"):
+        mx.glmer("y ~ x + (1 | mother) + (1 | village)", pairs(5.0, 2)).fit()
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | mother)", "y ~ x + (1 | mother) + (1 | village)"])
+def test_laplace_near_the_likelihood_is_not_questioned(formula):
+    assert mx.glmer(formula, pairs(1.0, 12, 60)).fit().converged

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -98,6 +99,36 @@ class QuadratureState:
     def information(self) -> Array:
         """Return the approximate Hessian of the Laplace criterion."""
         return self.laplace.information()
+
+
+def fall_beside(
+    problem: GeneralizedProblem, point: Array, scale: float, slope: float, nagq: int = 11
+) -> float:
+    """Return by how much −2 log-likelihood falls where the effects of one factor are `scale` times as wide.
+
+    A maximum of the likelihood has no such point beside it; a maximum of Laplace's approximation that is far
+    from the likelihood has.
+
+    Parameters
+    ----------
+    problem : GeneralizedProblem
+        With one grouping factor.
+    point : ndarray
+        (θ̃, β̃, nuisance).
+    scale : float
+        Of θ̃.
+    slope : float
+        What the coefficients are divided by.
+    nagq : int
+        Nodes an effect.
+    """
+    problem = copy(problem)
+    size, p = problem.size, problem.p
+    beside = point.copy()
+    beside[:size] *= scale
+    beside[size : size + p] /= slope
+    here = QuadratureState(problem, point, nagq).objective
+    return here - QuadratureState(problem, beside, nagq).objective
 
 
 def _inverse_transposed(lower: Array) -> Array:

@@ -101,7 +101,8 @@ def check_same_kind(models: Mapping[str, MixedResults], families: bool, weights:
             )
         generalized = isinstance(results, GeneralizedMixedResults)
         both = generalized and isinstance(reference, GeneralizedMixedResults)
-        if both and (results.nagq, results.hessian) != (reference.nagq, reference.hessian):
+        kinds = {results.hessian, reference.hessian} - {None} if both else set()
+        if both and (results.nagq != reference.nagq or len(kinds) > 1):
             raise DataError(
                 f"{name!r} is fitted by {results.method} and {first!r} by {reference.method}: fit both with "
                 "the same nagq and hessian"
