@@ -112,22 +112,24 @@ def coefficients(results: MixedResults) -> dict[str, pd.DataFrame]:
     constant = _place_of_constant(results)
     if constant is not None:
         places.setdefault("Intercept", constant)
-    modes = results.random_effects
+    names = {
+        g: [n for t in results.labels.terms if t.group == g for n in t.names] for g in results.labels.groups
+    }
     # effects that are random only stand first, as in lme4
     rest: dict[str, str] = {}
-    for frame in modes.values():
-        for name in frame.columns:
+    for effects in names.values():
+        for name in effects:
             if _canonical(name) not in places:
                 rest.setdefault(_canonical(name), name)
     columns = [*rest.values(), *fixed]
     own = {name: j for j, name in enumerate(rest)} | {name: j + len(rest) for name, j in places.items()}
     start = np.concatenate([np.zeros(len(rest)), results._record.params])
     out = {}
-    for group, frame in modes.items():
-        values = np.tile(start, (len(frame), 1))
-        for name, column in zip(frame.columns, frame.to_numpy().T, strict=True):
-            values[:, own[_canonical(name)]] += column
-        out[group] = pd.DataFrame(values, index=frame.index, columns=columns)
+    for group, levels in results.labels.groups.items():
+        values = np.tile(start, (len(levels), 1))
+        for name, modes in zip(names[group], results.modes_of(group), strict=True):
+            values[:, own[_canonical(name)]] += modes
+        out[group] = pd.DataFrame(values, index=levels, columns=columns)
     return out
 
 

@@ -78,9 +78,8 @@ def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_
             assert part.new is not None
             with results.model._parsed.errors_in_users_words():
                 codes, columns = _new_random_part(results, part.new, group, new_levels)
-        modes = results.random_effects[group].to_numpy()
-        for j, column in enumerate(columns):
-            effect = np.where(codes >= 0, modes[codes, j], 0.0)
+        for column, modes in zip(columns, results.modes_of(group), strict=True):
+            effect = np.where(codes >= 0, modes[codes], 0.0)
             out = out + column * effect
     return pd.Series(part.spread(out), index=part.index, name=results.labels.endog_name)
 

@@ -67,7 +67,8 @@ class MixedResults(WaldInference):
         self.labels: Labels = model.design.labels()
         self.nobs = self.labels.nobs
         self.objective = float(record.objective)
-        self.theta = record.theta
+        self.theta = record.theta.copy()
+        self.theta.flags.writeable = False
         self.optimizer = record.optimizer
         self.converged = bool(record.optimizer.converged)
         self.is_singular = any(
@@ -115,9 +116,17 @@ class MixedResults(WaldInference):
     def cov_re(self) -> dict[str, pd.DataFrame]:
         """Term → labelled covariance matrix of its random effects, on the scale of the data."""
         return {
-            t.label: pd.DataFrame(self.scale * c, index=list(t.names), columns=list(t.names))
-            for t, c in zip(self.labels.terms, self._record.covariances, strict=True)
+            t.label: pd.DataFrame(c, index=list(t.names), columns=list(t.names))
+            for t, c in zip(self.labels.terms, self.term_covariances(), strict=True)
         }
+
+    def term_covariances(self) -> list[Array]:
+        """Return the covariance matrices of `cov_re` as arrays, in the order of the terms."""
+        return [self.scale * c for c in self._record.covariances]
+
+    def modes_of(self, group: str) -> Array:
+        """Return the conditional modes of a grouping factor as an array (effects, levels)."""
+        return self._record.modes[list(self.labels.groups).index(group)]
 
     def random_variances(self) -> list[Array]:
         """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term."""
@@ -137,14 +146,13 @@ class MixedResults(WaldInference):
         the correlations with the effects before it in its term (missing where a variance is 0).
         """
         rows: list[dict[str, Any]] = []
-        for label, covariance in self.cov_re.items():
-            values = covariance.to_numpy()
+        for t, values in zip(self.labels.terms, self.term_covariances(), strict=True):
             std_dev = np.sqrt(np.diag(values))
-            for i, name in enumerate(covariance.index):
-                row = {"group": label, "name": name, "variance": values[i, i], "std_dev": std_dev[i]}
+            for i, name in enumerate(t.names):
+                row = {"group": t.label, "name": name, "variance": values[i, i], "std_dev": std_dev[i]}
                 for j in range(i):
                     size = std_dev[i] * std_dev[j]
-                    row[f"corr_{covariance.index[j]}"] = values[i, j] / size if size > 0 else np.nan
+                    row[f"corr_{t.names[j]}"] = values[i, j] / size if size > 0 else np.nan
                 rows.append(row)
         if self._has_residual:
             rows.append(
@@ -237,7 +245,7 @@ class MixedResults(WaldInference):
         """Return minimum, quartiles and maximum of the scaled residuals, (5,)."""
         if self._residual_quantiles is None:
             self._residual_quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
-        return self._residual_quantiles
+        return self._residual_quantiles.copy()
 
     def remove_data(self) -> None:
         """Remove all arrays as long as the data from the results and the model; the summary still works."""

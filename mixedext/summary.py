@@ -340,12 +340,12 @@ def _add_top(out: MixedSummary, results: MixedResults) -> None:
 
 
 def _add_random_effects(out: MixedSummary, results: MixedResults) -> None:
-    frame = results.varcorr
-    variances, std_devs = format_digits(frame["variance"]), format_digits(frame["std_dev"])
+    covariances = results.term_covariances()
+    numbers = np.concatenate([*map(np.diag, covariances), [results.scale] * results._has_residual])
+    variances, std_devs = format_digits(numbers), format_digits(np.sqrt(numbers))
     width = max(len(t.names) for t in results.labels.terms) - 1
     rows, row = [], 0
-    for term in results.labels.terms:
-        covariance = results.cov_re[term.label].to_numpy()
+    for term, covariance in zip(results.labels.terms, covariances, strict=True):
         std_dev = np.sqrt(np.diag(covariance))
         for i, name in enumerate(term.names):
             correlations = [

@@ -445,3 +445,43 @@ def test_another_generalized_result_of_a_model_without_data_has_a_summary() -> N
     assert "Standard errors could not be had from the Hessian (the data" in text
     assert_allclose(second.bse, np.sqrt(np.diag(second.normalized_cov_params)), rtol=1e-12)
     assert "Hessian" not in first.summary().as_text()
+
+
+# ------------------------------------------------------------------------------------ what was handed out
+
+
+def spoil(value: Any) -> None:
+    """Set all numbers of what a result has handed out to 0."""
+    if isinstance(value, dict):
+        for part in list(value.values()):
+            spoil(part)
+    elif isinstance(value, (pd.DataFrame, pd.Series)):
+        value.iloc[:] = 0
+    elif isinstance(value, np.ndarray) and value.flags.writeable:
+        value[...] = 0
+
+
+HANDED_OUT = (
+    "params bse pvalues theta random_effects random_effects_cov cov_re fittedvalues resid conf_int "
+    "cov_params coef coef_table predict residual_quantiles random_variances"
+)
+
+
+@pytest.mark.parametrize("name", HANDED_OUT.split())
+def test_changing_what_a_result_handed_out_does_not_change_the_result(name: str, herds: Any) -> None:
+    def numbers(result: Any) -> list[Any]:
+        new = result.model.data.frame.head(3)
+        return [
+            result.summary().as_text(),
+            result.predict(new, random_effects="all").tolist(),
+            result.get_prediction(new).conf_int().tolist(),
+            {group: table.to_numpy().tolist() for group, table in result.coef().items()},
+            result.simulate(1, rng=1).to_numpy().tolist(),
+            repr(mx.icc(result)),
+        ]
+
+    for result in (mx.lmer(SLOPES, load_data("sleepstudy")).fit(), copy.deepcopy(herds)):
+        before = numbers(copy.deepcopy(result))
+        value = getattr(result, name)
+        spoil(value() if callable(value) else value)
+        assert numbers(result) == before

@@ -304,11 +304,11 @@ def standardize(
 def _intercepts(results: Any) -> dict[str, float]:
     """Return the variance of the random intercepts of each grouping factor that has them."""
     out: dict[str, float] = {}
-    for term in results.model.design.terms:
+    for term, covariance in zip(results.model.design.terms, results.term_covariances(), strict=True):
         # a column of the data may have this name too
         own = [j for j, n in enumerate(term.names) if n == "Intercept" and np.ptp(term.columns[j]) == 0]
         for place in own:
-            variance = float(results.cov_re[term.label].iloc[place, place])
+            variance = float(covariance[place, place])
             out[term.group] = out.get(term.group, 0.0) + variance
     return out
 
