@@ -131,10 +131,7 @@ class Table:
 
     def kinds(self) -> Kinds:
         """Return what the columns used so far hold."""
-        levels = {
-            name: values.categories if isinstance(values, pd.Categorical) else None
-            for name, values in self._plain.items()
-        }
+        levels = {name: _levels_of(values) for name, values in self._plain.items()}
         return Kinds(levels, {name: series.dtype for name, series in self._series.items()})
 
     def text(self, name: str) -> str:
@@ -151,12 +148,19 @@ class Table:
                     f"{self.text(name)} holds {shown(values[0])} in row {shown(labels[0])} of the new data, "
                     "which is no number, but held numbers in the fit"
                 )
-            return values
+            return values.astype(float) if values.dtype.kind == "b" else values
         return _with_levels(values, levels, self.text(name), labels)
 
     def labels(self) -> pd.Index:
         """Return the labels of the rows."""
         return next(iter(self.raw.values())).index if self.raw else pd.RangeIndex(self.n)
+
+
+def _levels_of(values: Any) -> pd.Index | None:
+    """Return the levels of a column, None for numbers."""
+    if isinstance(values, pd.Categorical):
+        return values.categories
+    return pd.Index([False, True]) if values.dtype.kind == "b" else None
 
 
 def _with_levels(values: Any, levels: pd.Index, what: str, labels: pd.Index) -> pd.Categorical:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -199,7 +200,7 @@ def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
 
     A value is the level that it equals (1 is 1.0). Where the one is text and the other is not, as ids read
     from a file and from a data base, it is the level of the same text, numbers without superfluous zeros:
-    the text "1" is the number 1. Two texts must be the same.
+    the text "1" is the number 1. Two texts must be the same. A day is the time at which it begins.
 
     Parameters
     ----------
@@ -211,12 +212,16 @@ def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
     numeric = all(isinstance(i.dtype, np.dtype) and i.dtype.kind in "iuf" for i in (given, levels))
     if not numeric:
         given, levels = given.astype(object), levels.astype(object)
-    codes = np.asarray(levels.get_indexer(given), dtype=np.intp)
+    try:
+        codes = np.asarray(levels.get_indexer(given), dtype=np.intp)
+    except TypeError as error:  # lists and what else has no hash
+        raise DataError(f"there are values that cannot be levels: {error}") from error
     open_ = np.flatnonzero((codes < 0) & ~given.isna())
     if numeric or not len(open_):
         return codes
-    known = {is_text: _levels_by_text(levels, is_text) for is_text in (True, False)}
-    places = {v: _place_of(v, known[not isinstance(v, (str, bytes))]) for v in set(given[open_])}
+    new = set(given[open_])
+    known = {kind: _levels_by_text(levels, kind) for kind in set(map(_kind, new))}
+    places = {v: _place_of(v, known[_kind(v)]) for v in new}
     codes[open_] = [places[v] for v in given[open_]]
     return codes
 
@@ -238,12 +243,19 @@ def decimal_levels(levels: pd.Index) -> pd.Index:
     return pd.Index(exact[codes])
 
 
-def _levels_by_text(levels: pd.Index, is_text: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the positions of levels, either texts or others, by their text as it is and as a number."""
+def _kind(value: Any) -> str:
+    """Return whether a value is text, a day without a time, or another."""
+    if isinstance(value, (str, bytes)):
+        return "text"
+    return "day" if isinstance(value, date) and not isinstance(value, datetime) else "other"
+
+
+def _levels_by_text(levels: pd.Index, kind: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the positions of the levels of other kinds, by their text as it is and as a number."""
     exact: dict[str, int] = {}
     loose: dict[str, int] = {}
     for place, level in enumerate(levels):
-        if isinstance(level, (str, bytes)) == is_text:
+        if _kind(level) != kind:
             for texts, text in ((exact, _text(level)), (loose, level_text(level))):
                 texts[text] = -1 if text in texts else place  # of several none is meant
     return exact, loose

@@ -407,6 +407,23 @@ def test_values_are_matched_with_levels_by_one_rule() -> None:
     np.testing.assert_allclose(fixed.predict(data.astype({"block": str})), fixed.predict(data))
 
 
+def test_booleans_and_days_are_matched_too() -> None:
+    days = pd.date_range("2024-01-01", periods=24)
+    data = make_data().assign(b=lambda d: d["pre"] > 60, day=lambda d: days[d["g"]])
+    result = fit("y ~ b + (1 | day)", data)
+    expected = result.predict(random_effects="all")[:5]
+    for kinds in ({"b": int}, {"b": str}, {"b": object}, {"day": str}):
+        np.testing.assert_allclose(result.predict(data.head(5).astype(kinds), random_effects="all"), expected)
+    by_day = data.head(5).assign(day=data["day"].dt.date)
+    np.testing.assert_allclose(result.predict(by_day, random_effects="all"), expected)
+    with pytest.raises(mx.DataError, match=r"'b' holds 2 in row 0 .*levels of the fit \(False, True\)"):
+        result.predict(data.head(1).assign(b=2))
+    number = fit("y ~ pre + (1 | g)", data.assign(pre=data["b"] * 1))
+    np.testing.assert_allclose(number.predict(data.assign(pre=data["b"])), number.predict())
+    with pytest.raises(mx.DataError, match="cannot be levels"):
+        number.predict(data.head(1).assign(g=[[1]], pre=1), random_effects="all")
+
+
 def test_a_missing_group_is_the_population_where_new_levels_are() -> None:
     data = make_data().astype({"g": object})
     result = fit("y ~ pre + (1 | g)", data)
