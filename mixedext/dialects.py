@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import update_wrapper
 from types import FunctionType
 from typing import Any, TypeVar
 
-from mixedext.errors import nearest
+from mixedext.errors import DataError, nearest
 
 # ------------------------------------------------------------------------------------------- in formulas
 
@@ -164,7 +164,6 @@ _ROWS = (
         "family",
         "the link belongs to the family, Binomial(link=sm.families.links.Probit())",
     ),
-    ("alpha", "level", "write level=0.95, which is 1 - alpha"),
     ("alpha level", "data", "intervals of predictions are those of get_prediction().conf_int()"),
     (
         "alpha level",
@@ -172,7 +171,7 @@ _ROWS = (
         "the width of intervals is chosen where they are asked for, confint(level=...)",
     ),
     ("conf_level confidence_level conf_int ci conf prob", "level", "write level=0.95"),
-    ("level conf_level confidence_level ci conf prob", "alpha", "write alpha=0.05, which is 1 - level"),
+    ("conf_level confidence_level ci conf prob", "alpha", "write level=0.95"),
     ("nsims n_simulations nrep niter B R reps n_boot n size n_resamples", "nsim", "write nsim="),
     ("seed random_state rs", "rng", "write rng=, a seed or a numpy Generator"),
     ("ncpus parallel cl workers n_workers n_cores cores", "n_jobs", "write n_jobs="),
@@ -232,6 +231,32 @@ def refuse_unknown(function: str, given: Mapping[str, Any], known: Iterable[str]
             raise unknown_keyword(function, name, known)
 
 
+def _by_its_complement(options: dict[str, Any], allowed: Container[str]) -> None:
+    """Put ``alpha=`` as ``level=``, or the other way, for a function that has only the other."""
+    for name, own in (("alpha", "level"), ("level", "alpha")):
+        if name in options and name not in allowed and own in allowed:
+            options[own] = complement(name, options.pop(name), options.get(own))
+
+
+def complement(name: str, value: Any, other: Any = None) -> float:
+    """Return 1 less the level or alpha given as `name`, which `other`, if given, must be.
+
+    Raises
+    ------
+    DataError
+        If it does not lie between 0 and 1, or both are given and contradict each other.
+    """
+    number = isinstance(value, (int, float)) or hasattr(value, "__float__")
+    if isinstance(value, (bool, str)) or not number or not 0 < float(value) < 1:
+        example = "0.95" if name == "level" else "0.05"
+        raise DataError(f"{name} must lie between 0 and 1, as {example}, not {value!r}")
+    out = round(1.0 - float(value), 15)
+    if other is not None and (not isinstance(other, float) or abs(other - out) > 1e-12):
+        own = "alpha" if name == "level" else "level"
+        raise DataError(f"{name}={value!r} and {own}={other!r} contradict each other: level is 1 - alpha")
+    return out
+
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
 
@@ -243,10 +268,11 @@ def answers_keywords(function: _Function) -> _Function:
         return function  # it reads them itself
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = [p.name for p in parameters if p.kind in kinds and p.name != "self"]
-    allowed, refuse = frozenset(known), refuse_unknown
+    allowed, refuse, complement = frozenset(known), refuse_unknown, _by_its_complement
 
     def answering(*args: Any, **options: Any) -> Any:
         if not allowed.issuperset(options):
+            complement(options, allowed)
             refuse(function.__name__, options, known)
         return function(*args, **options)
 

@@ -15,6 +15,7 @@ from statsmodels.genmod.families.links import Identity
 
 from mixedext.arrays import matrix
 from mixedext.design import Design, DesignTerm, log_exposure
+from mixedext.dialects import complement, refuse_unknown
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.frames import given_by_row, read_frame
 from mixedext.new_rows import NewRows, new_rows
@@ -134,6 +135,9 @@ class MeanPrediction(PredictionResultsMean):
         alpha : float
             1 less the level.
         """
+        if "level" in options:
+            alpha = complement("level", options.pop("level"), None if alpha == 0.05 else alpha)
+        refuse_unknown("conf_int", options, ("method", "alpha", "level"))
         check_option(method, "method", ("endpoint", "delta"))
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.floating)) or not 0 < alpha < 1:
             raise DataError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")

@@ -514,6 +514,7 @@ class MixedResults(WaldInference):
             Names or positions of parameters; ``"theta_"`` stands for all standard deviations and correlations
             with sigma, ``"beta_"`` for all fixed effects. By default all.
         level : float
+            Of the intervals; ``alpha=0.05`` means ``level=0.95`` wherever intervals are asked for.
         method : {"profile", "wald", "bootstrap"}
             "profile": where the likelihood ratio test does not reject, as `profile` finds it (of the
             likelihood also for a REML fit). "wald": from standard errors, by the normal distribution; those

@@ -269,6 +269,14 @@ def _check_comparable_reml(models: Mapping[str, MixedResults]) -> None:
             )
 
 
+def _comparable_reml(models: Mapping[str, MixedResults]) -> bool:
+    try:
+        _check_comparable_reml(models)
+    except DataError:
+        return False
+    return True
+
+
 def _log_volume(columns: Array) -> float:
     length = np.linalg.norm(columns, axis=0)
     triangle = np.linalg.qr(columns / length, mode="r")
@@ -383,11 +391,14 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     Raises
     ------
     DataError
-        For something that is not a result, models of different rows or responses, fits by different criteria
-        or approximations, and fits by REML with different fixed effects.
+        For something that is not a result, models of different rows or responses, and fits by different
+        approximations.
 
     Notes
     -----
+    Fits by REML with different fixed effects, or beside others by maximum likelihood, are fitted again by
+    maximum likelihood, as `anova` does, and the table says so.
+
     Burnham & Anderson (2002), *Model Selection and Multimodel Inference*. All parameters are counted,
     those of covariances and the residual variance too.
 
@@ -407,8 +418,11 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     check_same_data(models)
     check_same_kind(models, families=False, weights=False)
     linear = {name: r for name, r in models.items() if isinstance(r, LinearMixedResults)}
-    if any(r.reml for r in linear.values()):
-        _check_comparable_reml(models)
+    notes = []
+    by_reml = [name for name, r in linear.items() if r.reml]
+    if by_reml and not _comparable_reml(models):
+        models = {name: r.by_maximum_likelihood() for name, r in models.items()}
+        notes.append(f"{', '.join(by_reml)}: fitted by REML, refitted by maximum likelihood")
     frame = pd.DataFrame(
         {
             "n_params": [r.n_params for r in models.values()],
@@ -428,6 +442,6 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     weight = np.exp(-frame["delta_aic"] / 2)
     frame["weight"] = weight / weight.sum()
     methods = dict.fromkeys(r.method for r in models.values())
-    table = make_table(frame, frame.index, f"Models by AIC ({', '.join(methods)})")
+    table = make_table(frame, frame.index, f"Models by AIC ({', '.join(methods)})", notes)
     table.attrs["formulas"] = {name: _formula_text(models[str(name)]) for name in frame.index}
     return table

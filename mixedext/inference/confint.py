@@ -12,7 +12,7 @@ from scipy import stats
 from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.held import transformed_slopes
 from mixedext.core.sensitivity import sensitivity
-from mixedext.dialects import refuse_unknown
+from mixedext.dialects import complement, refuse_unknown
 from mixedext.errors import check_option
 from mixedext.inference.ddf import check_level
 from mixedext.inference.parameters import Parameter, parameter_values, parameters_of, select_parameters
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+DEFAULT_LEVEL = 0.95
 METHODS = ("profile", "wald", "bootstrap")
 #: what the bootstrap takes, and how its intervals are made
 _BOOTSTRAP = ("nsim", "resample", "rng", "n_jobs", "progress", "groups", "kind")
@@ -32,9 +33,11 @@ def confint(
     results: MixedResults, parm: Any, level: Any, method: Any, options: dict[str, Any]
 ) -> pd.DataFrame:
     """Return intervals of parameters of a fit; `MixedResults.confint` says what the arguments are."""
+    if "alpha" in options:
+        level = complement("alpha", options.pop("alpha"), None if level == DEFAULT_LEVEL else level)
     wanted = check_level(level)
     check_option(method, "method", METHODS)
-    known = ("parm", "level", "method", *(_BOOTSTRAP if method == "bootstrap" else ()))
+    known = ("parm", "level", "alpha", "method", *(_BOOTSTRAP if method == "bootstrap" else ()))
     refuse_unknown(f"confint(method={method!r})", options, known)
     if method == "profile":
         return profile(results, parm, wanted).confint()

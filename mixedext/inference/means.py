@@ -25,7 +25,7 @@ from mixedext.inference.adjust import (
 from mixedext.inference.ddf import DegreesOfFreedom, check_level, estimates_table, joint_test
 from mixedext.inference.grid import Grid, reference_grid, unknown_variable
 from mixedext.inference.scale import ResponseScale, read_scale, scale_notes
-from mixedext.inference.tables import read_results
+from mixedext.inference.tables import InferenceTable, read_results
 from mixedext.results import MixedResults
 
 Array = NDArray[np.float64]
@@ -165,7 +165,8 @@ class MarginalMeans:
         DataFrame
             ``contrast``, the variables of `by`, ``estimate std_err df statistic p_value ci_lower ci_upper``;
             with ``type="response"`` and a logit or log link ``odds_ratio`` or ``ratio`` in the place of
-            ``estimate`` (tests are of the logarithm). ``attrs["notes"]`` says what was adjusted and how.
+            ``estimate`` (tests are of the logarithm). The printed table, and ``attrs["notes"]``, say what was
+            adjusted and how.
 
         Raises
         ------
@@ -189,6 +190,7 @@ class MarginalMeans:
              contrast  estimate
         0  Days1 - Days0      7.84
         1  Days2 - Days0      8.71
+        p-values and intervals are adjusted by dunnett for 2 tests
         """
         within = self._read_by(by)
         among = [name for name in self._labels.columns if name not in within]
@@ -203,7 +205,7 @@ class MarginalMeans:
             for place, name in enumerate(within):
                 table.insert(1 + place, _column_name(name), self._labels[name].iloc[rows[0]])
             parts.append(table)
-        out = pd.concat(parts, ignore_index=True)
+        out = InferenceTable(pd.concat(parts, ignore_index=True))
         missing = int(out["std_err"].isna().sum())
         if missing:
             notes = [*notes, f"{missing} of {len(out)} contrasts cannot be estimated (NaN)"]
@@ -255,7 +257,7 @@ class MarginalMeans:
                         "p_value": test.p_value,
                     }
                 )
-        return pd.DataFrame(rows_out)
+        return InferenceTable(rows_out)
 
     # ------------------------------------------------------------------------------------------ parts
 

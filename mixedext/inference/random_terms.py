@@ -38,9 +38,10 @@ def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     -------
     DataFrame
         ``n_params llf aic chisq df p_value p_value_boundary``: the model itself as the row ``<none>``, then
-        one row a reduction. `p_value` takes χ² as its distribution, which is too large where a variance is 0
-        under the hypothesis; `p_value_boundary` takes the mixture ½χ²_q + ½χ²_{q+1} where one effect
-        correlated with q others is left out (Stram & Lee 1994), and is missing where several are.
+        one row a reduction, in the order of the formula. `p_value` takes χ² as its distribution, which is too
+        large where a variance is 0 under the hypothesis; `p_value_boundary` takes the mixture
+        ½χ²_q + ½χ²_{q+1} where one effect correlated with q others is left out (Stram & Lee 1994), and is
+        missing where several are.
 
     Raises
     ------
@@ -67,7 +68,8 @@ def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     check_flag(reduce_terms, "reduce_terms")
     terms: tuple[DesignTerm, ...] = results._model_with_data().design.terms
     models = [fitted_row("<none>", results)]
-    for place, term in enumerate(terms):
+    for place in _as_written(results):
+        term = terms[place]
         for name, reduced in _reductions(results, term, reduce_terms):
             left = [*terms[:place], *reduced, *terms[place + 1 :]]
             models.append(_with_random_terms(results, name, tuple(left)))
@@ -77,6 +79,26 @@ def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     heading = f"Likelihood-ratio tests of random terms ({results.method})"
     rows = {name: columns[name] for name in kept}
     return make_table(rows, [m.name for m in models], heading, notes_on_fits(models, below))
+
+
+def _as_written(results: MixedResults) -> list[int]:
+    """Return the places of the random terms in the order of the formula; the design's is by their levels."""
+    model = results.model
+    if model._parsed is None:
+        return list(range(len(model.design.terms)))
+    bars: dict[str, list[int]] = {}
+    for number, bar in enumerate(model._parsed.random):
+        bars.setdefault(bar.label, []).append(number)
+    keys: list[tuple[int, int]] = []
+    builders: dict[str, Any] = dict.fromkeys(bars)
+    for place, term in enumerate(model.builders().terms):
+        # the terms of a double bar have the builder of their bar
+        left = bars[term.group]
+        if builders[term.group] is not None and builders[term.group] is not term.builder and len(left) > 1:
+            left.pop(0)
+        builders[term.group] = term.builder
+        keys.append((left[0], place))
+    return [place for _, place in sorted(keys)]
 
 
 def _with_random_terms(results: MixedResults, name: str, terms: tuple[DesignTerm, ...]) -> Fitted:

@@ -8,17 +8,17 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.errors import DataError
 from mixedext.inference.ddf import joint_test
 from mixedext.model import MixedModel
 from mixedext.results import MixedResults
+from mixedext.whole import WholeTable
 
 
-class InferenceTable(pd.DataFrame):
-    """A data frame that prints ``attrs["heading"]`` above itself and ``attrs["notes"]`` below."""
+class InferenceTable(WholeTable):
+    """A data frame that prints whole, ``attrs["heading"]`` above itself and ``attrs["notes"]`` below."""
 
     @property
     def _constructor(self) -> type[InferenceTable]:
@@ -26,8 +26,7 @@ class InferenceTable(pd.DataFrame):
 
     def __repr__(self) -> str:
         lines = [self.attrs["heading"]] if self.attrs.get("heading") else []
-        with pd.option_context("display.width", 150, "display.max_columns", 20):
-            return "\n".join([*lines, super().__repr__(), *self.attrs.get("notes", ())])
+        return "\n".join([*lines, super().__repr__(), *self.attrs.get("notes", ())])
 
     def _repr_html_(self) -> str | None:
         table = super()._repr_html_()

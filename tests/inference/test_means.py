@@ -603,3 +603,23 @@ def test_proportional_weights_of_one_level_are_its_mean() -> None:
     result = fit("oats2-int")
     table = mx.emmeans(result, "Variety", at={"N": ["0"]}, weights="proportional").table
     close(table["estimate"], mx.emmeans(result, "Variety", at={"N": ["0"]}).table["estimate"], 1e-12)
+
+
+def test_alpha_and_level_are_the_same_for_every_interval() -> None:
+    result = mx.lmer("Reaction ~ C(Days) + (1 | Subject)", load_data("sleepstudy"), subset="Days < 3").fit()
+    pairs = (
+        (result.conf_int(alpha=0.2), result.conf_int(level=0.8)),
+        (result.confint(method="wald", alpha=0.2), result.confint(method="wald", level=0.8)),
+        (result.coef_table(alpha=0.2), result.coef_table(level=0.8)),
+        (mx.emmeans(result, "Days", alpha=0.2).table, mx.emmeans(result, "Days", level=0.8).table),
+        (mx.standardize(result, alpha=0.2), mx.standardize(result, level=0.8)),
+        (result.get_prediction().conf_int(alpha=0.2), result.get_prediction().conf_int(level=0.8)),
+    )
+    for one, other in pairs:
+        np.testing.assert_allclose(np.asarray(one, dtype=float), np.asarray(other, dtype=float), rtol=1e-12)
+    assert result.summary(level=0.8).as_text() == result.summary(alpha=0.2).as_text()
+    with pytest.raises(mx.DataError, match="contradict each other"):
+        mx.emmeans(result, "Days", alpha=0.05, level=0.9)
+    with pytest.raises(mx.DataError, match="alpha must lie between 0 and 1"):
+        result.confint(method="wald", alpha=5)
+    assert "adjusted by tukey for 3 means" in repr(mx.emmeans(result, "Days").contrasts())
