@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mixedext.checks import finish_design
+from mixedext.checks import Noise, finish_design
 from mixedext.core.covariance.registry import STRUCTURES
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.design import (
@@ -83,6 +83,7 @@ def design_from_arrays(
     offset: Any = None,
     missing: str = "none",
     allow_saturated: bool = False,
+    noise: Noise = "residual",
     exposure: Any = None,
     read_response: ResponseReader | None = None,
 ) -> Design:
@@ -92,6 +93,8 @@ def design_from_arrays(
     ----------
     endog, exog, terms, weights, offset, missing, allow_saturated, exposure
         As `mixedext.model.MixedModel` takes them.
+    noise : {"residual", "dispersion", "none"}
+        What is estimated of the rows besides the random effects.
     read_response : callable, optional
         Turns the response into numbers and, for proportions, their trials.
 
@@ -147,7 +150,7 @@ def design_from_arrays(
         used=used,
         n_missing=n - len(y),
     )
-    return finish_design(design, allow_saturated)
+    return finish_design(design, allow_saturated, noise)
 
 
 def _response_values(endog: Any) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mixedext.core.identifiability import undetermined
 from mixedext.core.rows import independent_columns
 from mixedext.errors import DataError, shown
 from mixedext.frames import refuse_infinite, rows_text
@@ -16,8 +17,12 @@ from mixedext.names import refuse_names_twice
 if TYPE_CHECKING:
     from mixedext.design import Design, DesignTerm
 
+#: What rows have besides the random effects: a residual with a covariance known but for σ², a dispersion of
+#: another distribution, or nothing that is estimated.
+Noise = Literal["residual", "dispersion", "none"]
 
-def finish_design(design: Design, allow_saturated: bool) -> Design:
+
+def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design:
     """Check the numbers, put the terms in order, drop columns of X that depend on others."""
     _check_finite(design)
     _check_weights(design)
@@ -27,7 +32,7 @@ def finish_design(design: Design, allow_saturated: bool) -> Design:
     if not design.terms:
         raise DataError("a mixed model needs at least one random term")
     for term in design.terms:
-        _check_term(term, n, allow_saturated)
+        _check_levels(term)
     if design.endog.min() == design.endog.max():
         raise DataError(
             f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
@@ -51,7 +56,7 @@ def finish_design(design: Design, allow_saturated: bool) -> Design:
             f"{design.exog.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
             "more rows"
         )
-    return design
+    return replace(design, undetermined=_undetermined(design, noise, allow_saturated))
 
 
 def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
@@ -101,23 +106,78 @@ def _check_weights(design: Design) -> None:
             )
 
 
-def _check_term(term: DesignTerm, n: int, allow_saturated: bool) -> None:
-    levels = len(term.levels)
-    if levels < 2:
+def _check_levels(term: DesignTerm) -> None:
+    if len(term.levels) < 2:
         raise DataError(
             f"grouping factor {term.group!r} has one level ({shown(term.levels[0])}): a variance between "
             "levels needs two or more"
         )
-    if allow_saturated:
-        return
+
+
+def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
+    """Say which covariance parameters the model does not determine; nothing where it does all.
+
+    Raises
+    ------
+    DataError
+        If a term with as many effects as there are rows cannot be told from the residuals.
+    """
+    found = undetermined(design.rows(), noise == "residual")
+    n = len(design.endog)
+    if noise == "residual":
+        doubtful = [design.terms[number] for number in found.entries] if found and found.residual else []
+    else:
+        doubtful = list(design.terms) if noise == "dispersion" else []
+    full = [term for term in doubtful if len(term.levels) * len(term.names) >= n]
+    if full and not allow_saturated:
+        raise DataError(_saturated_text(full[0], n, noise))
+    parts = []
+    for number, places in found.entries.items() if found else ():
+        term = design.terms[number]
+        # columns of zeros have a message of their own
+        places = tuple(p for p in places if all(term.columns[i].any() for i in p))
+        if places:
+            parts.append(_entries_text(term, places))
+    texts = []
+    if found and parts:
+        if found.residual:
+            parts.append("the residual variance")
+        texts.append(
+            f"not determined by the model: {'; '.join(parts)}. Several values of them give the rows the same "
+            "covariance and thus the same likelihood: those reported depend on the start. Leave out the "
+            "terms or columns that say the same"
+        )
+    if full and noise == "dispersion":
+        texts.append(
+            f"as many random effects as rows in {', '.join(repr(t.label) for t in full)}: only the shape of "
+            "the distribution tells their variances from the dispersion, which takes many rows"
+        )
+    return "; ".join(texts)
+
+
+def _saturated_text(term: DesignTerm, n: int, noise: Noise) -> str:
+    levels, width = len(term.levels), len(term.names)
     if levels >= n:
-        raise DataError(
-            f"grouping factor {term.group!r} has as many levels as there are rows ({n}): its variance cannot "
-            "be told from the residual one; pass allow_saturated=True to fit it all the same"
+        what = f"grouping factor {term.group!r} has as many levels as there are rows ({n})"
+    else:
+        what = (
+            f"the term of {term.label!r} has {levels * width} random effects ({width} for each of {levels} "
+            f"levels) for {n} rows"
         )
-    if levels * len(term.names) >= n:
-        raise DataError(
-            f"the term of {term.label!r} has {levels * len(term.names)} random effects ({len(term.names)} "
-            f"for each of {levels} levels) for {n} rows: they cannot be told from the residuals; use fewer "
-            "effects, or pass allow_saturated=True"
-        )
+    if noise == "residual":
+        why = "the covariances of its effects cannot be told from the residual variance"
+    else:
+        why = "only the shape of the distribution tells the variances of its effects from the dispersion"
+    return f"{what}: {why}; use fewer effects, or pass allow_saturated=True to fit it all the same"
+
+
+def _entries_text(term: DesignTerm, places: Sequence[tuple[int, int]]) -> str:
+    """Name the variances and covariances of some entries of the covariance of a term."""
+    variances = [repr(term.names[i]) for i, j in places if i == j]
+    pairs = [f"{term.names[i]!r} and {term.names[j]!r}" for i, j in places if i != j]
+    parts = []
+    if variances:
+        parts.append(f"the variance{'s' if len(variances) > 1 else ''} of {', '.join(variances)}")
+    if pairs:
+        parts.append(f"the covariance{'s' if len(pairs) > 1 else ''} of {', '.join(pairs)}")
+    return f"{' and '.join(parts)} by {term.label!r}"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.checks import finish_design
+from mixedext.checks import Noise, finish_design
 from mixedext.columns import (
     Columns,
     Expression,
@@ -175,6 +175,8 @@ class Design:
         The offsets of the formula.
     kinds : Kinds or None
         What the columns of the data held.
+    undetermined : str
+        Which covariance parameters the model does not determine, in words.
     """
 
     endog: Array
@@ -196,6 +198,7 @@ class Design:
     double_bars: tuple[DoubleBar, ...] = ()
     offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
     kinds: Kinds | None = field(default=None, repr=False)
+    undetermined: str = ""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -245,6 +248,7 @@ def design_from_formula(
     offset: Any = None,
     missing: str = "drop",
     allow_saturated: bool = False,
+    noise: Noise = "residual",
     exposure: Any = None,
     read_response: ResponseReader | None = None,
     known: Mapping[str, Any] | None = None,
@@ -259,6 +263,8 @@ def design_from_formula(
         Names of the caller's scope.
     subset, weights, offset, missing, allow_saturated, exposure
         As `mixedext.model.MixedModel.from_formula` takes them.
+    noise : {"residual", "dispersion", "none"}
+        What is estimated of the rows besides the random effects.
     read_response : callable, optional
         Turns what the left side evaluates to into numbers and, for proportions, their trials.
     known : dict, optional
@@ -321,7 +327,7 @@ def design_from_formula(
         offset_parts=parts.offset_parts,
         kinds=parts.table.kinds(),
     )
-    design = finish_design(design, allow_saturated)
+    design = finish_design(design, allow_saturated, noise)
     names = {k: column_named(v, frame) for k, v in given.items() if isinstance(v, str)}
     by_name = {names[k]: values for k, values in extra_values.items() if k in names}
     kept = _kept_columns(design, parts.table, formula, columns, by_name)

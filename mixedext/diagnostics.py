@@ -49,23 +49,16 @@ def dropped_columns_text(names: tuple[str, ...]) -> str:
     return f"fixed-effect {columns} dropped (linearly dependent on others): {', '.join(names)}"
 
 
-def warn_of_design(design: Design, saturated_is_fine: bool) -> None:
-    """Warn of columns that were dropped and of random terms that cannot be told from the residuals."""
+def warn_of_design(design: Design) -> None:
+    """Warn of what was left out, and of what the model does not determine."""
     if design.dropped_columns:
         _warn(dropped_columns_text(design.dropped_columns), RankDeficiencyWarning)
     if design.single_levels:
         _warn("; ".join(design.single_levels), RankDeficiencyWarning)
     if design.double_bars:
         _warn("; ".join(map(str, design.double_bars)), DoubleBarWarning)
-    n = len(design.endog)
-    saturated = [t.label for t in design.terms if len(t.levels) * len(t.names) >= n]
-    if saturated and not saturated_is_fine:
-        _warn(
-            f"as many random effects as rows in {', '.join(map(repr, saturated))}: only the sum of their "
-            "variance "
-            "and the residual one is determined",
-            IdentifiabilityWarning,
-        )
+    if design.undetermined:
+        _warn(design.undetermined, IdentifiabilityWarning)
     zero = [
         f"{name!r} by {term.label!r}"
         for term in design.terms
@@ -104,13 +97,26 @@ def warn_of_new_rows(expressions: Sequence[str]) -> None:
     )
 
 
+def _remedy_text(labels: Labels, ranks: tuple[int, ...]) -> str:
+    """Say what can be left out without loss, and what may fit worse."""
+    short = [(len(t.names), rank) for t, rank in zip(labels.terms, ranks, strict=True) if rank < len(t.names)]
+    texts = []
+    if any(rank == 0 for _, rank in short):
+        texts.append("What has no variance can be left out: the model without it fits equally well")
+    if any(rank > 0 for _, rank in short):
+        texts.append(
+            "Where the rank is lower, effects are perfectly correlated or do not vary; a model without some "
+            "of them, or without correlations, may fit worse: compare them by anova() or ranova()"
+        )
+    return ". ".join(texts)
+
+
 def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerRecord) -> None:
     """Warn of a singular fit and of one that did not converge."""
     text = singular_text(labels, ranks)
     if text:
         _warn(
-            f"singular fit: {text}. The estimates are valid at the boundary; "
-            "a simpler random part fits as well",
+            f"singular fit: {text}. The estimates are valid at the boundary. {_remedy_text(labels, ranks)}",
             SingularFitWarning,
         )
     if not optimizer.converged:

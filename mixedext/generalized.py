@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from statsmodels.genmod import families
 from statsmodels.tools._decorators import cached_data
 
+from mixedext.checks import Noise
 from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
@@ -106,8 +107,13 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         return {"family": "negative_binomial" if self.estimate_alpha else self.family}
 
     @property
-    def _saturated_is_fine(self) -> bool:
-        return not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian))
+    def _noise(self) -> Noise:
+        if not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian)):
+            return "none"
+        linear = (
+            isinstance(self.family, families.Gaussian) and type(self.family.link) is families.links.Identity
+        )
+        return "residual" if linear else "dispersion"
 
     def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
         read = read_generalized(values, name, n, isinstance(self.family, families.Binomial))

@@ -19,6 +19,7 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext._caller import user_namespaces
 from mixedext.arrays import design_from_arrays
+from mixedext.checks import Noise
 from mixedext.columns import Columns, expressions_of, needed_names, of_other_rows
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.design import Design, DesignTerm, Labels, design_from_formula, read_numbers
@@ -104,7 +105,8 @@ class MixedModel(LikelihoodModel):
     missing : {"none", "drop", "raise"}
         What to do with rows that have missing values: "drop" leaves them out, the others raise `DataError`.
     allow_saturated : bool
-        Whether a term may have as many random effects as there are rows.
+        Whether a term may have as many random effects as there are rows where these cannot be told from
+        the residuals.
 
     Raises
     ------
@@ -130,7 +132,7 @@ class MixedModel(LikelihoodModel):
                 raise DataError(f"a formula is for {type(self).__name__}.from_formula(formula, data)")
             if terms is None:
                 raise DataError("terms must be given: the grouping variables of the random effects")
-            options.setdefault("allow_saturated", self._saturated_is_fine)
+            options["noise"] = self._noise
             design = design_from_arrays(endog, exog, terms, read_response=self._read_response, **options)
         self.design: Design = design
         self._parsed: MixedFormula | None = None
@@ -151,7 +153,7 @@ class MixedModel(LikelihoodModel):
             "data.row_labels",
         ]
         if not silent:
-            warn_of_design(design, self._saturated_is_fine)
+            warn_of_design(design)
 
     def _handle_data(
         self, endog: Any, exog: Any, missing: str, hasconst: bool | None, **kwargs: Any
@@ -159,9 +161,9 @@ class MixedModel(LikelihoodModel):
         return _MixedData(self.design)
 
     @property
-    def _saturated_is_fine(self) -> bool:
-        """Whether a random effect for each row is told from the residuals by the family itself."""
-        return False
+    def _noise(self) -> Noise:
+        """What is estimated of the rows besides the random effects."""
+        return "residual"
 
     def _take_own_options(self, options: dict[str, Any]) -> None:
         """Check and keep the options of the kind of model."""
@@ -219,7 +221,8 @@ class MixedModel(LikelihoodModel):
             logarithm of −1) is missing; the others raise `DataError` if there are any. Missing weights are
             always an error.
         allow_saturated : bool
-            Whether a term may have as many random effects as there are rows.
+            Whether a term may have as many random effects as there are rows where these cannot be told from
+        the residuals.
 
         Returns
         -------
@@ -259,7 +262,7 @@ class MixedModel(LikelihoodModel):
             scope = _caller_scope(parsed, options.get("subset"))
         model = cls.__new__(cls)
         model._take_own_options(own)
-        options.setdefault("allow_saturated", model._saturated_is_fine)
+        options["noise"] = model._noise
         options.setdefault("read_response", model._read_response)
         with parsed.errors_in_users_words():
             design, kept, scope = design_from_formula(parsed, data, scope, **options)

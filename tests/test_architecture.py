@@ -28,7 +28,7 @@ LAYERS = (
     ("mixedext.core.covariance.entries",),
     ("mixedext.core.covariance.unstructured", "mixedext.core.covariance.diagonal"),
     ("mixedext.core.rows", "mixedext.core.covariance.registry"),
-    ("mixedext.core.storage", "mixedext.core.covariance.parameters"),
+    ("mixedext.core.storage", "mixedext.core.covariance.parameters", "mixedext.core.identifiability"),
     ("mixedext.core.crossprod", "mixedext.core.boundary"),
     ("mixedext.core.elimination", "mixedext.core.start"),
     ("mixedext.core.lmm", "mixedext.core.pirls"),

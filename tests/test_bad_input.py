@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 import mixedext as mx
 
@@ -297,10 +298,59 @@ def test_a_grouping_factor_without_groups_is_refused(groups: Any, words: list[st
         mx.lmer(FORMULA, make_data(g=pd.Series(groups)))
 
 
-def test_more_random_effects_than_rows_are_refused() -> None:
-    data = make_data(pairs=np.arange(N) // 3)
-    with rejects("'pairs'", "80 random effects", "4 for each of 20 levels", "60 rows"):
-        mx.lmer("y ~ x + (x + z + h | pairs)", data)
+def test_as_many_random_effects_as_rows_are_refused_where_the_residual_is_one_of_them() -> None:
+    data = make_data(pairs=np.arange(N) // 2, t=np.arange(N) % 2)
+    with rejects("'pairs'", "60 random effects", "2 for each of 30 levels", "60 rows"):
+        mx.lmer("y ~ t + (t | pairs)", data)
+
+
+def test_as_many_random_effects_as_rows_are_sound_where_weights_or_slopes_differ() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", mx.IdentifiabilityWarning)
+        mx.lmer("y ~ x + (x | pairs)", make_data(pairs=np.arange(N) // 2))
+        data = make_data(row=np.arange(N), known=np.arange(N) % 3 + 1.0)
+        mx.lmer("y ~ x + (1 | row)", data, weights="known")
+        with rejects("'row'", "as many levels"):
+            mx.lmer("y ~ x + (1 | row)", data)
+
+
+def test_a_row_effect_beside_a_dispersion_is_refused_unless_asked_for() -> None:
+    data = make_data(row=np.arange(N))
+    data["y"] = np.exp(data["y"] / data["y"].abs().max())
+    family = sm.families.Gamma(sm.families.links.Log())
+    with rejects("'row'", "shape of the distribution", "allow_saturated"):
+        mx.glmer("y ~ x + (1 | row)", data, family=family)
+    with pytest.warns(mx.IdentifiabilityWarning, match="shape of the distribution"):
+        mx.glmer("y ~ x + (1 | row)", data, family=family, allow_saturated=True)
+
+
+@pytest.mark.parametrize(
+    ("random", "words"),
+    [
+        ("(1 | g) + (0 + side | g)", ["'Intercept' by 'g'", "by 'g.1'"]),
+        ("(1 | g) + (1 | g)", ["'Intercept' by 'g'", "'Intercept' by 'g.1'"]),
+        ("(x | g) + (1 | g)", ["'Intercept' by 'g'", "'Intercept' by 'g.1'"]),
+        ("(1 | g) + (1 | again)", ["by 'g'", "by 'again'"]),
+        ("(1 | g) + (1 | g:part)", ["by 'g'", "by 'g:part'"]),
+        ("(c + c2 | g)", ["'c'", "'c2'", "by 'g'"]),
+        ("(x + I(2 * x) | g)", ["'x'", "by 'g'"]),
+        ("(0 + part | g)", ["the covariance of", "by 'g'"]),
+    ],
+)
+def test_what_the_model_does_not_determine_is_named_and_fitted(random: str, words: list[str]) -> None:
+    data = make_data(c=2.0, c2=3.0)
+    data["again"] = data["g"].map(lambda level: f"level {level}")
+    data["side"] = pd.Categorical(np.where(np.arange(N) // 7 % 2, "left", "right"))
+    data["part"] = pd.Categorical(np.where(pd.factorize(data["g"])[0] % 2, "odd", "even"))
+    with pytest.warns(mx.IdentifiabilityWarning) as caught:
+        model = mx.lmer(f"y ~ x + {random}", data)
+    assert len(caught) == 1
+    assert not [word for word in words if word not in str(caught[0].message)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.SingularFitWarning)
+        fit = model.fit()
+    assert np.isfinite(fit.objective)
+    assert fit.converged
 
 
 @pytest.mark.parametrize("formula", [FORMULA, "y ~ x + (1 | pairs) + (1 | g)"])

@@ -1,0 +1,299 @@
+"""Whether the covariance of the rows determines the covariances of the random effects.
+
+The marginal covariance of the response (of the linear predictor, in generalized models) is V = σ²W⁻¹ + Σ_k
+Σ_ab σ_kab S_kab, where S_kab is the symmetric part of z_a z_b' at rows of one level of factor k, 0 elsewhere.
+V is linear in the covariances, so they are determined if and only if these matrices are linearly independent
+(Searle, Casella & McCulloch 1992, *Variance Components*, ch. 2). None of them is formed: their inner products
+are sums over the cells of two grouping factors,
+
+    ⟨S_kab, S_lcd⟩ = ½ Σ_cell (m_ac m_bd + m_ad m_bc),   m_ac = Σ_{i in cell} z_ka(i) z_lc(i).
+
+Matrices that are independent on some of the rows are so on all of them, and a handful of rows nearly always
+tells: all rows are looked at only where these do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.core.rows import Factor, Rows
+
+Array = NDArray[np.float64]
+Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+#: Squared length, relative to its own, below which what other matrices leave of one may be rounding, and is.
+_SUSPECT, _DEPENDENT = 1e-9, 1e-13
+#: The same of columns.
+_DEPENDENT_COLUMNS = 1e-10
+#: Share of the largest coefficient of a dependence from which on a parameter takes part in it.
+_ENTERS = 1e-4
+#: Rows that are tried first: from the beginning, and in runs from all over.
+_HEAD, _RUNS, _RUN = 40, 12, 4
+#: Rows of a level, and levels of each factor, that are tried next.
+_OF_LEVEL, _LEVELS = 300, 4
+
+
+@dataclass(frozen=True)
+class Undetermined:
+    """Covariance parameters of which only combinations are determined.
+
+    Attributes
+    ----------
+    entries : dict
+        Number of a term → the (row, column) of those entries of its covariance.
+    residual : bool
+        Whether the residual variance is one of them.
+    """
+
+    entries: dict[int, tuple[tuple[int, int], ...]]
+    residual: bool
+
+
+def undetermined(rows: Rows, residual: bool) -> Undetermined | None:
+    """Return what the covariance of the rows does not determine, or None.
+
+    Parameters
+    ----------
+    rows : Rows
+    residual : bool
+        Whether there is a residual variance σ²W⁻¹.
+    """
+    if _is_plain(rows, residual):
+        return None
+    # W⁻¹ is of full rank: without as many effects as rows it is no sum of matrices of the random terms
+    counted = residual and sum(f.width * f.n_levels for f in rows.factors) >= rows.n
+    if rows.n > 2 * (_HEAD + _RUNS * _RUN):
+        for choose in (_first_rows, _rows_of_some_levels):
+            if not _Products(rows, counted, choose(rows)).suspect:
+                return None
+    return _Products(rows, counted, None).undetermined()
+
+
+def _is_plain(rows: Rows, residual: bool) -> bool:
+    """Say whether the first rows leave no doubt: one level determines all of one factor, or pairs tell."""
+    if residual and sum(f.width * f.n_levels for f in rows.factors) >= rows.n:
+        return False
+    head = slice(0, _HEAD)
+    if len(rows.factors) > 1:
+        return all(f.width == 1 for f in rows.factors) and _told_by_pairs(rows.factors, head)
+    (factor,) = rows.factors
+    own = np.flatnonzero(factor.codes[head] == factor.codes[0])
+    if len(own) < factor.width:
+        return False
+    z = np.array([column[head][own] for column in factor.columns])
+    gram = z @ z.T
+    squares = np.diag(gram)
+    if not squares.all():
+        return False
+    if len(z) <= 2:
+        return len(z) == 1 or bool(gram[0, 1] ** 2 < (1 - _DEPENDENT_COLUMNS) * squares[0] * squares[1])
+    length = np.sqrt(squares)
+    return bool(np.linalg.eigvalsh(gram / np.outer(length, length))[0] > _DEPENDENT_COLUMNS)
+
+
+def _told_by_pairs(factors: Sequence[Factor], head: slice) -> bool:
+    """Say whether two rows that share a level of one factor alone tell its variance, and so for the rest."""
+    alike = []
+    for factor in factors:
+        codes, z = factor.codes[head], factor.columns[0][head]
+        alike.append((codes[:, None] == codes) & (z[:, None] * z != 0))
+    while len(alike) > 1:
+        shared = np.sum(alike, axis=0)
+        alone = [k for k, own in enumerate(alike) if (own & (shared == 1)).any()]
+        if not alone:
+            return False
+        del alike[alone[0]]
+    return bool(alike[0].any())
+
+
+def _first_rows(rows: Rows) -> NDArray[np.intp]:
+    starts = np.linspace(_HEAD, rows.n - _RUN, _RUNS).astype(np.intp)
+    runs = (starts[:, None] + np.arange(_RUN)).ravel()
+    return np.unique(np.concatenate([np.arange(_HEAD), runs]))
+
+
+def _rows_of_some_levels(rows: Rows) -> NDArray[np.intp]:
+    """Return rows of a few levels of each factor: those of rows from all over."""
+    chosen = []
+    for factor in rows.factors:
+        codes = factor.codes[np.linspace(0, rows.n - 1, _LEVELS).astype(np.intp)]
+        chosen += [np.flatnonzero(factor.codes == code)[:_OF_LEVEL] for code in np.unique(codes)]
+    return np.unique(np.concatenate(chosen))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A grouping factor on some rows, its columns scaled to length 1 and, where they may be, orthonormal."""
+
+    codes: NDArray[np.intp]
+    n_levels: int
+    columns: Array
+    transform: Array
+
+
+def _part(factor: Factor, chosen: NDArray[np.intp] | None) -> _Part:
+    codes: NDArray[np.integer] = factor.codes
+    n_levels = factor.n_levels
+    columns = factor.columns
+    if chosen is not None:
+        levels, codes = np.unique(codes[chosen], return_inverse=True)
+        n_levels, columns = len(levels), tuple(c[chosen] for c in columns)
+    z = np.array(columns)
+    transform = np.eye(len(z))
+    for s, structure in zip(factor.slices, factor.structures, strict=True):
+        length = np.sqrt((z[s] * z[s]).sum(axis=1))
+        scale = np.divide(1.0, length, out=np.ones(len(length)), where=length > 0)
+        if structure.freedom == "none":
+            scale[:] = scale.min()
+        own = np.diag(scale)
+        if structure.freedom == "linear" and structure.width > 1 and length.all():
+            scaled = z[s] * scale[:, None]
+            values, vectors = np.linalg.eigh(scaled @ scaled.T)
+            if values[0] > _DEPENDENT_COLUMNS:
+                own = own @ (vectors / np.sqrt(values))
+        transform[s, s] = own
+    return _Part(codes.astype(np.intp, copy=False), n_levels, transform.T @ z, transform)
+
+
+def _cell_sums(first: _Part, second: _Part) -> Array:
+    """Return the sums of the products of columns by cell of two factors, (q_k, q_l, cells)."""
+    if first is second:
+        cells, count = first.codes, first.n_levels
+    else:
+        cells, count = first.codes * second.n_levels + second.codes, first.n_levels * second.n_levels
+        if count > 4 * len(cells):
+            found, cells = np.unique(cells, return_inverse=True)
+            count = len(found)
+    sums = [[np.bincount(cells, a * b, minlength=count) for b in second.columns] for a in first.columns]
+    return np.array(sums)
+
+
+def _pairs(factor: Factor) -> list[tuple[int, CovarianceStructure, Pairs, Array]]:
+    """Return, for each term, the pairs of its columns and the directions in which their entries move.
+
+    Directions (pairs, parameters) are the derivatives of the covariance in its parameters at some θ inside.
+    """
+    out = []
+    for number, s, structure in zip(factor.numbers, factor.slices, factor.structures, strict=True):
+        width = structure.width
+        entries = list(combinations_with_replacement(range(width), 2))
+        if structure.blocks is not None:
+            inside = [set(block) for block in structure.blocks]
+            entries = [(a, b) for a, b in entries if any(a in block and b in block for block in inside)]
+            directions = np.eye(len(entries))
+        else:
+            root = np.tril(0.3 + 0.1 * np.arange(width * width).reshape(width, width)) + np.eye(width)
+            slopes = structure.covariance_slopes(structure.theta(root))
+            slopes = slopes + slopes.transpose(0, 2, 1)
+            directions = np.array([slopes[:, a, b] * (1 if a == b else 2) for a, b in entries])
+        a, b = (np.array(side, dtype=np.intp) + s.start for side in zip(*entries, strict=True))
+        out.append((number, structure, (a, b), directions))
+    return out
+
+
+class _Products:
+    """Inner products of the matrices of V, of length 1, on some rows or on all (None).
+
+    Attributes
+    ----------
+    values, vectors : ndarray
+        Eigenvalues (ascending) and eigenvectors of the inner products.
+    """
+
+    def __init__(self, rows: Rows, residual: bool, chosen: NDArray[np.intp] | None):
+        self.rows, self.residual = rows, residual
+        self.parts = [_part(factor, chosen) for factor in rows.factors]
+        self.terms = [_pairs(factor) for factor in rows.factors]
+        gram = self._gram(chosen)
+        blocks = [directions for own in self.terms for *_, directions in own]
+        self.directions = _block_diagonal(blocks + [np.eye(1)] * residual)
+        gram = self.directions.T @ gram @ self.directions
+        self.length = np.sqrt(np.diag(gram))
+        self.length[self.length == 0] = 1.0
+        self.values, self.vectors = np.linalg.eigh(gram / np.outer(self.length, self.length))
+
+    def _gram(self, chosen: NDArray[np.intp] | None) -> Array:
+        pairs = []
+        for own in self.terms:
+            sides = [places for _, _, places, _ in own]
+            pairs.append((np.concatenate([a for a, _ in sides]), np.concatenate([b for _, b in sides])))
+        ends = np.cumsum([len(a) for a, _ in pairs])
+        spans = [slice(end - len(a), end) for end, (a, _) in zip(ends, pairs, strict=True)]
+        size = int(ends[-1]) + self.residual
+        gram = np.empty((size, size))
+        for k, first in enumerate(self.parts):
+            for m, second in enumerate(self.parts[: k + 1]):
+                sums = _cell_sums(first, second)
+                q, r, _ = sums.shape
+                flat = sums.reshape(q * r, -1)
+                block = (flat @ flat.T).reshape(q, r, q, r)
+                (a, b), (c, d) = (pairs[k][0][:, None], pairs[k][1][:, None]), pairs[m]
+                products = (block[a, c, b, d] + block[a, d, b, c]) / 2
+                gram[spans[k], spans[m]] = products
+                gram[spans[m], spans[k]] = products.T
+        if self.residual:
+            weights = self.rows.weights
+            inverse = np.ones(self.rows.n) if weights is None else weights.min() / weights
+            inverse = inverse if chosen is None else inverse[chosen]
+            gram[-1, -1] = inverse @ inverse
+            for part, span, (a, b) in zip(self.parts, spans, pairs, strict=True):
+                sums = (part.columns * inverse) @ part.columns.T
+                gram[-1, span] = gram[span, -1] = sums[a, b]
+        return gram
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the matrices may depend on each other."""
+        return bool(self.values[0] <= _SUSPECT)
+
+    def undetermined(self) -> Undetermined | None:
+        """Return the entries of which only combinations are determined."""
+        rounding = max(_DEPENDENT, 10 * np.finfo(float).eps * self.rows.n**0.5)
+        dependent = self.values <= len(self.values) * rounding
+        if not dependent.any():
+            return None
+        null = self.directions @ (self.vectors[:, dependent] / self.length[:, None])
+        found: dict[int, list[tuple[int, int]]] = {}
+        sizes: list[tuple[int, int, int, Array]] = []
+        start = 0
+        for factor, part, own in zip(self.rows.factors, self.parts, self.terms, strict=True):
+            for (number, structure, (a, b), _), s in zip(own, factor.slices, strict=True):
+                coefficients = null[start : start + len(a)]
+                start += len(a)
+                width = structure.width
+                change = np.zeros((width, width, null.shape[1]))
+                change[a - s.start, b - s.start] += coefficients / 2
+                change[b - s.start, a - s.start] += coefficients / 2
+                transform = part.transform[s, s]
+                change = np.einsum("ac,cdj,bd->abj", transform, change, transform)
+                units = np.sqrt(np.array([c @ c for c in factor.columns[s]]))
+                units[units == 0] = 1.0
+                change *= np.outer(units, units)[:, :, None]
+                sizes += [
+                    (number, i, j, np.abs(change[i, j]))
+                    for i, j in combinations_with_replacement(range(width), 2)
+                ]
+        last = np.abs(null[-1]) * self.length[-1] if self.residual else np.zeros(null.shape[1])
+        largest = np.max([size for *_, size in sizes], axis=0)
+        largest = np.maximum(largest, last)
+        for number, i, j, size in sizes:
+            if (size > _ENTERS * largest).any():
+                found.setdefault(number, []).append((i, j))
+        entries = {number: tuple(places) for number, places in sorted(found.items())}
+        return Undetermined(entries, bool((last > _ENTERS * largest).any()))
+
+
+def _block_diagonal(blocks: list[Array]) -> Array:
+    shape = np.sum([block.shape for block in blocks], axis=0)
+    out = np.zeros(tuple(shape))
+    row = column = 0
+    for block in blocks:
+        out[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    return out
