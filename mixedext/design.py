@@ -7,7 +7,7 @@ after, so that ``center(x)`` and unused categories see the rows of the fit and n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -218,6 +218,15 @@ class Design:
             self.single_levels,
             self.weights is not None,
         )
+
+    def without_builders(self) -> Design:
+        """Return a design that pickles: patsy's memory of the data does not."""
+        built = [self.fixed_builder, *(t.builder for t in self.terms), *self.offset_parts]
+        built += [f.expression for t in self.terms for f in t.factors]
+        if all(part is None or part.plain for part in built):
+            return self
+        terms = tuple(replace(t, builder=None, factors=()) for t in self.terms)
+        return replace(self, fixed_builder=None, offset_parts=(), terms=terms)
 
     def rows(self) -> Rows:
         """Return the numbers as the core wants them."""

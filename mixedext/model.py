@@ -435,9 +435,9 @@ class MixedModel(LikelihoodModel):
         state = dict(self.__dict__)
         state["_problem"] = None
         state["_scope"] = {k: _pack(v) for k, v in self._scope.items()}
-        state["_template"] = _without_patsy(self._template)
+        state["_template"] = self._template.without_builders()
         if self.design is not None:
-            state["design"] = _without_patsy(self.design)
+            state["design"] = self.design.without_builders()
         return state
 
 
@@ -461,16 +461,6 @@ def _without_rows(design: Design) -> Design:
         row_labels=no_rows,
         used=None,
     )
-
-
-def _without_patsy(design: Design) -> Design:
-    """Return a design that pickles: patsy's memory of the data does not."""
-    built = [design.fixed_builder, *(t.builder for t in design.terms), *design.offset_parts]
-    built += [f.expression for t in design.terms for f in t.factors]
-    if all(part is None or part.plain for part in built):
-        return design
-    terms = tuple(replace(t, builder=None, factors=()) for t in design.terms)
-    return replace(design, fixed_builder=None, offset_parts=(), terms=terms)
 
 
 class _Packed(bytes):

@@ -66,7 +66,7 @@ class Simulator:
     def __init__(self, results: MixedResults, random_effects: str = "new"):
         check_option(random_effects, "random_effects", _KINDS)
         model = results._model_with_data()
-        self.design = model.design
+        self.design = model.design.without_builders()
         self.family: Any = getattr(results, "family", None)
         self.scale = results.scale
         record = results._record

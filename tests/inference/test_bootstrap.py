@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mixedext as mx
-from mixedext.inference.bootstrap import fit_replicate
+from mixedext.inference.bootstrap import Replicator, fit_replicate
 from mixedext.inference.parameters import parameter_values, parameters_of, select_parameters
 from mixedext.inference.workers import stream
 from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit
@@ -388,6 +388,18 @@ def test_numbers_do_not_depend_on_the_number_of_workers(kind: str) -> None:
         pd.testing.assert_frame_equal(sleep().bootstrap(34, kind, rng=7, n_jobs=2).estimates, expected)
     with joblib.parallel_config(backend="sequential"):
         pd.testing.assert_frame_equal(sleep().bootstrap(34, kind, rng=7, n_jobs=None).estimates, expected)
+
+
+def test_what_workers_get_of_models_with_factors_pickles_and_draws_the_same() -> None:
+    data = load_data("sleepstudy").assign(arm=np.tile(list("ab"), 90))
+    result = mx.lmer("Reaction ~ Days + C(arm) + (1 | Subject)", data).fit()
+    for kind, statistic in (("parametric", None), ("parametric", total), ("case", None)):
+        seed = np.random.SeedSequence(5)
+        own = Replicator(result._results, kind, statistic, seed, "Subject")
+        sent = pickle.dumps(own)
+        assert len(sent) < 100_000
+        for ours, theirs in zip(own.replicates(0, 3), pickle.loads(sent).replicates(0, 3), strict=True):
+            np.testing.assert_array_equal(ours.values, theirs.values)
 
 
 def test_workers_may_be_other_processes() -> None:
