@@ -19,6 +19,7 @@ from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generali
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
 from mixedext.diagnostics import (
+    Remark,
     remarks_on_generalized,
     remarks_on_laplace,
     warn_of_fit,
@@ -247,12 +248,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         try:
             record = fit_generalized(problem, int(nagq), options, start)
         except np.linalg.LinAlgError as error:
-            raise DataError(_NO_LIKELIHOOD.format(error)) from error
-        response = self._response()
-        remarks = remarks_on_generalized(self.design, record, response)
-        # what is separated runs away by any approximation
-        if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
-            remarks += remarks_on_laplace(self.design, record, response, problem)
+            remedy = "; the criterion of hessian='expected' exists more widely" if problem.observed else ""
+            raise DataError(_NO_LIKELIHOOD.format(error) + remedy) from error
+        remarks = self._remarks(record, problem)
         results = GeneralizedMixedResults(self, record, cov_type)
         results.remarks = [r.text for r in remarks]
         warn_of_fit(results.labels, record.ranks, record.optimizer)
@@ -260,6 +258,15 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         if cov_type == "cluster":
             results = with_cluster_covariance(results, **cov_kwds)
         return GeneralizedMixedResultsWrapper(results)
+
+    def _remarks(self, record: GeneralizedFit, problem: GeneralizedProblem) -> list[Remark]:
+        """Return what the data say of a fit."""
+        response = self._response()
+        remarks = remarks_on_generalized(self.design, record, response)
+        # what is separated runs away by any approximation
+        if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
+            remarks += remarks_on_laplace(self.design, record, response, problem)
+        return remarks
 
     def _response(self) -> Response:
         return Response(self.family, self.design.endog, self.design.weights, self.estimate_alpha)
@@ -430,7 +437,8 @@ class GeneralizedMixedResults(MixedResults):
     ) -> GeneralizedMixedResults:
         """Make results of a fit by the method of these."""
         results = GeneralizedMixedResults(model, record, self._own_cov_type)
-        results.remarks = [r.text for r in remarks_on_generalized(model.design, record, model._response())]
+        problem = model.problem.with_hessian(self.hessian or "expected")
+        results.remarks = [r.text for r in model._remarks(record, problem)]
         return results
 
     @property

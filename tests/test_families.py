@@ -430,6 +430,7 @@ def test_laplace_far_from_the_likelihood_is_said():
     with pytest.warns(mx.LikelihoodWarning, match=r"by quadrature.*fit\(nagq=25\)"):
         result = model.fit()
     assert "far from the likelihood" in " ".join(str(result.summary()).split())
+    assert any("far from the likelihood" in text for text in result.refit(model.endog).remarks)
     model.fit(nagq=25)  # does not warn
     with pytest.warns(mx.LikelihoodWarning, match="may be far from the likelihood.*'mother'"):
         mx.glmer("y ~ x + (1 | mother) + (1 | village)", pairs(5.0, 2)).fit()
