@@ -11,7 +11,7 @@ import numpy as np
 from mixedext.core.identifiability import undetermined
 from mixedext.core.rows import independent_columns
 from mixedext.errors import DataError, shown
-from mixedext.frames import refuse_infinite, rows_text
+from mixedext.frames import refuse_extreme, rows_text
 from mixedext.names import refuse_names_twice
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
             f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
             "nothing to fit"
         )
-    kept = independent_columns(design.rows())
+    # weights do not change which columns depend on others, but they can hide it
+    kept = independent_columns(replace(design.rows(), weights=None))
     dropped = sorted(set(range(design.exog.shape[1])) - set(kept.tolist()))
     design = replace(design, kept_columns=tuple(kept.tolist()))
     if dropped:
@@ -77,20 +78,23 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
 def _check_finite(design: Design) -> None:
     """Refuse infinite values; missing ones are gone."""
     labels = design.row_labels
-    refuse_infinite(design.endog, f"the response {design.endog_name!r}", labels)
+    refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels)
     for name, column in zip(design.exog_names, design.exog.T, strict=True):
-        refuse_infinite(column, f"{name!r} of the fixed effects", labels)
+        refuse_extreme(column, f"{name!r} of the fixed effects", labels)
     for term in design.terms:
         for name, column in zip(term.names, term.columns, strict=True):
             if not np.may_share_memory(column, design.exog):
-                refuse_infinite(column, f"{name!r} of the random effects by {term.group!r}", labels)
+                refuse_extreme(column, f"{name!r} of the random effects by {term.group!r}", labels)
     if design.offset is not None:
-        refuse_infinite(design.offset, "the offset", labels)
+        refuse_extreme(design.offset, "the offset", labels, smallest=0.0)
 
 
 def _check_weights(design: Design) -> None:
     weights = design.weights
-    if weights is None or (weights.min() > 0 and np.isfinite(weights.sum())):
+    if weights is None:
+        return
+    if weights.min() > 0 and np.isfinite(weights.max()):
+        refuse_extreme(weights, "the vector of weights", design.row_labels)
         return
     for problem, bad in (
         ("missing", np.isnan(weights)),

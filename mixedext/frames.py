@@ -21,8 +21,8 @@ from mixedext.values import decimal_levels, label_text, native, widened, widened
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
-#: Sums of squares of smaller values are finite.
-_LARGEST = 1e140
+#: Sums of squares of smaller values are finite, and those of larger ones keep their digits.
+_LARGEST, _SMALLEST = 1e140, 1e-140
 
 
 def check_missing_option(missing: Any) -> None:
@@ -233,10 +233,20 @@ def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
     return np.flatnonzero(frame.index.isin(labels))
 
 
-def refuse_infinite(values: Array, what: str, labels: pd.Index) -> None:
-    """Raise `DataError` if a value is infinite or has no finite square; none is missing."""
-    if values.max() < _LARGEST and values.min() > -_LARGEST:
+def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float = _SMALLEST) -> None:
+    """Raise `DataError` if a value is infinite or has no finite square, or if all squares vanish; none is
+    missing.
+
+    Values that are all 0 pass, and so do small ones beside others.
+    """
+    size = max(values.max(), -values.min())
+    if smallest < size < _LARGEST or size == 0:
         return
+    if size <= smallest:
+        raise DataError(
+            f"{what} is nowhere beyond {smallest:g} (its largest value is {size:.3g}), too small to be "
+            "squared: change its unit"
+        )
     bad = np.flatnonzero(np.isinf(values))
     if len(bad):
         raise DataError(

@@ -29,6 +29,11 @@ from mixedext.results import MixedResults, MixedResultsWrapper, names_of_results
 
 Array = NDArray[np.float64]
 
+_TOO_UNEQUAL = (
+    "the weights are so unequal that the columns of the fixed effects cannot be told from each other in the "
+    "rows that count: leave out rows whose weight is next to nothing, or those whose weight outdoes all "
+    "others"
+)
 EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
 
 
@@ -149,7 +154,10 @@ class LinearMixedModel(LikelihoodModelSide):
         if self.design is None:
             raise DataError("the data of this model were removed: it cannot be fitted again")
         if self._problem is None:
-            self._problem = LinearProblem(self.design.rows())
+            try:
+                self._problem = LinearProblem(self.design.rows())
+            except np.linalg.LinAlgError as error:
+                raise DataError(_TOO_UNEQUAL) from error
         return self._problem
 
     def problems_of(self, responses: Array) -> list[LinearProblem]:

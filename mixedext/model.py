@@ -27,7 +27,7 @@ from mixedext.diagnostics import warn_of_design, warn_of_new_rows
 from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, FormulaError
 from mixedext.formula import MixedFormula, parse
-from mixedext.frames import align_by_index, names_in_subset, refuse_infinite, rows_text
+from mixedext.frames import align_by_index, names_in_subset, refuse_extreme, rows_text
 from mixedext.kept import Kept
 from mixedext.new_rows import NewRows, new_rows
 from mixedext.r_functions import is_shadow
@@ -322,7 +322,7 @@ class MixedModel(LikelihoodModel):
             raise DataError(f"{what} has {len(values)} values for {len(labels)} rows")
         if np.isnan(values).any():
             raise DataError(f"{what} is missing in {rows_text(np.flatnonzero(np.isnan(values)), labels)}")
-        refuse_infinite(values, what, labels)
+        refuse_extreme(values, what, labels)
         return values
 
     def with_response(self, endog: NDArray[np.float64], problem: Any = None) -> Any:
