@@ -263,5 +263,7 @@ def local_minima(values: Array) -> Array:
         lowest &= values <= neighbour
         if sum(map(abs, shift)) == 1:
             inner = tuple(slice(abs(s), n - abs(s)) for s, n in zip(shift, shape, strict=True))
-            fall[inner] += 0.25 * (neighbour - values)[inner]
+            known = np.isfinite(neighbour) & np.isfinite(values)
+            rise = np.where(known, neighbour, 0.0) - np.where(known, values, 0.0)
+            fall[inner] += 0.25 * rise[inner]
     return np.where(lowest, values - fall, np.inf)

@@ -160,6 +160,8 @@ def test_grid_is_the_criterion() -> None:
 
 def test_local_minima_of_lines_and_planes() -> None:
     np.testing.assert_array_equal(local_minima(np.array([1.0, 2.0, 0.0, 4.0])), [1.0, np.inf, -1.5, np.inf])
+    broken = np.array([np.inf, np.inf, 1.0, 2.0, -np.inf])
+    np.testing.assert_array_equal(local_minima(broken), [np.inf, np.inf, 0.75, np.inf, np.inf])
     plane = np.array([[5.0, 4.0, 5.0], [4.0, 1.0, 3.0], [0.0, 4.0, 5.0]])
     found = local_minima(plane)
     assert found[2, 0] == 0.0
