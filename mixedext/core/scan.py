@@ -28,7 +28,7 @@ Index = NDArray[np.intp]
 
 #: Random effects up to which a fit is looked at that ended at a singular covariance, and up to which any is
 #: that has weights; rows up to which any is. Elsewhere a second minimum has not been met.
-_IF_SINGULAR, _IF_WEIGHTED, _FEW_ROWS = 60, 16, 40
+_IF_SINGULAR, _IF_WEIGHTED, _FEW_ROWS = 60, 16, 20
 #: Ratio of neighbouring variances in the grid, and the most points of it.
 _RATIO, _MOST_POINTS = 1.5, 150
 #: Variances of a second term in the grid for two, for each power of ten.
