@@ -93,7 +93,7 @@ def design_from_arrays(
     ----------
     endog, exog, terms, weights, offset, missing, allow_saturated, exposure
         As `mixedext.model.MixedModel` takes them.
-    noise : {"residual", "dispersion", "none"}
+    noise : {"residual", "dispersion", "trials", "none"}
         What is estimated of the rows besides the random effects.
     read_response : callable, optional
         Turns the response into numbers and, for proportions, their trials.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mixedext.core.identifiability import undetermined
+from mixedext.core.identifiability import absorbed, undetermined
 from mixedext.core.rows import independent_columns
 from mixedext.errors import DataError, shown
 from mixedext.frames import refuse_extreme, rows_text
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from mixedext.design import Design, DesignTerm
 
 #: What rows have besides the random effects: a residual with a covariance known but for σ², a dispersion of
-#: another distribution, or nothing that is estimated.
-Noise = Literal["residual", "dispersion", "none"]
+#: another distribution, trials of which a single one has no variance of its own, or nothing that is
+#: estimated.
+Noise = Literal["residual", "dispersion", "trials", "none"]
 
 
 def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design:
@@ -155,6 +156,21 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
         texts.append(
             f"as many random effects as rows in {', '.join(repr(t.label) for t in full)}: only the shape of "
             "the distribution tells their variances from the dispersion, which takes many rows"
+        )
+    if noise == "trials" and (design.weights is None or (design.weights <= 1).all()):
+        texts += [
+            f"the effects by {t.label!r} are one for each row of a single trial, whose variance says "
+            f"nothing of "
+            "theirs: only the shape of the link determines it"
+            for t in design.terms
+            if len(t.levels) * len(t.names) >= n
+        ]
+    for number in absorbed(design.rows()):
+        term = design.terms[number]
+        texts.append(
+            f"the fixed effects hold a coefficient for every level of {term.group!r}, which leaves nothing "
+            f"of "
+            f"{', '.join(map(repr, term.names))} by {term.label!r}: leave one of them out"
         )
     return "; ".join(texts)
 

@@ -272,7 +272,7 @@ def design_from_formula(
         Names of the caller's scope.
     subset, weights, offset, missing, allow_saturated, exposure
         As `mixedext.model.MixedModel.from_formula` takes them.
-    noise : {"residual", "dispersion", "none"}
+    noise : {"residual", "dispersion", "trials", "none"}
         What is estimated of the rows besides the random effects.
     read_response : callable, optional
         Turns what the left side evaluates to into numbers and, for proportions, their trials.

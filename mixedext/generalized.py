@@ -109,6 +109,8 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
 
     @property
     def _noise(self) -> Noise:
+        if isinstance(self.family, families.Binomial):
+            return "trials"
         if not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian)):
             return "none"
         linear = (

@@ -804,3 +804,12 @@ def test_pandas_objects_in_another_order_are_refused() -> None:
         mx.LinearMixedModel(data["y"], data[["x"]], other["g"])
     with rejects("exog_re of 'g'", "row labels"):
         mx.LinearMixedModel(data["y"], data[["x"]], mx.RandomTerm(data["g"], other["x"]))
+
+
+def test_a_group_that_the_fixed_effects_take_up_and_effects_of_single_trials_are_said() -> None:
+    data = make_data(big=np.arange(N) % 4, row=np.arange(N))
+    with pytest.warns(mx.IdentifiabilityWarning, match="a coefficient for every level of 'big'"):
+        mx.lmer("y ~ x + factor(big) + (1 | big)", data)
+    data["success"] = (data["y"] > data["y"].mean()) * 1
+    with pytest.warns(mx.IdentifiabilityWarning, match="one for each row of a single trial"):
+        mx.glmer("success ~ x + (1 | row)", data, family="binomial")

@@ -297,3 +297,39 @@ def _block_diagonal(blocks: list[Array]) -> Array:
         out[row : row + len(block), column : column + block.shape[1]] = block
         row, column = row + len(block), column + block.shape[1]
     return out
+
+
+def absorbed(rows: Rows) -> list[int]:
+    """Return the numbers of the terms of whose random effects the fixed effects leave nothing.
+
+    They span all columns of Z: a coefficient for each level, say. The REML criterion does not depend on such
+    a variance, and by maximum likelihood it is 0.
+    """
+    p = rows.x.shape[1]
+    out = []
+    for factor in rows.factors:
+        for number, part in zip(factor.numbers, factor.slices, strict=True):
+            if factor.n_levels * (part.stop - part.start) <= p and _spanned(rows, factor, part):
+                out.append(number)
+    return sorted(out)
+
+
+def _spanned(rows: Rows, factor: Factor, part: slice) -> bool:
+    """Whether X spans the columns of Z of one term; some rows tell where it does not."""
+    few = np.unique(np.linspace(0, rows.n - 1, min(rows.n, 20 * rows.x.shape[1] + 200)).astype(np.intp))
+    for chosen in (few, np.arange(rows.n)) if len(few) < rows.n else (few,):
+        basis, values, _ = np.linalg.svd(_of_unit_length(rows.x[chosen]), full_matrices=False)
+        basis = basis[:, values > _DEPENDENT_COLUMNS * values[0]]
+        codes = factor.codes[chosen]
+        for column in factor.columns[part]:
+            z = np.zeros((len(chosen), factor.n_levels))
+            z[np.arange(len(chosen)), codes] = column[chosen]
+            left = z - basis @ (basis.T @ z)
+            if (np.linalg.norm(left, axis=0) > 1e-7 * np.linalg.norm(z, axis=0)).any():
+                return False
+    return True
+
+
+def _of_unit_length(columns: Array) -> Array:
+    length = np.linalg.norm(columns, axis=0)
+    return np.asarray(columns / np.where(length > 0, length, 1.0))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.diagonal import Diagonal
 from mixedext.core.covariance.unstructured import Unstructured
-from mixedext.core.identifiability import undetermined
+from mixedext.core.identifiability import absorbed, undetermined
 from mixedext.core.rows import Factor, Rows
+from tests.designs import plain_factor
 
 Array = NDArray[np.float64]
 
@@ -99,3 +100,14 @@ def test_two_names_of_one_grouping_are_found_in_long_data_and_one_other_row_tell
     assert found.entries == {0: ((0, 0),), 1: ((0, 0),)}
     assert not found.residual
     assert undetermined(long_rows(True), True) is None
+
+
+def test_effects_that_the_fixed_effects_span_are_found() -> None:
+    rng = np.random.default_rng(2)
+    codes = np.repeat(np.arange(6, dtype=np.int32), 50)
+    dummies = np.eye(6)[codes]
+    x = np.column_stack([dummies, rng.normal(size=300)])
+    own = plain_factor(codes, 6, (np.ones(300), rng.normal(size=300)), (1, 1), (0, 1))
+    other = plain_factor(rng.permutation(codes), 6, (np.ones(300),), (1,), (2,))
+    assert absorbed(Rows(rng.normal(size=300), x, None, (own, other))) == [0]
+    assert not absorbed(Rows(rng.normal(size=300), x[:, 1:], None, (own, other)))
