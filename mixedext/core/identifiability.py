@@ -29,8 +29,8 @@ Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 #: Squared length, relative to its own, below which what other matrices leave of one may be rounding, and is.
 _SUSPECT, _DEPENDENT = 1e-9, 1e-13
-#: The same of columns.
-_DEPENDENT_COLUMNS = 1e-10
+#: The same of columns; and length of what is left of one of length 1 that is rounding.
+_DEPENDENT_COLUMNS, _PARALLEL = 1e-10, 1e-10
 #: Share of the largest coefficient of a dependence from which on a parameter takes part in it.
 _ENTERS = 1e-4
 #: Rows that are tried first: from the beginning, and in runs from all over.
@@ -152,13 +152,14 @@ def _part(factor: Factor, chosen: NDArray[np.intp] | None) -> _Part:
         if structure.freedom == "none":
             scale[:] = scale.min()
         own = np.diag(scale)
-        if structure.freedom == "linear" and structure.width > 1 and length.all():
-            scaled = z[s] * scale[:, None]
-            values, vectors = np.linalg.eigh(scaled @ scaled.T)
-            if values[0] > _DEPENDENT_COLUMNS:
-                own = own @ (vectors / np.sqrt(values))
+        z[s] *= scale[:, None]
+        if structure.freedom == "linear" and 1 < structure.width <= z.shape[1] and length.all():
+            # columns far from 0 are nearly parallel, but their triangle keeps what is left of each
+            q, r = np.linalg.qr(z[s].T)
+            if np.abs(np.diag(r)).min() > _PARALLEL:
+                own, z[s] = own @ np.linalg.inv(r), q.T
         transform[s, s] = own
-    return _Part(codes.astype(np.intp, copy=False), n_levels, transform.T @ z, transform)
+    return _Part(codes.astype(np.intp, copy=False), n_levels, z, transform)
 
 
 def _cell_sums(first: _Part, second: _Part) -> Array:
@@ -215,7 +216,9 @@ class _Products:
         self.directions = _block_diagonal(blocks + [np.eye(1)] * residual)
         gram = self.directions.T @ gram @ self.directions
         self.length = np.sqrt(np.diag(gram))
-        self.length[self.length == 0] = 1.0
+        # a matrix of rounding errors is 0, and must not be scaled to length 1
+        longest = self.length.max() or 1.0
+        self.length[self.length <= _PARALLEL * longest] = longest
         self.values, self.vectors = np.linalg.eigh(gram / np.outer(self.length, self.length))
 
     def _gram(self, chosen: NDArray[np.intp] | None) -> Array:

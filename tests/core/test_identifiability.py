@@ -111,3 +111,12 @@ def test_effects_that_the_fixed_effects_span_are_found() -> None:
     other = plain_factor(rng.permutation(codes), 6, (np.ones(300),), (1,), (2,))
     assert absorbed(Rows(rng.normal(size=300), x, None, (own, other))) == [0]
     assert not absorbed(Rows(rng.normal(size=300), x[:, 1:], None, (own, other)))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e3, 1e6])
+def test_a_covariate_far_from_zero_is_told_from_the_intercept(shift: float) -> None:
+    rng = np.random.default_rng(3)
+    columns = [np.ones(400), shift + rng.normal(size=400).round(3)]
+    for codes in (np.arange(400) // 8, rng.integers(0, 300, 400)):
+        factor = factor_of(codes, columns, Unstructured, 0)
+        assert undetermined(Rows(np.zeros(400), np.ones((400, 1)), None, (factor,)), True) is None
