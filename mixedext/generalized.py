@@ -18,6 +18,7 @@ from mixedext.checks import Noise
 from mixedext.core.glmm import GeneralizedFit, covariance_of_point, fit_generalized
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.threads import small_matrices
 from mixedext.diagnostics import (
     Remark,
     remarks_on_generalized,
@@ -183,6 +184,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
     def _of_results(cls) -> Collection[str]:
         return names_of_results(GeneralizedMixedResults)
 
+    @small_matrices
     def fit(
         self,
         nagq: int = 1,

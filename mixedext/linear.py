@@ -17,6 +17,7 @@ from mixedext.core.exact import exact_factors, exact_means, suspicious
 from mixedext.core.fit import LinearFit, fit_linear
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.threads import small_matrices
 from mixedext.design import Design
 from mixedext.diagnostics import warn_of_fit
 from mixedext.dialects import methods_answer_keywords, refuse_unknown
@@ -91,6 +92,7 @@ class LinearMixedModel(LikelihoodModelSide):
     def _of_results(cls) -> Collection[str]:
         return names_of_results(LinearMixedResults)
 
+    @small_matrices
     def fit(
         self,
         reml: bool = True,

@@ -17,6 +17,7 @@ from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.fit import Fit
+from mixedext.core.threads import small_matrices
 from mixedext.design import Labels
 from mixedext.diagnostics import warn_of_fit
 from mixedext.dialects import methods_answer_keywords
@@ -354,6 +355,7 @@ class MixedResults(WaldInference):
         """
         return simulate(self, nsim, rng, random_effects)
 
+    @small_matrices
     def refit(self, endog: Any) -> Any:
         """Fit the same model by the same method to another response of the same rows.
 

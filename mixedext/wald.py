@@ -14,6 +14,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
 from mixedext.columns import linear_constraints
 from mixedext.core.fit import Fit
+from mixedext.core.threads import small_matrices
 from mixedext.design import Labels
 from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError
@@ -40,6 +41,7 @@ class WaldInference(LikelihoodModelResults):
     #: what ``ddf=`` may be; the first is the default
     _ddf_methods: tuple[str, ...] = ("infinite", "residual")
 
+    @small_matrices
     def ddf_method(self, ddf: str | None = None) -> DegreesOfFreedom:
         """Return degrees of freedom and the covariance of the fixed effects by one method, made once.
 

@@ -21,7 +21,7 @@ MODULES = {
 #: From the bottom up: a module imports modules of lower rows, none of its own row or above.
 LAYERS = (
     ("mixedext.core",),
-    ("mixedext.core.covariance",),
+    ("mixedext.core.covariance", "mixedext.core.threads"),
     ("mixedext.core.covariance.triangles", "mixedext.core.optimize", "mixedext.core.smallblocks"),
     ("mixedext.core.covariance.coordinates",),
     ("mixedext.core.covariance.structure",),
@@ -89,6 +89,7 @@ THIRD_PARTIES = {
     "pandas": ("mixedext",),
     "patsy": ("mixedext.columns", "mixedext.expressions", "mixedext.operations", "mixedext.r_functions"),
     "statsmodels": ("mixedext",),
+    "threadpoolctl": ("mixedext.core.threads",),
     "pyreadstat": ("mixedext.io",),
     "pyarrow": ("mixedext.io",),
     "matplotlib": ("mixedext.plots",),
@@ -96,7 +97,7 @@ THIRD_PARTIES = {
     "tqdm": ("mixedext.inference.workers",),
 }
 #: The numerical core knows arrays only.
-CORE_MAY_IMPORT = ("numpy", "scipy")
+CORE_MAY_IMPORT = ("numpy", "scipy", "threadpoolctl")
 #: Imported where they are needed: large, or not installed with the package.
 LAZY = ("pyreadstat", "pyarrow", "matplotlib", "joblib", "tqdm")
 #: Besides the module that warns, the command line, which shows warnings its own way.

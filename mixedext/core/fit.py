@@ -16,6 +16,7 @@ from mixedext.core.lmm import LinearProblem, LinearState, objective_by_rows
 from mixedext.core.optimize import OptimizerOptions, OptimizerRecord
 from mixedext.core.scan import rivals
 from mixedext.core.start import moment_start
+from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 
@@ -88,6 +89,7 @@ class LinearFit(Fit):
     penalized_rss: float
 
 
+@threads_of_first(lambda problem: problem.storage.dense_columns)
 def fit_linear(
     problem: LinearProblem, reml: bool, options: OptimizerOptions, start: Array | None = None
 ) -> LinearFit:

@@ -15,6 +15,7 @@ from mixedext.core.optimize import OptimizerOptions
 from mixedext.core.quadrature import QuadratureState
 from mixedext.core.scan import local_minima, near
 from mixedext.core.start import moment_start
+from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 
@@ -55,6 +56,7 @@ class GeneralizedFit(Fit):
     hessian: str | None
 
 
+@threads_of_first(lambda problem: problem.work.storage.dense_columns)
 def fit_generalized(
     problem: GeneralizedProblem, nagq: int, options: OptimizerOptions, start: Array | None = None
 ) -> GeneralizedFit:
@@ -232,6 +234,7 @@ def _record(
     )
 
 
+@threads_of_first(lambda problem: problem.work.storage.dense_columns)
 def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Array:
     """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
 

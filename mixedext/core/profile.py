@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 
 from mixedext.core.charts import Chart, ChartState
 from mixedext.core.optimize import OptimizerOptions, follow, minimize
+from mixedext.core.threads import small_matrices
 
 Array = NDArray[np.float64]
 
@@ -124,6 +125,7 @@ def monotone_spline(x: Array, y: Array, slopes: Array) -> CubicHermiteSpline:
     return CubicHermiteSpline(x, y, np.clip(slopes, 0.0, 3.0 * np.minimum(left, right)))
 
 
+@small_matrices
 def trace(chart: Chart, cutoff: float) -> Curve:
     """Return the profile of a chart's parameter as far as |ζ| = `cutoff`.
 

@@ -24,6 +24,7 @@ from mixedext.core.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.lmm import LinearProblem, LinearState
 from mixedext.core.quadrature import QuadratureState
 from mixedext.core.rows import Factor
+from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -94,6 +95,7 @@ def cluster_of_levels(factor: Factor, clusters: NDArray[np.int32]) -> Index:
     return parent
 
 
+@threads_of_first(lambda state: state.problem.storage.dense_columns)
 def linear_sandwich(
     state: LinearState, clusters: NDArray[np.int32], size: int, reduce_bias: bool
 ) -> ClusterSandwich:
@@ -243,6 +245,7 @@ def _with_zero(values: Array) -> Array:
 # -------------------------------------------------------------------------------------- generalized
 
 
+@threads_of_first(lambda problem: problem.work.storage.dense_columns)
 def generalized_sandwich(
     problem: GeneralizedProblem, fit: GeneralizedFit, clusters: NDArray[np.int32], size: int
 ) -> Array:

@@ -16,6 +16,7 @@ import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.core.threads import LARGE, threads_of_first
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -28,6 +29,8 @@ _SUSPECT = 1e-9
 _DEPENDENT = 1e-7
 #: The same for columns of random effects, which nothing drops: what is left of a shorter one is rounding.
 _LOST = 1e-11
+#: Columns of X from which on their products gain by all threads.
+_WIDE = 128
 #: Rows in one chunk; two arrays of this many rows stay in cache for a handful of columns.
 _CHUNK = 1 << 17
 
@@ -96,6 +99,10 @@ class Rows:
             yield slice(start, min(start + step, self.n))
 
 
+def _order(rows: Rows) -> int:
+    return LARGE if rows.x.shape[1] >= _WIDE else 0
+
+
 @dataclass(frozen=True)
 class Basis:
     """Change of basis: x̃ = x @ x_transform, z̃ = z @ z_transforms[k], ỹ = y − x @ start.
@@ -118,6 +125,7 @@ class Basis:
     z_from_x: tuple[Array | None, ...] = field(repr=False)
 
 
+@threads_of_first(_order)
 def find_basis(rows: Rows) -> Basis:
     """Choose the basis from weighted cross-products of the columns.
 
@@ -235,6 +243,7 @@ def _column_of(x: Array, column: Array) -> int:
     return -1
 
 
+@threads_of_first(_order)
 def independent_columns(rows: Rows) -> NDArray[np.intp]:
     """Return the indices of the columns of X that do not depend linearly on those before them.
 

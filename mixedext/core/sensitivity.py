@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.triangles import lower_factor
 from mixedext.core.lmm import LinearProblem, LinearState
+from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 
@@ -52,6 +53,7 @@ class Sensitivity:
     parameters: Array
 
 
+@threads_of_first(lambda problem: problem.storage.dense_columns)
 def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity:
     """Return C, its derivatives and the covariance of φ̂ = (θ̃, log σ²) at the optimum `point`."""
     state = problem.evaluate(point, reml)
@@ -140,6 +142,7 @@ class KenwardRoger:
     parameters: Array
 
 
+@threads_of_first(lambda problem: problem.storage.dense_columns)
 def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
     """Return the adjusted covariance and what F tests need, at the REML optimum `point`.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.core.threads import small_matrices
 from mixedext.dialects import unknown_keyword
 from mixedext.errors import DataError
 from mixedext.inference.comparison import likelihood_ratio_table
@@ -17,6 +18,7 @@ from mixedext.results import MixedResults
 _OPTIONS = ("type", "ddf", "intercept", "refit")
 
 
+@small_matrices
 def anova(
     *results: Any,
     type: int | str = 3,

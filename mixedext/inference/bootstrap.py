@@ -21,6 +21,7 @@ from scipy import stats
 
 from mixedext.core.robust import is_nested
 from mixedext.core.rows import independent_columns
+from mixedext.core.threads import small_matrices
 from mixedext.design import Design
 from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError, check_option, nearest, shown
@@ -429,6 +430,7 @@ class Bootstrap:
         return np.divide(cubes, 6 * squares**1.5, out=np.zeros(len(squares)), where=squares > 0)
 
 
+@small_matrices
 def bootstrap(
     results: MixedResults,
     nsim: Any,

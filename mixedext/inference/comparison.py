@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.threads import small_matrices
 from mixedext.design import Design, fixed_columns
 from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError, check_option
@@ -287,6 +288,7 @@ def _log_volume(columns: Array) -> float:
 
 
 @answers_keywords
+@small_matrices
 def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> InferenceTable:
     """Return tests of the terms of the fixed effects that can be left out one at a time.
 
@@ -372,6 +374,7 @@ def _free_directions(matrix: Array) -> Array:
 # ------------------------------------------------------------------------------------ information criteria
 
 
+@small_matrices
 def compare(*results: Any, **named: Any) -> InferenceTable:
     """Return a ranking of models of the same rows by information criteria; they need not be nested.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import polygamma
 from statsmodels.genmod import families
 
+from mixedext.core.threads import small_matrices
 from mixedext.design import fixed_columns
 from mixedext.diagnostics import warn_of_null_model
 from mixedext.dialects import answers_keywords
@@ -153,6 +154,7 @@ def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
 
 
 @answers_keywords
+@small_matrices
 def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditional") -> pd.Series:
     """Return Nakagawa's R²: the shares of variance that the model explains.
 
@@ -189,6 +191,7 @@ def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditi
 
 
 @answers_keywords
+@small_matrices
 def icc(
     results: Any, by_group: bool = False, approximation: str = "lognormal", null_mean: str = "conditional"
 ) -> pd.Series | pd.DataFrame:

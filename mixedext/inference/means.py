@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.threads import small_matrices
 from mixedext.dialects import answers_keywords, methods_answer_keywords
 from mixedext.errors import DataError, check_option, nearest
 from mixedext.inference.adjust import (
@@ -112,6 +113,7 @@ class MarginalMeans:
         index = pd.Index(self._texts(list(self._labels.columns)), dtype=object)
         return pd.DataFrame(self._estimable_rows(self._functions), index=index, columns=self._exog_names)
 
+    @small_matrices
     def test(self, null: float = 0.0) -> pd.DataFrame:
         """Return the table with a test of each mean, on the scale of the linear predictor.
 
@@ -138,6 +140,7 @@ class MarginalMeans:
             table = self._scale.transform(table)
         return pd.concat([self._labels.rename(columns=_column_name), table], axis=1)
 
+    @small_matrices
     def contrasts(
         self, kind: Any = "pairwise", adjust: str | None = None, by: Any = None, ref: Any = None
     ) -> pd.DataFrame:
@@ -212,6 +215,7 @@ class MarginalMeans:
         out.attrs["notes"] = notes
         return out
 
+    @small_matrices
     def joint_tests(self, by: Any = None) -> pd.DataFrame:
         """Return F tests that means do not differ: by each variable, and that they do not interact.
 
@@ -388,6 +392,7 @@ def _adjustment_note(method: str, tests: int, means: int, level: float) -> str:
 
 
 @answers_keywords
+@small_matrices
 def emmeans(
     res: Any,
     specs: Any,
@@ -477,6 +482,7 @@ def emmeans(
 
 
 @answers_keywords
+@small_matrices
 def emtrends(
     res: Any,
     specs: Any,

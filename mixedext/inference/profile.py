@@ -14,6 +14,7 @@ from mixedext.core.charts import Chart, GeneralizedChart, LinearChart, is_define
 from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.held import Held
 from mixedext.core.profile import BETTER, BetterFitFound, Curve, trace
+from mixedext.core.threads import small_matrices
 from mixedext.diagnostics import warn_of_profile
 from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError, nearest
@@ -225,6 +226,7 @@ class Profile:
         return plot_profile(drawn, self.level, absolute, figure)
 
 
+@small_matrices
 def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
     """Profile parameters of a fit; `MixedResults.profile` says what the arguments are."""
     wanted = check_level(level)

@@ -11,6 +11,7 @@ from scipy import optimize
 
 from mixedext.columns import Columns, term_factors, without_contrasts
 from mixedext.core.rows import Rows, independent_columns
+from mixedext.core.threads import small_matrices
 from mixedext.design import DesignTerm, restored
 from mixedext.dialects import answers_keywords
 from mixedext.errors import check_flag
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 
 
 @answers_keywords
+@small_matrices
 def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     """Return a likelihood-ratio test for each random term, by the criterion of the fit (REML or ML).
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from statsmodels.genmod import families
 
 from mixedext.core.lmm import LinearProblem
+from mixedext.core.threads import small_matrices
 from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Outcome, fit_replicate
@@ -133,6 +134,7 @@ class _Pair:
 
 
 @answers_keywords
+@small_matrices
 def bootstrap_lrt(
     null: Any,
     alternative: Any,
@@ -219,6 +221,7 @@ def _distribution(results: MixedResults) -> str:
 
 
 @answers_keywords
+@small_matrices
 def exact_rlrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTest:
     """Test that the only variance component of a linear mixed model is 0, by its restricted likelihood ratio.
 
@@ -259,6 +262,7 @@ def exact_rlrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTe
 
 
 @answers_keywords
+@small_matrices
 def exact_lrt(results: Any, nsim: int = 10_000, rng: Any = None) -> SimulatedTest:
     """Test that the only variance component of a linear mixed model is 0, by its likelihood ratio.
 
