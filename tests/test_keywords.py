@@ -96,7 +96,7 @@ def test_a_remedy_is_for_functions_that_can_follow_it() -> None:
     said = str(unknown_keyword("f", "nAGQ", ["a", "b"]))
     assert said == "f() has no keyword 'nAGQ' (it has: a, b)"
     assert "write level=" in str(unknown_keyword("f", "Conf.Level", ["level"]))
-    assert "write alpha=" in str(unknown_keyword("f", "conf_level", ["alpha"]))
+    assert "write level=" in str(unknown_keyword("f", "conf_level", ["alpha"]))
 
 
 @pytest.mark.parametrize(
