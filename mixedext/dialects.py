@@ -277,7 +277,9 @@ def answers_keywords(function: _Function) -> _Function:
         return function(*args, **options)
 
     # of the function's own module, where doctest looks for examples
-    own = FunctionType(answering.__code__, function.__globals__, closure=answering.__closure__)
+    own = FunctionType(
+        answering.__code__, inspect.unwrap(function).__globals__, closure=answering.__closure__
+    )
     return update_wrapper(own, function)  # type: ignore[return-value]
 
 
