@@ -70,10 +70,8 @@ def fit_generalized(
     start : ndarray, optional
         θ on the scale of the data.
     """
-    nuisance = _nuisance_start(problem)
-    beta = pooled_start(problem, nuisance)
-    zero = tuple(np.zeros_like(g) for g in problem.latest[0])
-    problem.latest = problem.safe_start = (zero, beta)
+    nuisance = begin(problem)
+    zero, beta = problem.latest
     if start is None:
         theta = moment_start(working_moments(problem, beta, nuisance), problem.terms, problem.n)
     else:
@@ -176,6 +174,14 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
             np.array([problem.theta([d * one for one in ones]) for d in grid[1:]]),
             np.zeros(len(grid) - 1, dtype=bool),
         )
+
+
+def begin(problem: GeneralizedProblem) -> float:
+    """Let the search for modes begin at zero and the pooled coefficients; return log φ or log α there."""
+    nuisance = _nuisance_start(problem)
+    zero = tuple(np.zeros_like(g) for g in problem.latest[0])
+    problem.latest = problem.safe_start = (zero, pooled_start(problem, nuisance))
+    return nuisance
 
 
 def _nuisance_start(problem: GeneralizedProblem) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from mixedext.columns import Columns, term_factors, without_contrasts
+from mixedext.core.glmm import begin
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.threads import small_matrices
 from mixedext.design import DesignTerm, restored
@@ -116,6 +117,8 @@ def _llf_without_random_effects(results: MixedResults) -> float:
     zero = np.zeros(problem.size)
     if isinstance(results, LinearMixedResults):
         return -float(problem.evaluate(zero, results.reml).objective) / 2
+
+    begin(problem)
 
     def objective(nuisance: float) -> float:
         point = np.append(zero, nuisance) if problem.extra else zero

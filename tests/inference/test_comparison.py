@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -506,3 +507,14 @@ def test_random_terms_are_tested_in_the_order_of_the_formula() -> None:
     for formula in ("(1 | batch) + (1 | cask:batch)", "(1 | cask:batch) + (1 | batch)"):
         table = mx.ranova(mx.lmer(f"strength ~ 1 + {formula}", data).fit())
         assert list(table.index) == ["<none>", *formula.split(" + ")]
+
+
+@pytest.mark.parametrize("family", ["gamma", "inverse_gaussian"])
+def test_random_terms_of_links_that_do_not_take_zero_are_tested(family: str) -> None:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(20), 10), "y": rng.gamma(2, 1, 200) + 0.1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.MixedextWarning)
+        table = mx.ranova(mx.glmer("y ~ 1 + (1 | g)", frame, family=family).fit())
+    assert np.isfinite(table["llf"]).all()
+    assert table["llf"].iloc[1] <= table["llf"].iloc[0] + 1e-6
