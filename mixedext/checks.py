@@ -136,6 +136,15 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
     full = [term for term in doubtful if len(term.levels) * len(term.names) >= n]
     if full and not allow_saturated:
         raise DataError(_saturated_text(full[0], n, noise))
+    for term in design.terms if noise == "residual" else ():
+        width = len(term.names)
+        count = width * (width + 1) // 2
+        if count > n and not allow_saturated:
+            raise DataError(
+                f"the term of {term.label!r} has {width} effects, whose covariance has {count} elements, "
+                f"for {n} "
+                "rows: use fewer effects, || or diag(), or pass allow_saturated=True to fit it all the same"
+            )
     parts = []
     for number, places in found.entries.items() if found else ():
         term = design.terms[number]

@@ -35,6 +35,8 @@ _DEPENDENT_COLUMNS, _PARALLEL = 1e-10, 1e-10
 _ENTERS = 1e-4
 #: Rows that are tried first: from the beginning, and in runs from all over.
 _HEAD, _RUNS, _RUN = 40, 12, 4
+#: Covariances of random effects beyond which they are not compared with each other.
+_MOST = 1_000
 #: Rows of a level, and levels of each factor, that are tried next.
 _OF_LEVEL, _LEVELS = 300, 4
 
@@ -64,7 +66,7 @@ def undetermined(rows: Rows, residual: bool) -> Undetermined | None:
     residual : bool
         Whether there is a residual variance σ²W⁻¹.
     """
-    if _is_plain(rows, residual):
+    if _is_plain(rows, residual) or _count(rows) > _MOST:
         return None
     # W⁻¹ is of full rank: without as many effects as rows it is no sum of matrices of the random terms
     counted = residual and sum(f.width * f.n_levels for f in rows.factors) >= rows.n
@@ -73,6 +75,11 @@ def undetermined(rows: Rows, residual: bool) -> Undetermined | None:
             if not _Products(rows, counted, choose(rows)).suspect:
                 return None
     return _Products(rows, counted, None).undetermined()
+
+
+def _count(rows: Rows) -> int:
+    """Return the number of (co)variances of the random effects."""
+    return sum(len(s.moments[0]) for factor in rows.factors for s in factor.structures)
 
 
 def _is_plain(rows: Rows, residual: bool) -> bool:
