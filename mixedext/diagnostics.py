@@ -211,7 +211,21 @@ _FEWER = 4.0
 #: Variance of the distribution function that is the inverse link.
 _LATENT = {"Logit": np.pi**2 / 3, "Probit": 1.0, "CLogLog": np.pi**2 / 6, "LogLog": np.pi**2 / 6}
 #: Fall of −2 log-likelihood at another standard deviation that Laplace's optimum must not leave.
-_FAR = 2.0
+_FAR = 1.0
+
+
+def _best_scale(smaller: float, larger: float) -> tuple[float, float]:
+    """Return where a parabola in the logarithm of the scale falls furthest, at most twice as far, and by how
+    much.
+
+    `smaller` and `larger` are the falls at the scales 0.8 and 1.25.
+    """
+    step = float(np.log(1.25))
+    slope, curvature = (larger - smaller) / (2 * step), (larger + smaller) / step**2
+    if curvature < 0 and abs(slope / curvature) < np.log(2.0):
+        best = -slope / curvature
+        return float(np.exp(best)), -(slope**2) / (2 * curvature)
+    return (0.8, smaller) if smaller > larger else (1.25, larger)
 
 
 def remarks_on_laplace(
@@ -220,7 +234,7 @@ def remarks_on_laplace(
     """Say where the optimum of Laplace's approximation is far from that of the likelihood.
 
     Groups of very few zeros and ones have integrands far from normal. With one grouping factor quadrature
-    tells whether a standard deviation a quarter larger or smaller has a higher likelihood. With more there is
+    tells whether another standard deviation has a higher likelihood. With more there is
     no other approximation, and variances above half that of the link's distribution in groups of four trials
     or less are enough.
     """
@@ -242,12 +256,12 @@ def remarks_on_laplace(
                 # coefficients grow with the spread about them so that means stay where they are
                 slope = np.sqrt((latent + variance) / (latent + scale**2 * variance))
                 falls[scale] = fall_beside(problem, record.point, scale, float(slope))
-            scale = max(falls, key=lambda s: falls[s])
-            if falls[scale] > _FAR:
+            scale, gain = _best_scale(falls[0.8], falls[1.25])
+            if gain > _FAR:
                 text = (
                     f"Laplace's approximation is far from the likelihood, as groups of {few:.3g} trials are "
-                    f"too small for it: by quadrature -2 log-likelihood is {falls[scale]:.3g} lower where "
-                    f"{std_dev} is {scale:g} times as large; fit(nagq=25) maximises the likelihood"
+                    f"too small for it: by quadrature -2 log-likelihood is some {gain:.2g} lower where "
+                    f"{std_dev} is about {scale:.2g} times as large; fit(nagq=25) maximises the likelihood"
                 )
                 return [Remark(text, True, LikelihoodWarning)]
         elif few <= _FEWER and variance > latent / 2:
