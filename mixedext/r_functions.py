@@ -186,6 +186,13 @@ class _Factor:
             raise DataError(
                 f"a contrast is named without quotes, C(f, Sum), C(f, Treatment('b')), not {contrast!r}"
             )
+        named = contrast is None or hasattr(contrast, "code_without_intercept") or np.ndim(contrast) == 2
+        if not (named or hasattr(contrast, "matrix")):
+            raise DataError(
+                "a contrast is Treatment, Sum, Helmert, Poly or Diff (contr.sum, ... of R) or a matrix with "
+                "a row for "
+                "each level: C(f, Sum)"
+            )
         if levels is None and isinstance(values, pd.Categorical):
             levels = values.categories
         elif levels is None:

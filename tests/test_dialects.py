@@ -365,3 +365,10 @@ def test_data_of_r_with_dots_fit_as_they_are() -> None:
     data = load_data("sleepstudy").rename(columns={"Days": "n.days", "Subject": "subj.id"})
     found = quiet_fit("Reaction ~ n.days + (n.days | subj.id)", data)
     assert abs(found.objective - 1743.628) < 1e-3
+
+
+@pytest.mark.parametrize("contrast", ["sum", "3", "[1, 2]"])
+def test_what_is_no_contrast_is_answered_by_those_that_there_are(contrast: str) -> None:
+    data = make_data(f=np.tile(list("pqr"), 20))
+    with pytest.raises(mx.DataError, match=r"a contrast is Treatment, Sum, Helmert, Poly or Diff"):
+        mx.lmer(f"y ~ C(f, {contrast}) + (1 | g)", data)
