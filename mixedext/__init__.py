@@ -25,6 +25,7 @@ from mixedext.errors import (
     OutOfRangeWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
+    WorkerWarning,
 )
 from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedResults
 from mixedext.inference.anova import anova
@@ -118,6 +119,7 @@ __all__ = [
     "SimulatedTest",
     "SingularFitWarning",
     "VarianceParts",
+    "WorkerWarning",
     "__version__",
     "anova",
     "bootstrap_lrt",

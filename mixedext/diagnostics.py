@@ -29,6 +29,7 @@ from mixedext.errors import (
     OutOfRangeWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
+    WorkerWarning,
     shown,
 )
 from mixedext.response import Response
@@ -283,6 +284,16 @@ def warn_of_remarks(remarks: Sequence[Remark]) -> None:
 def warn_of_draws(text: str) -> None:
     """Warn of draws that are missing."""
     _warn(text, OutOfRangeWarning)
+
+
+def warn_of_lost_workers(lost: str, done: int, asked: int, then: str) -> None:
+    """Warn that workers died, if they did, and of what is left."""
+    if lost:
+        _warn(
+            f"{lost}: {done} of {asked} replicates are done, and {then}; fewer workers (n_jobs) need less "
+            "memory",
+            WorkerWarning,
+        )
 
 
 _QUASI = (

@@ -119,6 +119,10 @@ class DoubleBarWarning(MixedextWarning):
     """A random term with ``||`` is not the model that lme4 fits by it: it has a factor, or a spline."""
 
 
+class WorkerWarning(MixedextWarning):
+    """Worker processes died, and some replicates of a simulation are missing."""
+
+
 def nearest(name: str, candidates: Iterable[object]) -> str:
     """Return ``"; did you mean 'x'?"`` for the candidate nearest to `name`, or an empty string."""
     names = [str(c) for c in candidates]

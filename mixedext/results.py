@@ -421,7 +421,8 @@ class MixedResults(WaldInference):
             do not depend on `n_jobs`.
         n_jobs : int, optional
             Number of workers, by joblib (`mixedext[parallel]`) and whatever backend is active there; 1 works
-            without it, None takes what ``joblib.parallel_config`` says.
+            without it, None takes what ``joblib.parallel_config`` says. The first replicates run in this
+            process, all where workers would take longer to start than they save.
         progress : bool, optional
             Whether to show a progress bar (needs tqdm); by default where tqdm is installed and the first
             replicates say that it will take more than some ten seconds.
@@ -433,12 +434,19 @@ class MixedResults(WaldInference):
         -------
         Bootstrap
             With `estimates`, `failures`, `confint` and `summary`. An interrupt from the keyboard returns what
-            is done: `complete` is then False, and `resume` goes on.
+            is done: `complete` is then False, and `resume` goes on. So does the death of a worker, if what it
+            was at is lost once more with new workers.
+
+        Warns
+        -----
+        WorkerWarning
+            If workers died twice and replicates are missing.
 
         Raises
         ------
         DataError
-            For numbers, kinds and factors that are none, and for a case bootstrap of crossed factors.
+            For numbers, kinds and factors that are none, for a case bootstrap of crossed factors, and for a
+            `statistic` that cannot be sent to workers.
 
         Notes
         -----

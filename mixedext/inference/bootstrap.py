@@ -23,6 +23,7 @@ from mixedext.core.robust import is_nested
 from mixedext.core.rows import independent_columns
 from mixedext.core.threads import small_matrices
 from mixedext.design import Design
+from mixedext.diagnostics import warn_of_lost_workers
 from mixedext.dialects import methods_answer_keywords
 from mixedext.errors import DataError, check_option, nearest, shown
 from mixedext.inference.ddf import check_level
@@ -323,14 +324,16 @@ class Bootstrap:
         )
 
     def resume(self) -> Bootstrap:
-        """Return the bootstrap with the replicates that an interrupt left out.
+        """Return the bootstrap with the replicates that an interrupt, or the death of workers, left out.
 
-        They take the same streams of random numbers as without the interrupt.
+        They take the same streams of random numbers as without it.
         """
         n_jobs, progress = self._jobs
         spans = blocks(len(self._outcomes), self.nsim, self._replicator.results.nobs)
-        more, _ = run_blocks(self._replicator.replicates, spans, n_jobs, progress)
-        return Bootstrap(self._replicator, self.nsim, self._outcomes + more, self._jobs)
+        more = run_blocks(self._replicator.replicates, spans, n_jobs, progress)
+        outcomes = self._outcomes + more.outcomes
+        warn_of_lost_workers(more.lost, len(outcomes), self.nsim, "resume() goes on")
+        return Bootstrap(self._replicator, self.nsim, outcomes, self._jobs)
 
     def summary(self) -> pd.DataFrame:
         """Return one row a parameter: ``original bias std_err n``, `n` the replicates that have a value."""
@@ -404,7 +407,7 @@ class Bootstrap:
         text = f"only {count} of {len(self._outcomes)} replicates have a value of {name!r}"
         if len(self.failures):
             text += f"; the first failure was: {self.failures.iloc[0]}"
-        return text + ("" if self.complete else "; the run was interrupted: call resume()")
+        return text + ("" if self.complete else "; the run was cut short: call resume()")
 
     @cached_property
     def _acceleration(self) -> Array:
@@ -413,7 +416,12 @@ class Bootstrap:
         levels = labels.groups[self.groups]
         n_jobs, progress = self._jobs
         spans = blocks(0, len(levels), labels.nobs)
-        outcomes, complete = run_blocks(self._replicator.jackknife, spans, n_jobs, progress)
+        outcomes, complete, lost = run_blocks(self._replicator.jackknife, spans, n_jobs, progress)
+        if lost:
+            raise DataError(
+                f"the jackknife of kind='bca' was not finished: {lost}; use kind='percentile', or a "
+                "bootstrap with n_jobs=1"
+            )
         if not complete:
             raise KeyboardInterrupt
         found = [o.values for o in outcomes if o.values is not None]
@@ -451,5 +459,6 @@ def bootstrap(
     group = choose_group(design, groups, kind)
     replicator = Replicator(results, kind, statistic, read_seed(rng), group)
     spans = blocks(0, count, results.nobs)
-    outcomes, _ = run_blocks(replicator.replicates, spans, jobs, progress)
-    return Bootstrap(replicator, count, outcomes, (jobs, progress))
+    done = run_blocks(replicator.replicates, spans, jobs, progress)
+    warn_of_lost_workers(done.lost, len(done.outcomes), count, "resume() goes on")
+    return Bootstrap(replicator, count, done.outcomes, (jobs, progress))

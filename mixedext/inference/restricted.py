@@ -18,6 +18,7 @@ from statsmodels.genmod import families
 
 from mixedext.core.lmm import LinearProblem
 from mixedext.core.threads import small_matrices
+from mixedext.diagnostics import warn_of_lost_workers
 from mixedext.dialects import answers_keywords
 from mixedext.errors import DataError
 from mixedext.inference.bootstrap import Outcome, fit_replicate
@@ -55,7 +56,8 @@ class SimulatedTest:
     failures : Series
         Replicate → message, for those that could not be fitted.
     nsim : int
-        Replicates asked for; fewer are done where `complete` is False, after an interrupt from the keyboard.
+        Replicates asked for; fewer are done where `complete` is False, after an interrupt or
+        where workers died.
     complete : bool
     refitted : bool
         Whether fits were made anew by the other criterion: likelihoods by REML do not compare models of
@@ -81,7 +83,7 @@ class SimulatedTest:
         text += f" ({len(self.simulated)} replicates"
         if len(self.failures):
             text += f", {len(self.failures)} failed"
-        text += ")" if self.complete else ", interrupted)"
+        text += ")" if self.complete else ", cut short)"
         return text + ("; fitted anew>" if self.refitted else ">")
 
 
@@ -182,7 +184,8 @@ def bootstrap_lrt(
     refitted = [small, large] != pair
     runner = _Pair(small, large, read_seed(rng))
     spans = blocks(0, count, small.nobs)
-    outcomes, complete = run_blocks(runner.replicates, spans, jobs, progress)
+    outcomes, complete, lost = run_blocks(runner.replicates, spans, jobs, progress)
+    warn_of_lost_workers(lost, len(outcomes), count, "the p-value is of these alone")
     simulated = np.array([o.values[0] for o in outcomes if o.values is not None])
     failures = {i: o.message for i, o in enumerate(outcomes) if o.values is None}
     if not len(simulated):
