@@ -158,7 +158,7 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
             parts.append("the residual variance")
         texts.append(
             f"not determined by the model: {'; '.join(parts)}. Several values of them give the rows the same "
-            "covariance and thus the same likelihood: those reported depend on the start. Leave out the "
+            "covariance and thus the same likelihood: those reported may depend on the start. Leave out "
             "terms or columns that say the same"
         )
     if full and noise == "dispersion":
@@ -169,17 +169,18 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
     if noise == "trials" and (design.weights is None or (design.weights <= 1).all()):
         texts += [
             f"the effects by {t.label!r} are one for each row of a single trial, whose variance says "
-            f"nothing of "
-            "theirs: only the shape of the link determines it"
+            "nothing of theirs: only the shape of the link determines it"
+            if len(t.levels) >= n
+            else f"there are as many effects by {t.label!r} as rows of a single trial, whose variance says "
+            "nothing of theirs: only what rows of one level have in common and the shape of the link do"
             for t in design.terms
             if len(t.levels) * len(t.names) >= n
         ]
     for number in absorbed(design.rows()):
         term = design.terms[number]
         texts.append(
-            f"the fixed effects hold a coefficient for every level of {term.group!r}, which leaves nothing "
-            f"of "
-            f"{', '.join(map(repr, term.names))} by {term.label!r}: leave one of them out"
+            f"the fixed effects can take a value of {', '.join(map(repr, term.names))} for each level of "
+            f"{term.group!r}, which leaves nothing of it by {term.label!r}: leave one of them out"
         )
     return "; ".join(texts)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import statsmodels
-from numpy.typing import NDArray
 
 from mixedext._caller import user_frame
 from mixedext.core.glmm import GeneralizedFit
@@ -30,9 +29,9 @@ from mixedext.errors import (
     RankDeficiencyWarning,
     SingularFitWarning,
     WorkerWarning,
-    shown,
 )
 from mixedext.response import Response
+from mixedext.separation import separation
 
 #: An attribute of results is looked up through these.
 _BETWEEN = (str(functools.__file__), str(Path(statsmodels.__file__).parent) + os.sep)
@@ -117,7 +116,7 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
     text = singular_text(labels, ranks)
     if text:
         _warn(
-            f"singular fit: {text}. The estimates are valid at the boundary. {_remedy_text(labels, ranks)}",
+            f"singular fit: {text}. The estimates are those at the boundary. {_remedy_text(labels, ranks)}",
             SingularFitWarning,
         )
     if not optimizer.converged:
@@ -183,7 +182,7 @@ class Remark:
 
 def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Response) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
-    out = [Remark(text, True) for text in _separation(design, record, response)]
+    out = [Remark(text, True) for text in separation(design, record, response)]
     if response.is_quasi:
         out.append(Remark(_QUASI, True, LikelihoodWarning))
     for term, covariance in zip(design.labels().terms, record.covariances, strict=True):
@@ -191,15 +190,17 @@ def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Res
         if response.kind == "binomial" and term.names[0] == "Intercept" and std_dev > 20:
             text = (
                 f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale "
-                "of the link: it runs to infinity where most groups have one and the same response"
+                "of the link, as happens where most groups have one and the same response (where all have, "
+                "the estimate runs to infinity)"
             )
             out.append(Remark(text, True))
     out += [Remark(text, False) for text in _uniform_groups(design, response)]
     ratio = _pearson_ratio(design, record, response)
     if ratio is not None and ratio > 1.5:
+        remedy = ", or the negative binomial family," if response.kind == "poisson" else ""
         text = (
             f"Over-dispersion: the Pearson statistic is {ratio:.2f} times its degrees of freedom; a random "
-            "intercept for each row, or the negative binomial family, would take it up."
+            f"intercept for each row{remedy} takes up what no covariate explains."
         )
         out.append(Remark(text, False))
     return out
@@ -304,71 +305,6 @@ _QUASI = (
 )
 
 
-#: How the rows of a response that is 0 are called.
-_ZEROS = {"binomial": "failures", "poisson": "zeros", "negative_binomial": "zeros"}
-#: Standard error, times the range of the column, of a coefficient about which the data say nothing.
-_ENDLESS = 1e3
-
-
-def _separation(design: Design, record: GeneralizedFit, response: Response) -> list[str]:
-    """Name the columns and levels of the fixed effects whose coefficients run to infinity."""
-    if response.kind not in _ZEROS:
-        return []
-    binomial = response.kind == "binomial"
-    success = response.y > 0
-    failure = response.y < 1 if binomial else ~success
-
-    def alike(rows: NDArray[np.bool_]) -> str | None:
-        """Say what all rows are, if they are alike; counts other than zero never are."""
-        if not rows.any():
-            return None
-        if not success[rows].any():
-            return _ZEROS[response.kind]
-        return "successes" if binomial and not failure[rows].any() else None
-
-    found = []
-    for name, column in zip(design.exog_names, design.exog.T, strict=True):
-        low, high = column.min(), column.max()
-        if low == high:
-            continue
-        if ((column == low) | (column == high)).all():
-            kinds = [(value, alike(column == value)) for value in (low, high)]
-            found += [f"all rows with {name!r} = {value:g} are {kind}" for value, kind in kinds if kind]
-        elif binomial and (
-            column[success].min() >= column[failure].max() or column[success].max() <= column[failure].min()
-        ):
-            found.append(f"{name!r} separates successes from failures completely")
-    for term, columns in design.fixed_terms.items():
-        dummies = design.exog[:, list(columns)]
-        if len(columns) < 2 or not np.isin(dummies, (0.0, 1.0)).all() or dummies.sum(axis=1).max() > 1:
-            continue
-        kind = alike(dummies.sum(axis=1) == 0)
-        if kind:
-            found.append(f"all rows of {_reference_level(design, term)} of {term!r} are {kind}")
-    if found:
-        return [f"separation: {text}, its coefficient has no finite estimate" for text in found]
-    ranges = np.ptp(design.exog, axis=0)
-    ranges = np.where(ranges > 0, ranges, np.abs(design.exog[:1]).max(axis=0, initial=0.0))
-    errors = ranges * np.sqrt(np.diag(record.normalized_cov_params))
-    endless = [repr(name) for name, error in zip(design.exog_names, errors, strict=True) if error > _ENDLESS]
-    if not endless:
-        return []
-    listed = ", ".join(endless)
-    return [f"separation: {listed} together separate the response, the coefficients have no finite estimate"]
-
-
-def _reference_level(design: Design, term: str) -> str:
-    """Name the level that has no column."""
-    info = getattr(getattr(design.fixed_builder, "rebuild", None), "info", None)
-    for factor, about in getattr(info, "factor_infos", {}).items():
-        if factor.name() == term and about.type == "categorical":
-            names = " ".join(design.exog_names)
-            left = [level for level in about.categories if f"[T.{level}]" not in names]
-            if len(left) == 1:
-                return f"the level {shown(left[0])}"
-    return "the reference level"
-
-
 def _uniform_groups(design: Design, response: Response) -> list[str]:
     """Say how many groups have one and the same response, where these are the most."""
     if response.kind not in ("binomial", "poisson"):
@@ -381,10 +317,8 @@ def _uniform_groups(design: Design, response: Response) -> list[str]:
         if response.kind == "binomial":
             ones = np.bincount(term.codes, response.y < 1, minlength=levels) == 0
         if levels < len(response.y) / 2 and (zeros | ones).sum() > levels / 2:
-            out.append(
-                f"{int(zeros.sum())} of {levels} groups of {term.group!r} have only zeros, "
-                f"{int(ones.sum())} only ones."
-            )
+            and_ones = f", {int(ones.sum())} only ones" if response.kind == "binomial" else ""
+            out.append(f"{int(zeros.sum())} of {levels} groups of {term.group!r} have only zeros{and_ones}.")
     return out
 
 

@@ -173,11 +173,16 @@ class Simulator:
     def _refuse(self, bad: NDArray[np.bool_], values: Array, what: str) -> None:
         if bad.any():
             rows = np.flatnonzero(bad)
+            where, link = rows_text(rows, self.design.row_labels), type(self.family.link).__name__
+            if values[rows[0]] > 1.0 and self.kind != "binomial":
+                reason, remedy = "too large a number to draw from", ""
+            else:
+                family, safe = type(self.family).__name__, "logit" if self.kind == "binomial" else "log"
+                reason = f"which {family} does not take: link {link} does not keep the mean in its range"
+                remedy = f", another link, such as the {safe}, in its range"
             raise OutOfRange(
-                f"the {what} of {rows_text(rows, self.design.row_labels)} is {values[rows[0]]:.4g} with the "
-                f"random effects drawn, which {type(self.family).__name__} does not take: link "
-                f"{type(self.family.link).__name__} does not keep the mean in its range; "
-                "random_effects='conditional' keeps it at the fit's, another link, such as the log, always"
+                f"the {what} of {where} is {values[rows[0]]:.4g} with the random effects drawn, {reason}; "
+                f"random_effects='conditional' keeps it at the fit's{remedy}"
             )
 
 

@@ -52,7 +52,7 @@ LAYERS = (
     ("mixedext.checks",),
     ("mixedext.design", "mixedext.links"),
     ("mixedext.response",),
-    ("mixedext.reading",),
+    ("mixedext.reading", "mixedext.separation"),
     ("mixedext.arrays", "mixedext.diagnostics", "mixedext.new_rows"),
     ("mixedext.model", "mixedext.prediction", "mixedext.simulation", "mixedext.summary"),
     ("mixedext.likelihood",),

@@ -808,7 +808,7 @@ def test_pandas_objects_in_another_order_are_refused() -> None:
 
 def test_a_group_that_the_fixed_effects_take_up_and_effects_of_single_trials_are_said() -> None:
     data = make_data(big=np.arange(N) % 4, row=np.arange(N))
-    with pytest.warns(mx.IdentifiabilityWarning, match="a coefficient for every level of 'big'"):
+    with pytest.warns(mx.IdentifiabilityWarning, match="a value of 'Intercept' for each level of 'big'"):
         mx.lmer("y ~ x + factor(big) + (1 | big)", data)
     data["success"] = (data["y"] > data["y"].mean()) * 1
     with pytest.warns(mx.IdentifiabilityWarning, match="one for each row of a single trial"):

@@ -248,7 +248,7 @@ def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
         break
     else:
         raise DataError(
-            "the profile comes upon ever higher likelihoods: that of this model has many local optima"
+            "the profile comes upon ever higher likelihoods: that of this model may have many local optima"
         )
     for name, curve in curves.items():
         if curve is None:

@@ -314,7 +314,7 @@ def _exact(results: Any, nsim: Any, rng: Any, reml: bool) -> SimulatedTest:
         raise DataError(
             f"{name} takes the eigenvalues of a matrix of order {len(terms[0].levels)}, the levels of "
             f"{terms[0].group!r}, which is more than {_MOST_LEVELS}; with as many groups the mixture of χ² "
-            "with 0 and 1 degrees of freedom, half each, is as good"
+            "with 0 and 1 degrees of freedom, half each, is close to it"
         )
     problem = results.model.problem
     refitted = results.reml != reml

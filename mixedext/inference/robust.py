@@ -318,8 +318,9 @@ def _outermost(names: tuple[str, ...], rows: Rows) -> tuple[str, Codes, int]:
     for name, factor in zip(names, rows.factors, strict=True):
         if not is_nested(factor, outer.codes):
             raise DataError(
-                f"the grouping factors {name!r} and {names[number]!r} are crossed, so that no rows are "
-                "independent of the others: give groups= clusters in which all levels of both are nested"
+                f"the grouping factors {name!r} and {names[number]!r} are crossed, so that neither "
+                "divides the rows into independent clusters: give groups= clusters in which all levels of "
+                "both are nested"
             )
     return names[number], np.asarray(outer.codes, dtype=np.int32), outer.n_levels
 
