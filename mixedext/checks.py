@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mixedext.core.identifiability import absorbed, undetermined
-from mixedext.core.rows import independent_columns
+from mixedext.core.rows import Rows, independent_columns
 from mixedext.errors import DataError, shown
 from mixedext.frames import refuse_extreme, rows_text
 from mixedext.names import refuse_names_twice
@@ -28,11 +28,11 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
     _check_finite(design)
     _check_weights(design)
     refuse_names_twice(design.exog_names, design.fixed_terms, design.terms)
-    design = replace(design, terms=_ordered(design.terms))
+    terms = _ordered(design.terms)
     n = len(design.endog)
-    if not design.terms:
+    if not terms:
         raise DataError("a mixed model needs at least one random term")
-    for term in design.terms:
+    for term in terms:
         _check_levels(term)
     if design.endog.min() == design.endog.max():
         raise DataError(
@@ -40,25 +40,30 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
             "nothing to fit"
         )
     # weights do not change which columns depend on others, but they can hide it
-    kept = independent_columns(replace(design.rows(), weights=None))
-    dropped = sorted(set(range(design.exog.shape[1])) - set(kept.tolist()))
-    design = replace(design, kept_columns=tuple(kept.tolist()))
-    if dropped:
-        place = {int(old): new for new, old in enumerate(kept)}
-        terms = {k: tuple(place[j] for j in v if j in place) for k, v in design.fixed_terms.items()}
-        design = replace(
-            design,
-            exog=np.asfortranarray(design.exog[:, kept]),
-            exog_names=tuple(design.exog_names[j] for j in kept),
-            dropped_columns=tuple(design.exog_names[j] for j in dropped),
-            fixed_terms={k: v for k, v in terms.items() if v},
-        )
+    kept = independent_columns(Rows(design.endog, design.exog, None, ())).tolist()
+    changes: dict[str, Any] = {"terms": terms, "kept_columns": tuple(kept)}
+    if len(kept) < design.exog.shape[1]:
+        changes |= _only_columns(design, kept)
+    design = replace(design, **changes)
     if design.exog.shape[1] >= n:
         raise DataError(
             f"{design.exog.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
             "more rows"
         )
-    return replace(design, undetermined=_undetermined(design, noise, allow_saturated))
+    found = _undetermined(design, noise, allow_saturated)
+    return replace(design, undetermined=found) if found else design
+
+
+def _only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
+    """Return the changes of a design that leave some columns of X."""
+    place = {old: new for new, old in enumerate(kept)}
+    terms = {k: tuple(place[j] for j in v if j in place) for k, v in design.fixed_terms.items()}
+    return {
+        "exog": np.asfortranarray(design.exog[:, kept]),
+        "exog_names": tuple(design.exog_names[j] for j in kept),
+        "dropped_columns": tuple(name for j, name in enumerate(design.exog_names) if j not in place),
+        "fixed_terms": {k: v for k, v in terms.items() if v},
+    }
 
 
 def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
@@ -72,7 +77,7 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
             number += 1
             label = f"{term.group}.{number}"
         used.add(label)
-        out.append(replace(term, label=label))
+        out.append(term if label == term.label else replace(term, label=label))
     return tuple(out)
 
 
@@ -127,7 +132,8 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
     DataError
         If a term with as many effects as there are rows cannot be told from the residuals.
     """
-    found = undetermined(design.rows(), noise == "residual")
+    rows = design.rows()
+    found = undetermined(rows, noise == "residual")
     n = len(design.endog)
     if noise == "residual":
         doubtful = [design.terms[number] for number in found.entries] if found and found.residual else []
@@ -176,7 +182,7 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
             for t in design.terms
             if len(t.levels) * len(t.names) >= n
         ]
-    for number in absorbed(design.rows()):
+    for number in absorbed(rows):
         term = design.terms[number]
         texts.append(
             f"the fixed effects can take a value of {', '.join(map(repr, term.names))} for each level of "

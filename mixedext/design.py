@@ -377,7 +377,7 @@ def _kept_columns(
         number = number and name not in codes.inside
         own = design.endog if name == formula.response else None
         own = design.exog[:, place[str(column)]] if own is None and str(column) in place else own
-        if number and own is not None and np.array_equal(own, table.plain(name)):
+        if number and own is not None and bool((own == table.plain(name)).all()):
             out[column] = KeptNumbers(own, series.dtype)
         elif name in groups and name not in codes.inside | codes.of_sides and name != formula.response:
             term = groups[name]
@@ -485,7 +485,8 @@ class _Parts:
 
     def _values(self) -> Iterable[tuple[str, Any]]:
         """Yield text and values of what may be missing though the columns are complete."""
-        yield self._formula.response_label, self.response
+        if self._formula.response not in self.table:
+            yield self._formula.response_label, self.response
         if not self.fixed.plain:
             yield from zip(restored(self.fixed.names, self._formula), self.exog.T, strict=True)
         for _, built, columns, _ in self.bars:

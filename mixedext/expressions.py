@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from mixedext.errors import DataError, shown
 from mixedext.operations import OPERATIONS, ROWS, Evaluated, names_of, rewritten
-from mixedext.r_functions import R_FUNCTIONS, unboxed
+from mixedext.r_functions import PATSY_FUNCTIONS, R_FUNCTIONS, unboxed
 from mixedext.values import clean, match_levels, missing_rows, widened
 
 Array = NDArray[np.float64]
@@ -224,14 +225,39 @@ class _Seen(Mapping[str, Any]):
 
 def environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:
     """Return what expressions see besides the columns."""
-    return patsy.EvalEnvironment([OPERATIONS, dict(scope), R_FUNCTIONS], 0)
+    return patsy.EvalEnvironment([OPERATIONS, dict(scope), R_FUNCTIONS, PATSY_FUNCTIONS], 0)
 
 
 class _Inner(patsy.EvalFactor):
-    """What patsy evaluates in the place of an expression."""
+    """What patsy evaluates in the place of an expression; patsy reads its tokens once, not for every fit."""
 
     def __init__(self, code: str, origin: Any):
         self.code, self.origin = code, origin  # in patsy's spacing already
+
+    def memorize_passes_needed(self, state: dict[str, Any], env: patsy.EvalEnvironment) -> int:
+        namespace = env.namespace
+        values = {name: namespace[name] for name in names_of(self.code) if name in namespace}
+        learning = frozenset(name for name, value in values.items() if hasattr(value, _LEARNS))
+        read = _as_patsy_reads(self.code, learning)
+        # patsy calls what a function learns _patsy_stobj0__center__
+        functions = {made: made.split("__", 1)[1].removesuffix("__") for made in read["transforms"]}
+        transforms = {made: getattr(values[name], _LEARNS)() for made, name in functions.items()}
+        state.update(read, transforms=transforms, eval_env=env.subset(values))
+        return len(read["pass_bins"])
+
+
+#: The attribute of functions that learn of the rows of the fit: it makes what learns.
+_LEARNS = "__patsy_stateful_transform__"
+
+
+@lru_cache(maxsize=1024)
+def _as_patsy_reads(code: str, learning: frozenset[str]) -> dict[str, Any]:
+    """Return patsy's state of an expression in which these names are functions that learn, none other is."""
+    stand_in = patsy.stateful_transform(object)
+    names = {name: stand_in if name in learning else None for name in names_of(code)}
+    state: dict[str, Any] = {}
+    patsy.EvalFactor(code).memorize_passes_needed(state, patsy.EvalEnvironment([names], 0))
+    return state
 
 
 class Factor(patsy.EvalFactor):

@@ -449,18 +449,19 @@ def _given_offsets(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_rows(design: Design) -> Design:
     """Return what a design knows besides its rows."""
-    none, no_rows = np.empty(0), pd.RangeIndex(0)
-    terms = tuple(replace(t, codes=np.empty(0, dtype=np.int32), columns=()) for t in design.terms)
     return replace(
         design,
-        endog=none,
-        exog=np.empty((0, design.exog.shape[1])),
-        terms=terms,
+        endog=design.endog[:0].copy(),
+        exog=design.exog[:0].copy(),
+        terms=tuple(replace(t, codes=_NO_CODES, columns=()) for t in design.terms),
         weights=None,
         offset=None,
-        row_labels=no_rows,
+        row_labels=_NO_LABELS,
         used=None,
     )
+
+
+_NO_CODES, _NO_LABELS = np.empty(0, dtype=np.int32), pd.RangeIndex(0)
 
 
 class _Packed(bytes):

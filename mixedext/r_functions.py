@@ -400,8 +400,9 @@ _PYTHON = {
         *("repr", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "zip"),
     )
 }
-_PATSY = {name: getattr(patsy.builtins, name) for name in patsy.builtins.__all__}
-_KNOWN = {**_PYTHON, **_PATSY, **R_FUNCTIONS}
+#: What patsy offers in every formula.
+PATSY_FUNCTIONS = {name: getattr(patsy.builtins, name) for name in patsy.builtins.__all__}
+_KNOWN = {**_PYTHON, **PATSY_FUNCTIONS, **R_FUNCTIONS}
 
 
 def is_known(name: str) -> bool:
@@ -416,7 +417,7 @@ def meaning_of(name: str) -> Any:
 
 def takes_columns(name: str) -> bool:
     """Whether a function known in every formula is called with a column first."""
-    return name in R_FUNCTIONS or name in _PATSY or name in ("abs", "round", "len", "sorted")
+    return name in R_FUNCTIONS or name in PATSY_FUNCTIONS or name in ("abs", "round", "len", "sorted")
 
 
 def nearest_function(name: str) -> str:

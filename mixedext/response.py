@@ -109,10 +109,8 @@ class LogitTerms:
     @cached_property
     def score(self) -> Array:
         """m(y − μ)."""
-        above = self._eta > 0
-        return self._response.times_m(
-            self._response.y - above + np.where(above, self._smaller, -self._smaller)
-        )
+        above = ~np.signbit(self._eta)  # as copysign sees it
+        return self._response.times_m((self._response.y - above) + np.copysign(self._smaller, self._eta))
 
     @cached_property
     def weight(self) -> Array:

@@ -46,14 +46,13 @@ def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
             return None
         if series.dtype.kind == "f" and not has_nan(series.to_numpy()):
             return None
-    mask = series.isna().to_numpy(dtype=bool)
+    mask = np.asarray(pd.isna(series.array), dtype=bool)
     return mask if mask.any() else None
 
 
 def has_nan(values: Any) -> bool:
-    """Whether an array of floats has a missing value; their sum mostly tells."""
-    with np.errstate(all="ignore"):
-        return bool(np.isnan(values.sum()) and np.isnan(values).any())
+    """Whether an array of floats has a missing value."""
+    return bool(np.isnan(values).any())
 
 
 def widened(series: pd.Series) -> pd.Series:

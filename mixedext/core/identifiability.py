@@ -93,15 +93,14 @@ def _is_plain(rows: Rows, residual: bool) -> bool:
     own = np.flatnonzero(factor.codes[head] == factor.codes[0])
     if len(own) < factor.width:
         return False
-    z = np.array([column[head][own] for column in factor.columns])
-    gram = z @ z.T
-    squares = np.diag(gram)
-    if not squares.all():
+    z = [column[head][own] for column in factor.columns]
+    squares = [float(column @ column) for column in z]
+    if not all(squares):
         return False
     if len(z) <= 2:
-        return len(z) == 1 or bool(gram[0, 1] ** 2 < (1 - _DEPENDENT_COLUMNS) * squares[0] * squares[1])
-    length = np.sqrt(squares)
-    return bool(np.linalg.eigvalsh(gram / np.outer(length, length))[0] > _DEPENDENT_COLUMNS)
+        return len(z) == 1 or bool((z[0] @ z[1]) ** 2 < (1 - _DEPENDENT_COLUMNS) * squares[0] * squares[1])
+    units = np.array(z) / np.sqrt(squares)[:, None]
+    return bool(np.linalg.eigvalsh(units @ units.T)[0] > _DEPENDENT_COLUMNS)
 
 
 def _told_by_pairs(factors: Sequence[Factor], head: slice) -> bool:
@@ -317,7 +316,7 @@ def absorbed(rows: Rows) -> list[int]:
     """
     p = rows.x.shape[1]
     out = []
-    for factor in rows.factors:
+    for factor in (f for f in rows.factors if f.n_levels <= p):
         for number, part in zip(factor.numbers, factor.slices, strict=True):
             if factor.n_levels * (part.stop - part.start) <= p and _spanned(rows, factor, part):
                 out.append(number)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import scipy.linalg as sla
@@ -63,16 +65,16 @@ class Factor:
         """Number of columns of all terms together."""
         return len(self.columns)
 
-    @property
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """Number of columns of each term."""
         return tuple(s.width for s in self.structures)
 
-    @property
+    @cached_property
     def slices(self) -> tuple[slice, ...]:
         """Columns of each term."""
-        ends = np.cumsum(self.widths)
-        return tuple(slice(int(e) - w, int(e)) for e, w in zip(ends, self.widths, strict=True))
+        ends = accumulate(self.widths)
+        return tuple(slice(e - w, e) for e, w in zip(ends, self.widths, strict=True))
 
 
 @dataclass(frozen=True)
@@ -252,11 +254,11 @@ def independent_columns(rows: Rows) -> NDArray[np.intp]:
     """
     p = rows.x.shape[1]
     gram = _gram(rows, lambda part: rows.x[part])
-    length = np.sqrt(np.diag(gram))
-    if p and np.all(length > 0):
+    length = np.sqrt(gram.diagonal())
+    if p and length.all():
         try:
-            lower = np.linalg.cholesky(gram / np.outer(length, length))
-            if np.diag(lower).min() ** 2 > _SUSPECT:
+            lower = np.linalg.cholesky(gram / (length[:, None] * length))
+            if lower.diagonal().min() ** 2 > _SUSPECT:
                 return np.arange(p)
         except np.linalg.LinAlgError:
             pass

@@ -98,8 +98,12 @@ def threads_of_first(order: Callable[[Any], int]) -> Callable[[Callable[P, R]], 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-            with threads_for(order(args[0])):
+            large = int(order(args[0]) >= LARGE)
+            _LIMIT.change(1 - large, large)
+            try:
                 return function(*args, **kwargs)
+            finally:
+                _LIMIT.change(large - 1, -large)
 
         return limited
 

@@ -55,10 +55,11 @@ class FreeEntries(CovarianceStructure):
 
     def directions(self, theta: Array, score: Array) -> Array:
         """Return (∂Σ/∂θ_i) s for every θ_i and vectors s (q, J), as (q, size, J)."""
+        rows, columns = self.positions
         factor = self.factor(theta)
-        out = np.zeros((self.width, self.size, score.shape[1]))
+        out = np.empty((self.width, self.size, score.shape[1]))
         rotated = factor.T @ score
-        for i, (a, b) in enumerate(zip(*self.positions, strict=True)):
+        for i, (a, b) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            np.multiply(factor[:, b, None], score[a], out=out[:, i])
             out[a, i] += rotated[b]
-            out[:, i] += factor[:, b, None] * score[a]
         return out
