@@ -202,8 +202,13 @@ def in_r_order(rhs: str, columns: Columns) -> tuple[int, ...]:
 
     patsy puts categorical columns before numeric ones; the effects of a random term have the order of θ.
     """
+    return tuple(j for name in _terms_in_r_order(rhs) for j in columns.terms[name])
+
+
+@lru_cache(maxsize=256)
+def _terms_in_r_order(rhs: str) -> tuple[str, ...]:
     terms = sorted(_description(rhs).rhs_termlist, key=lambda term: len(term.factors))
-    return tuple(j for term in terms for j in columns.terms[term.name()])
+    return tuple(term.name() for term in terms)
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,8 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
 
     def _remarks(self, record: GeneralizedFit, problem: GeneralizedProblem) -> list[Remark]:
         """Return what the data say of a fit."""
-        response = self._response()
+        response = problem.response
+        assert isinstance(response, Response)
         remarks = remarks_on_generalized(self.design, record, response)
         # what is separated runs away by any approximation
         if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):

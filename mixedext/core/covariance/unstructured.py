@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,6 +16,14 @@ from mixedext.core.covariance.triangles import lower_factor
 Array = NDArray[np.float64]
 
 
+@lru_cache(maxsize=64)
+def _lower_triangle(width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the lower triangle, column by column."""
+    columns, rows = np.triu_indices(width)
+    columns.flags.writeable = rows.flags.writeable = False
+    return rows, columns
+
+
 class Unstructured(FreeEntries):
     """Any positive semi-definite covariance of `width` effects; θ is T's lower triangle, column by column.
 
@@ -26,11 +34,10 @@ class Unstructured(FreeEntries):
     name: ClassVar[str] = "unstructured"
     freedom: ClassVar[Literal["linear", "scale", "none"]] = "linear"
 
-    @cached_property
+    @property
     def positions(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows and columns of T at which the elements of θ stand."""
-        columns, rows = np.triu_indices(self.width)
-        return rows, columns
+        return _lower_triangle(self.width)
 
     def theta(self, factor: Array) -> Array:
         """Return the θ that belongs to any square root `factor` (width, r) of the relative covariance."""
