@@ -261,16 +261,18 @@ def remarks_on_laplace(
             scale, gain = _best_scale(falls[0.8], falls[1.25])
             if gain > _FAR:
                 text = (
-                    f"Laplace's approximation is far from the likelihood, as groups of {few:.3g} trials are "
-                    f"too small for it: by quadrature -2 log-likelihood is some {gain:.2g} lower where "
-                    f"{std_dev} is about {scale:.2g} times as large; fit(nagq=25) maximises the likelihood"
+                    f"Laplace's approximation is far from the likelihood, as groups of {few:.3g} trials on "
+                    f"average are too small for it: by quadrature -2 log-likelihood is some {gain:.2g} lower "
+                    f"where {std_dev} is about {scale:.2g} times as large; fit(nagq=25) is much nearer"
                 )
                 return [Remark(text, True, LikelihoodWarning)]
         elif few <= _FEWER and variance > latent / 2:
+            one = len(design.groups) == 1
+            remedy = "fit(nagq=9) is nearer" if one else "nagq > 1 needs a model with one grouping factor"
             text = (
                 f"Laplace's approximation may be far from the likelihood: {std_dev} rests on groups of "
-                f"{few:.3g} trials, for which it is not made; standard deviations and coefficients may be "
-                "much too large or too small, and nagq > 1 needs a model with one grouping factor"
+                f"{few:.3g} trials on average, for which it is not made; standard deviations and "
+                f"coefficients may be much too large or too small, and {remedy}"
             )
             return [Remark(text, True, LikelihoodWarning)]
     return []

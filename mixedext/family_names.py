@@ -37,7 +37,7 @@ _INSTEAD = {
     "nbinom1": 'family="negative_binomial" has the variance mu + alpha mu^2 (nbinom2); nbinom1 is not here',
     "genpois": 'take family="negative_binomial"',
     "compois": 'take family="negative_binomial"',
-    "beta": "mx.lmer of the logit of the response is near to it",
+    "beta": "mx.lmer of the logit of the response is often near to it",
     "lognormal": 'write log(y) on the left of mx.lmer, or take family="gamma(log)"',
     "exponential": 'family="gamma(log)" has it as a special case, dispersion 1',
     "t": "take mx.lmer",

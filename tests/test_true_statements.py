@@ -146,3 +146,31 @@ def test_crossed_factors_are_refused_as_clusters_without_a_claim_on_all_rows() -
     with pytest.raises(mx.DataError, match="neither divides the rows into independent clusters"):
         result.get_robustcov_results("cluster")
     assert result.get_robustcov_results("cluster", groups=frame["block"].to_numpy()).cov_kwds["n_groups"] == 2
+
+
+def test_a_larger_model_below_a_smaller_one_is_not_always_a_missed_optimum() -> None:
+    # the coefficients of nagq=0 do not maximise its criterion, so that a larger model may have a larger one
+    rng = np.random.default_rng(21)
+    groups = np.repeat(np.arange(12), 3)
+    frame = pd.DataFrame({"g": groups, "x": rng.normal(size=36)})
+    uniform, effects = rng.random(36), 2.5 * rng.normal(size=12)[groups]
+    frame["y"] = (uniform < 1 / (1 + np.exp(-(0.3 * frame["x"] + effects)))) * 1.0
+    frame["v"] = rng.normal(size=12)[groups]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.MixedextWarning)
+        small, large = (
+            mx.glmer(f"y ~ {fixed} + (1 | g)", frame, family="binomial") for fixed in ("v", "v + x")
+        )
+        table = mx.anova(small.fit(nagq=0), large.fit(nagq=0))
+        assert any("fit by nagq=1" in note for note in table.attrs["notes"])
+        assert not any("no optimum" in note for note in table.attrs["notes"])
+        assert not any("lower" in note for note in mx.anova(small.fit(), large.fit()).attrs["notes"])
+
+
+def test_quadrature_is_advised_where_there_is_one_grouping_factor() -> None:
+    rng = np.random.default_rng(0)
+    pairs = np.repeat(np.arange(120), 3)
+    frame = pd.DataFrame({"g": pairs, "h": np.arange(360) % 9, "t": np.tile([-1.0, 0.0, 1.0], 120)})
+    frame["y"] = (2.5 * rng.standard_normal(120)[pairs] + frame["t"] + rng.logistic(size=360) > 0) * 1.0
+    assert "fit(nagq=9) is nearer" in said("y ~ t + (t | g)", frame)
+    assert "needs a model with one grouping factor" in said("y ~ t + (1 | g) + (1 | h)", frame)

@@ -142,11 +142,14 @@ class Fitted:
     llf: float
     design: Design
     converged: bool = True
+    #: False of nagq=0, whose coefficients are those of the joint mode
+    maximised: bool = True
 
 
 def fitted_row(name: str, results: MixedResults) -> Fitted:
     """Return what a table says of the model of some results."""
-    return Fitted(name, results.n_params, results.llf, results.model.design, results.converged)
+    maximised = getattr(results, "nagq", 1) != 0
+    return Fitted(name, results.n_params, results.llf, results.model.design, results.converged, maximised)
 
 
 def comparison_columns(models: Sequence[Fitted], below: Sequence[Fitted | None], nobs: int) -> dict[str, Any]:
@@ -191,10 +194,12 @@ def notes_on_fits(models: Sequence[Fitted], below: Sequence[Fitted | None]) -> l
         if other is not None:
             small, big = sorted((model, other), key=lambda m: m.n_params)
             if big.llf < small.llf - _ROUNDING:
-                out.append(
-                    f"{big.name} has the lower likelihood though {small.name} is nested in it: its fit is no "
-                    "optimum"
+                why = (
+                    "nagq=0 does not maximise the likelihood in the coefficients, fit by nagq=1"
+                    if not big.maximised
+                    else "its fit is no optimum"
                 )
+                out.append(f"{big.name} has the lower likelihood though {small.name} is nested in it: {why}")
     return out
 
 
