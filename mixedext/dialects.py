@@ -136,6 +136,7 @@ _ROWS = (
         "nsim",
         "random_effects='conditional' keeps those of the fit (re.form=NULL), 'new' draws (re.form=NA)",
     ),
+    ("newdata data", "nsim", "responses are drawn for the rows of the fit; new rows have predict(data=...)"),
     (
         "re.form random.only re_terms which_re ReForm",
         "random_effects",

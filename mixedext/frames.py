@@ -356,7 +356,10 @@ def group_codes(values: Any, name: str) -> tuple[NDArray[np.int32], pd.Index]:
     try:
         number, found = pd.factorize(widest(values), sort=True)
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise DataError(f"grouping factor {name!r} holds values that cannot be levels: {error}") from error
+        raise DataError(
+            f"grouping factor {name!r} holds values that cannot be levels ({error}): make them texts, "
+            f"data[{name!r}].astype(str), or numbers"
+        ) from error
     return number.astype(np.int32), decimal_levels(pd.Index(found))
 
 

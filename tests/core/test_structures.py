@@ -54,6 +54,18 @@ def made(structure: type[CovarianceStructure], width: int = 3) -> tuple[Covarian
 
 
 @every_structure
+def test_structures_of_a_kind_and_width_are_equal_whatever_was_asked_of_them(
+    structure: type[CovarianceStructure],
+) -> None:
+    used, fresh = made(structure)[0], structure(3)
+    used.factor(np.ones(used.size))
+    _ = used.moments, used.natural, used.blocks
+    assert used == fresh
+    assert hash(used) == hash(fresh)
+    assert used != structure(2)
+
+
+@every_structure
 def test_derivatives_of_the_factor_are_those_of_differences(structure: type[CovarianceStructure]) -> None:
     own, theta = made(structure)
     step = 1e-6
