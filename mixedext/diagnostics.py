@@ -13,6 +13,7 @@ import numpy as np
 import statsmodels
 
 from mixedext._caller import user_frame
+from mixedext.core.fit import UNEQUAL_WEIGHTS
 from mixedext.core.glmm import GeneralizedFit
 from mixedext.core.laplace import GeneralizedProblem
 from mixedext.core.optimize import OptimizerRecord
@@ -120,7 +121,12 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
             SingularFitWarning,
         )
     if not optimizer.converged:
-        advice = "raise maxiter, or simplify the model" if optimizer.at_limit else "simplify the model"
+        if optimizer.message.startswith(UNEQUAL_WEIGHTS):
+            advice = (
+                "leave out rows whose weight is next to nothing, or those whose weight outdoes all others"
+            )
+        else:
+            advice = "raise maxiter, or simplify the model" if optimizer.at_limit else "simplify the model"
         _warn(
             f"no convergence after {optimizer.iterations} iterations ({optimizer.message}; Newton decrement "
             f"{optimizer.decrement:.2g}): {advice}",

@@ -100,4 +100,6 @@ def test_a_weight_that_outdoes_all_others_is_said_to_hide_them(power: int) -> No
         warnings.simplefilter("always")
         result = model.fit()
     assert not result.converged
-    assert any("the weights differ by a factor of 1e+" in str(w.message) for w in caught)
+    texts = [str(w.message) for w in caught if "the weights differ by a factor of 1e+" in str(w.message)]
+    assert texts
+    assert all(text.endswith("or those whose weight outdoes all others") for text in texts)

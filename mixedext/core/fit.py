@@ -25,6 +25,8 @@ _MOST_MOVES, _MOST_RIVALS = 4, 4
 #: Ratio of weights from which on the criterion is checked by rows, the most of them, and the error that is
 #: said.
 _UNEQUAL, _MOST_ROWS, _ERROR = 1e9, 1000, 1e-3
+#: How the message of such a fit begins.
+UNEQUAL_WEIGHTS = "the weights differ by a factor of"
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState
     if error < _ERROR:
         return record
     by = f"changes the criterion by {error:.1g}" if np.isfinite(error) else "hides the criterion"
-    text = f"the weights differ by a factor of {weights.max() / weights.min():.1g}, rounding {by}"
+    text = f"{UNEQUAL_WEIGHTS} {weights.max() / weights.min():.1g}, rounding {by}"
     return replace(record, converged=False, message=text)
 
 
