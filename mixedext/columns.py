@@ -28,6 +28,8 @@ from mixedext.formula import MixedFormula
 from mixedext.r_functions import takes_columns
 
 Array = NDArray[np.float64]
+#: Characters of each end of a long expression that a message shows.
+_ENDS = 200
 #: Columns by name.
 Frame = Table | Mapping[str, Any]
 
@@ -586,7 +588,7 @@ def _evaluating(expression: str) -> Iterator[None]:
     except FormulaError:
         raise
     except DataError as error:
-        raise DataError(f"{expression!r}: {error}") from error
+        raise DataError(f"{_quoted(expression)}: {error}") from error
     except SystemExit as error:
         raise FormulaError(
             "a formula is evaluated as code, and this one asked Python to end", expression
@@ -594,13 +596,18 @@ def _evaluating(expression: str) -> Iterator[None]:
     except patsy.PatsyError as error:
         code = error.origin.relevant_code() if hasattr(error.origin, "relevant_code") else expression
         if isinstance(error.__cause__, DataError):
-            raise DataError(f"{code!r}: {error.__cause__}") from error
+            raise DataError(f"{_quoted(code)}: {error.__cause__}") from error
         if mismatch := _LENGTHS.search(_first_line(error)):
             raise DataError(_too_short(*mismatch.groups())) from error
         reason = _reason(error.__cause__) if error.__cause__ is not None else _first_line(error)
-        raise DataError(f"{code!r} cannot be evaluated: {reason}") from error
+        raise DataError(f"{_quoted(code)} cannot be evaluated: {reason}") from error
     except Exception as error:  # whatever the user's own functions raise
-        raise DataError(f"{expression!r} cannot be evaluated: {_reason(error)}") from error
+        raise DataError(f"{_quoted(expression)} cannot be evaluated: {_reason(error)}") from error
+
+
+def _quoted(code: str) -> str:
+    """Return code in quotes, of long code the beginning and the end."""
+    return repr(code if len(code) <= 2 * _ENDS else f"{code[:_ENDS]} ... {code[-_ENDS:]}")
 
 
 def _too_short(one: str, other: str, n_one: str, n_other: str) -> str:

@@ -352,9 +352,9 @@ def _read_numbers(frame: pd.DataFrame, table: _Text) -> None:
     """
     texts = {}
     for name in frame.select_dtypes(exclude=["number", "bool"]).columns:
-        if not is_string_dtype(frame[name]):
+        column = frame[name].dropna()  # among objects pandas 2 takes a missing value for no text
+        if not is_string_dtype(column):
             continue
-        column = frame[name].dropna()
         # most columns of text say so by their first values
         if not all(_may_be_number(v) for v in column.iloc[:50]):
             continue

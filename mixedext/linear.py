@@ -198,7 +198,8 @@ class LinearMixedModel(LikelihoodModelSide):
         return linear
 
     def _spread(self) -> Array:
-        residuals = np.linalg.lstsq(self.exog, self.endog - (0.0 if self.offset is None else self.offset))[1]
+        response = self.endog - (0.0 if self.offset is None else self.offset)
+        residuals = np.linalg.lstsq(self.exog, response, rcond=None)[1]
         size = np.sqrt(residuals.sum() / len(self.endog))
         return 1e-3 * size / np.sqrt((self.exog**2).sum(axis=0))
 

@@ -28,7 +28,7 @@ from mixedext.dialects import refuse_unknown
 from mixedext.errors import DataError, FormulaError
 from mixedext.formula import MixedFormula, parse
 from mixedext.frames import align_by_index, names_in_subset, refuse_extreme, rows_text
-from mixedext.kept import Kept
+from mixedext.kept import COPIES_ON_WRITE, Kept
 from mixedext.new_rows import NewRows, new_rows
 from mixedext.r_functions import is_shadow
 from mixedext.values import numbers
@@ -58,6 +58,11 @@ class _MixedData(PandasData):
         state = dict(super().__getstate__())
         state.pop("frame", None)  # made of what is kept
         return state
+
+    def wrap_output(self, obj: Any, how: str = "columns", names: Any = None) -> Any:
+        """Return numbers of results as a pandas object that may be changed: pandas 2 shares their memory."""
+        own = obj.copy() if not COPIES_ON_WRITE and isinstance(obj, np.ndarray) else obj
+        return super().wrap_output(own, how, names)
 
     @cached_property
     def orig_endog(self) -> pd.Series | None:

@@ -166,7 +166,7 @@ class MixedResults(WaldInference):
         """Grouping factor → conditional modes of its random effects, levels × effects."""
         out = {}
         for (group, levels), modes in zip(self.labels.groups.items(), self._record.modes, strict=True):
-            out[group] = pd.DataFrame(modes.T, index=levels, columns=self._names_of(group))
+            out[group] = pd.DataFrame(modes.T, index=levels, columns=self._names_of(group), copy=True)
         return out
 
     @cached_property

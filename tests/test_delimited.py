@@ -239,7 +239,13 @@ UTC = dt.timezone.utc
             "2020-01-01 00:00:00: 1, 2020-01-01 00:00:00+00:00: 1",
         ),
         ([Decimal("1.5"), Decimal("NaN"), Decimal(2)], "min 1.5, median 1.75, max 2"),
-        ([Decimal("sNaN"), Decimal("1.5")], "min 1.5, median 1.5, max 1.5"),
+        pytest.param(
+            [Decimal("sNaN"), Decimal("1.5")],
+            "min 1.5, median 1.5, max 1.5",
+            marks=pytest.mark.skipif(
+                pd.__version__ < "3", reason="pandas 2 does not know this value for missing"
+            ),
+        ),
         ([b"a", b"\xff", b"a"], r"b'a': 2, b'\xff': 1"),
         ([pd.Period("2020"), pd.Period("2020-01", "M")], "2020: 1, 2020-01: 1"),
         ([[1], {"a": 2}], "cells of type list"),

@@ -57,7 +57,8 @@ def _nothing_left(rows: Rows, factors: tuple[Factor, ...]) -> bool:
             blocks.append(sp.csr_array((column, (np.arange(n), f.codes)), shape=(n, f.n_levels)))
     matrix = sp.hstack(blocks, format="csc")
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel())
-    matrix = matrix @ sp.diags_array(1.0 / np.where(length > 0, length, 1.0))
+    inverse = 1.0 / np.where(length > 0, length, 1.0)
+    matrix = matrix @ sp.dia_array((inverse[None], [0]), shape=(len(length), len(length)))
     size = float(np.linalg.norm(rows.y))
     y = rows.y / size
     if n * matrix.shape[1] <= _DENSE:

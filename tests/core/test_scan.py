@@ -53,7 +53,8 @@ def dense_criteria(rows: Rows, covariances: Array, reml: bool) -> Array:
     weights = np.ones(n) if rows.weights is None else rows.weights
     root = np.sqrt(weights)
     v = covariances * np.outer(root, root) + np.eye(n)
-    white = np.linalg.solve(np.linalg.cholesky(v), np.column_stack([rows.x, rows.y]) * root[:, None])
+    columns = np.column_stack([rows.x, rows.y]) * root[:, None]
+    white = np.linalg.solve(np.linalg.cholesky(v), np.broadcast_to(columns, (len(v), n, p + 1)))
     diagonal = np.abs(np.einsum("gii->gi", np.linalg.qr(white, mode="r")))
     degrees = n - p if reml else n
     scale = diagonal[:, p] ** 2 / degrees
@@ -74,6 +75,7 @@ def lowest_on_grid(rows: Rows, reml: bool) -> float:
     return float(dense_criteria(rows, grid, reml).min())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "models"), [("one", 150), ("crossed", 25), ("nested", 25), ("independent", 25)]
 )
@@ -124,6 +126,7 @@ def small_generalized(rng: np.random.Generator, family: str) -> tuple[Rows, Resp
     return rows, Response(kind, y, weights, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["binomial", "poisson", "gamma"])
 def test_no_deviation_of_a_grid_has_a_lower_likelihood(family: str) -> None:
     rng = np.random.default_rng(8)

@@ -54,7 +54,9 @@ def test_cholesky_solve_and_determinant_are_those_of_each_level(q: int) -> None:
         atol=1e-9,
     )
     np.testing.assert_allclose(
-        levels_first(sb.solve_lower(lower, one)), np.linalg.solve(levels_first(lower), one), atol=1e-9
+        levels_first(sb.solve_lower(lower, one)),
+        np.linalg.solve(levels_first(lower), np.broadcast_to(one, (6, q, 2))),
+        atol=1e-9,
     )
     assert sb.log_determinant(lower) == pytest.approx(np.linalg.slogdet(positive)[1].sum())
 

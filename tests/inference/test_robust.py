@@ -22,6 +22,7 @@ from statsmodels.regression.linear_model import OLS
 import mixedext as mx
 from mixedext.core.robust import cluster_scores
 from mixedext.inference.ddf import joint_test
+from mixedext.kept import COPIES_ON_WRITE
 from tests.conftest import HERE, fit_generalized, fit_linear, load_data
 
 Array = NDArray[np.float64]
@@ -53,8 +54,11 @@ def references() -> list[Any]:
     return [pytest.param(e, id=f"{e['id']} {e['type']}") for e in entries]
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", references())
 def test_covariance_degrees_of_freedom_and_joint_test_agree_with_clubsandwich(entry: dict[str, Any]) -> None:
+    if entry["id"].startswith("sleep-") and not COPIES_ON_WRITE:
+        pytest.skip("with pandas 2 a model keeps no columns that it does not use")
     results = fitted(entry["id"], entry["data"], entry["formula"])
     robust = results.get_robustcov_results(groups=entry["groups"], correction=entry["type"])
     expected = np.array(entry["vcov"])
@@ -207,7 +211,7 @@ def test_clusters_in_all_their_forms_are_the_same() -> None:
     results = mx.lmer(SLEEP, data).fit()
     complete = data.dropna(subset=["Days"])
     forms = [
-        "fifth",
+        "fifth" if COPIES_ON_WRITE else data["fifth"],
         data["fifth"],
         data["fifth"].sort_index(),
         data["fifth"].to_numpy(),
@@ -347,6 +351,7 @@ def herd_loglik(point: Array, nagq: int) -> Array:
     return np.array(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nagq", [1, 15])
 def test_generalized_covariance_is_made_of_the_scores_of_clusters(nagq: int) -> None:
     results = fit_generalized(CBPP, "cbpp", nagq=nagq)
@@ -376,6 +381,7 @@ def test_generalized_covariance_is_made_of_the_scores_of_clusters(nagq: int) -> 
     assert (results.cov_type, robust.cov_type) == ("hessian", "cluster")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("formula", "data", "family", "link"),
     [
@@ -431,4 +437,4 @@ def test_what_generalized_models_do_not_have_is_refused() -> None:
         warnings.simplefilter("ignore", mx.MixedextWarning)
         crossed = mx.glmer("TICKS ~ YEAR + (1 | BROOD) + (1 | day)", data, family="poisson").fit()
     with pytest.raises(mx.DataError, match="crossed within the clusters of site"):
-        crossed.get_robustcov_results(groups="site")
+        crossed.get_robustcov_results(groups="site" if COPIES_ON_WRITE else data["site"])
