@@ -11,12 +11,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 from statsmodels.genmod import families
 
 import mixedext as mx
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
+
+# A slow or busy machine is no failure.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def find_shared(name: str) -> Path | None:

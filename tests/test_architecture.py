@@ -197,6 +197,7 @@ def test_modules_are_short_enough_to_read(module: str) -> None:
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 700
 
 
+@pytest.mark.subprocess
 def test_import_loads_nothing_large_that_a_fit_does_not_need() -> None:
     unwanted = ("statsmodels.api", "statsmodels.formula.api", "matplotlib", "pyreadstat", "pyarrow.parquet")
     code = f"import sys, mixedext; print([m for m in {unwanted!r} if m in sys.modules])"

@@ -178,6 +178,7 @@ def test_columns_in_expressions_are_series(expression: str) -> None:
     np.testing.assert_allclose(projection[0] @ projection[0].T, projection[1] @ projection[1].T, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expression",
     [
@@ -330,6 +331,7 @@ ROLES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mixedext.MixedextWarning")
 @pytest.mark.parametrize("role", ROLES)
 def test_how_numbers_are_stored_does_not_matter(role: str) -> None:
@@ -346,6 +348,7 @@ def test_how_numbers_are_stored_does_not_matter(role: str) -> None:
             np.testing.assert_allclose(predicted, expected, rtol=1e-7, err_msg=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["str", "object", "string", "category"])
 def test_texts_that_look_like_missing_values_are_levels(dtype: str) -> None:
     rng = np.random.default_rng(3)

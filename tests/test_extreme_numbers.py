@@ -74,6 +74,7 @@ def wild_weights(seed: int) -> tuple[pd.DataFrame, NDArray[np.float64]]:
     return data.assign(y=rng.normal(size=n)), weights
 
 
+@pytest.mark.slow
 def test_a_criterion_is_right_under_wild_weights_or_said_to_be_off() -> None:
     said = 0
     for seed in range(60):

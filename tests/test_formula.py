@@ -431,6 +431,7 @@ def test_a_line_break_in_quotes_does_not_part_caret_and_character() -> None:
 
 
 # Where and with what words Python refuses differs between its versions.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call", ["f(a=1, b)", "f(yield(x))", "f(a:b)", "f('\ud800')", "f('\x00')", f"I({'-' * 100_000}x)"]
 )
@@ -494,6 +495,7 @@ def assert_read_or_refused(text: str) -> None:
         assert not any(top_level_bar(term.expr) for term in answer.random)
 
 
+@pytest.mark.slow
 @given(formulas)
 def test_no_bar_reaches_patsy_and_patsy_reads_the_rest(text: str) -> None:
     formula = parse(text)
@@ -505,6 +507,7 @@ def test_no_bar_reaches_patsy_and_patsy_reads_the_rest(text: str) -> None:
         compile(code, "formula", "eval")
 
 
+@pytest.mark.slow
 @given(formulas)
 def test_the_parts_put_together_again_are_read_alike(text: str) -> None:
     formula = parse(text)
@@ -539,6 +542,7 @@ PIECES = """
 pieces = st.sampled_from([*PIECES.split(), "\n", "\t", "\x00", "\ud800", "`c d`"])
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(pieces, max_size=15), st.sampled_from(["", " "]), st.booleans())
 def test_anything_is_read_or_refused(parts: list[str], space: str, formula_like: bool) -> None:
@@ -546,6 +550,7 @@ def test_anything_is_read_or_refused(parts: list[str], space: str, formula_like:
     assert_read_or_refused(f"y ~ {garbage} + (1 | g)" if formula_like else garbage)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
@@ -553,6 +558,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert_read_or_refused(f"y ~ f({text}) + (1 | g)")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(formulas, st.data())
 def test_a_damaged_formula_is_read_or_refused(text: str, data: st.DataObject) -> None:

@@ -374,6 +374,7 @@ def test_too_few_iterations_are_said_to_be():
     assert "Not converged" in str(result.summary())
 
 
+@pytest.mark.slow
 def test_standard_errors_away_from_a_minimum_are_those_at_fixed_theta():
     rng = np.random.default_rng(3)
     data = pd.DataFrame({"x": rng.standard_normal(200), "g": rng.integers(0, 15, 200)})

@@ -324,6 +324,7 @@ def brute_force(result: Any) -> float:
     return -2 * total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("formula", "family"),
     [
@@ -377,6 +378,7 @@ def test_quadrature_with_two_effects_agrees_with_the_integral(response, family):
     assert abs(values[1] - exact) < abs(values[0] - exact)
 
 
+@pytest.mark.slow
 def test_quadrature_fits_several_effects_of_one_factor():
     data = load_data("cbpp_ext")
     laplace = fit("cbind(incidence, noninc) ~ periodn + (1 + periodn | herd)", data)
@@ -469,6 +471,7 @@ _GRADIENT_CASES: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 @pytest.mark.parametrize("storage", list(_designs(np.random.default_rng(0), 50)))
 @pytest.mark.parametrize("case", _GRADIENT_CASES)

@@ -23,6 +23,8 @@ from tests.conftest import fit_generalized, load_data, references
 from tests.dense_generalized import laplace
 from tests.test_linear_reference import assert_within, same_order
 
+pytestmark = pytest.mark.reference
+
 MODELS = references("glmm.json")
 TMB = references("glmmtmb.json")
 TUTORIAL = Path(__file__).parent / "reference" / "tutorial.txt"

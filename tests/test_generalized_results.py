@@ -56,6 +56,7 @@ def test_copies_are_the_same(name):
         pd.testing.assert_series_equal(other.bse_std_dev, result.bse_std_dev)
 
 
+@pytest.mark.subprocess
 @each_fit
 def test_saved_results_are_read_by_another_process(name, tmp_path):
     result = fitted(name)
@@ -84,6 +85,7 @@ def test_saved_results_are_read_by_another_process(name, tmp_path):
     np.testing.assert_allclose(numbers, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @each_fit
 def test_results_without_data_still_have_what_needs_none(name):
     result = fitted(name)
@@ -100,6 +102,7 @@ def test_results_without_data_still_have_what_needs_none(name):
                 getattr(other, attribute)
 
 
+@pytest.mark.slow
 @each_fit
 def test_another_fit_does_not_change_results(name):
     result = fitted(name)
@@ -111,6 +114,7 @@ def test_another_fit_does_not_change_results(name):
     assert again.objective == pytest.approx(result.objective, abs=1e-8)
 
 
+@pytest.mark.slow
 @each_fit
 def test_tests_of_statsmodels_use_the_normal_distribution(name):
     result = fitted(name)

@@ -12,6 +12,8 @@ import pytest
 import mixedext as mx
 from tests.golden.fits import FITS, numbers
 
+pytestmark = pytest.mark.slow
+
 SAVED = json.loads((Path(__file__).parent / "golden" / "numbers.json").read_text(encoding="utf-8"))
 #: What ends an iterative search, and differences of such numbers, agree to fewer digits between processors.
 TOLERANCE = {"bootstrap": 1e-4}

@@ -78,6 +78,7 @@ def test_the_observed_hessian_is_glmmtmbs(data, response, family, expected):
     assert result.hessian == "observed"
 
 
+@pytest.mark.slow
 def test_expected_and_observed_hessian_differ_for_links_that_are_not_canonical_alone(data):
     for response, family in (("one", families.Binomial()), ("count", families.Poisson())):
         model = mx.glmer(f"{response} ~ x + (1 | g)", data, family=family)

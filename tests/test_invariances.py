@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import mixedext as mx
 
+pytestmark = pytest.mark.slow
+
 #: Both fits stop at a Newton decrement of 1e-12, or at rounding: criteria agree to 1e-8 at worst.
 CRITERION = 1e-6
 #: Fixed effects, fitted values and σ in units of σ; a decrement of 1e-12 is 1e-6 standard errors.

@@ -462,6 +462,7 @@ def test_missing_file_is_a_file_not_found_error(tmp_path: Path) -> None:
         read_data(tmp_path / "nowhere.dta")
 
 
+@pytest.mark.subprocess
 def test_pyreadstat_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, mixedext.io; sys.exit('pyreadstat' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])

@@ -162,6 +162,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mixedext.MixedextWarning")
 @pytest.mark.parametrize("name", MODELS)
 def test_results_do_not_change_with_the_data(name: str) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from tests.conftest import fit_linear, references
 
+pytestmark = pytest.mark.reference
+
 #: Criteria: flat at the optimum, so equal up to rounding (of up to 2e5) and the references' 15 digits.
 CRITERION = 1e-6
 #: Covariance parameters, modes and what is computed of them, in units of a standard deviation.

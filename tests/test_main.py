@@ -63,6 +63,7 @@ def test_an_error_is_one_message_and_a_status(
     assert message in err
 
 
+@pytest.mark.subprocess
 def test_it_runs_as_a_module() -> None:
     command = [sys.executable, "-W", "error", "-m", "mixedext", "--version"]
     done = subprocess.run(
@@ -71,6 +72,7 @@ def test_it_runs_as_a_module() -> None:
     assert done.stdout == f"mixedext {mx.__version__}\n"
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of POSIX")
 @pytest.mark.parametrize(("target", "status"), [("| true", 0), ("> /dev/full", 2)])
 def test_output_that_cannot_be_written_ends_without_a_traceback(target: str, status: int) -> None:

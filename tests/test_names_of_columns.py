@@ -100,17 +100,20 @@ def check(role: str, name: str, kind: str) -> None:
             assert found.columns.is_unique, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "1"][::3])
 def test_a_number_may_be_called_as_anything_of_ours(name: str) -> None:
     check("x", name, "linear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[1::9])
 @pytest.mark.parametrize("role", ["f", "g", "y"])
 def test_factors_groups_and_responses_may_too(role: str, name: str) -> None:
     check(role, name, "linear")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dispersion", "sigma", "estimate", "sd_Intercept|g"])
 def test_generalized_models_too(name: str) -> None:
     check("x", name, "generalized")

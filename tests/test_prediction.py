@@ -140,6 +140,7 @@ def test_population_level_needs_no_groups(slopes):
     )
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("name", references("predict_new.json"))
 def test_new_rows_are_predicted_as_lme4_predicts_them(name):
     # by ``predict(newdata, allow.new.levels = TRUE)``: whole, with ``re.form = NA``, and one factor at a time

@@ -241,6 +241,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_log_likelihood_of_coefficients_is_the_profile(kind: str) -> None:
@@ -302,6 +303,7 @@ def test_models_predict_at_given_coefficients(slopes: Any, herds: Any) -> None:
 # ---------------------------------------------------------------------------------------------- mediation
 
 
+@pytest.mark.slow
 def test_mediation_of_statsmodels_takes_linear_models() -> None:
     data = simulated(300)
     outcome = mx.lmer("y ~ t + m + x + (1 | g)", data)
@@ -467,6 +469,7 @@ HANDED_OUT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HANDED_OUT.split())
 def test_changing_what_a_result_handed_out_does_not_change_the_result(name: str, herds: Any) -> None:
     def numbers(result: Any) -> list[Any]:

@@ -365,6 +365,7 @@ def test_pickled_results_are_whole(kind, tmp_path):
         assert_allclose(other.t_test(np.eye(len(before["params"]))).effect, before["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
 @pytest.mark.parametrize("looked_before", [True, False])
 @pytest.mark.parametrize("kind", PICKLED)
@@ -520,6 +521,7 @@ def run(code: str, *arguments: str, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.subprocess
 def test_results_saved_in_one_process_are_loaded_in_another(tmp_path):
     path = str(tmp_path / "result-")
     saved = run(SAVE, path)
@@ -548,6 +550,7 @@ print(statsmodels.formula.options.formula_engine)
 """
 
 
+@pytest.mark.subprocess
 def test_the_formula_engine_of_statsmodels_does_not_matter(capsys):
     pytest.importorskip("formulaic")
     *lines, engine = run(ENGINE, SM_FORMULA_ENGINE="formulaic")

@@ -114,6 +114,7 @@ def test_a_summary_of_a_generalized_fit_without_a_hessian_says_so(monkeypatch: p
     assert result.summary().as_text() == text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mixedext.MixedextWarning")
 def test_fits_with_hardly_more_rows_than_coefficients_have_a_summary() -> None:
     fitted = 0

@@ -19,6 +19,8 @@ import mixedext as mx
 from mixedext.summary import format_digits, format_quantiles
 from tests.conftest import fit_linear, load_data, references
 
+pytestmark = pytest.mark.reference
+
 TUTORIAL = Path(__file__).parent / "reference" / "tutorial.txt"
 MODELS = [f"seed-{k}" for k in range(1, 6)]
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]\d+)?(?![\w.])")

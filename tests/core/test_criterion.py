@@ -151,6 +151,7 @@ def test_gradient_is_the_textbook_formula(
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-8 * max(1.0, np.abs(expected).max()))
 
 
+@pytest.mark.slow
 @every_kind
 @both_criteria
 def test_gradient_is_that_of_central_differences(kind: str, reml: bool) -> None:

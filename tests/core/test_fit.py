@@ -53,6 +53,7 @@ def exact_moments(between: float, levels: int = 12, size: int = 5) -> Rows:
     return grouped((within + means[:, None]).ravel(), of_row)
 
 
+@pytest.mark.slow
 @every_kind
 @both_criteria
 def test_optimum_is_not_above_that_of_another_optimiser(kind: str, reml: bool) -> None:
@@ -66,6 +67,7 @@ def test_optimum_is_not_above_that_of_another_optimiser(kind: str, reml: bool) -
         assert found.objective <= other.fun + 1e-7
 
 
+@pytest.mark.slow
 @every_kind
 def test_record_is_that_of_the_dense_model_at_its_theta(kind: str) -> None:
     rows = random_rows(kind, seed=4, weighted=True)
@@ -109,6 +111,7 @@ def test_average_information_is_near_the_hessian_at_the_optimum(kind: str) -> No
     assert np.abs(values - 1).max() > 1e-6
 
 
+@pytest.mark.slow
 @every_kind
 def test_optimum_does_not_depend_on_the_start(kind: str) -> None:
     problem = LinearProblem(random_rows(kind, seed=6))
@@ -150,6 +153,7 @@ def test_fit_started_at_exact_zero_stays_where_the_data_say_so() -> None:
     assert found.optimizer.converged
 
 
+@pytest.mark.slow
 @every_kind
 def test_fits_started_at_zero_find_the_optimum_of_the_others(kind: str) -> None:
     problem = LinearProblem(random_rows(kind, seed=7))

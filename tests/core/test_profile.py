@@ -88,6 +88,7 @@ def brute_force(rows: Rows, held: Held, value: float, start: Array) -> float:
     return float(optimize.minimize(criterion, rough, method="BFGS", options={"gtol": 1e-6}).fun)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", SLOPES, ids=lambda h: f"{h.kind}{h.row}")
 def test_limits_are_where_the_dense_profile_is_the_quantile_above_its_minimum(held: Held) -> None:
     rows = small_rows()

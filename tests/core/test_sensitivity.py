@@ -32,6 +32,7 @@ def unprofiled(problem: LinearProblem, reml: bool, phi: Array) -> float:
     return float(value + (np.linalg.slogdet(dense.x_information)[1] if reml else 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_covariance_of_fixed_effects_and_its_slopes_are_those_of_whole_matrices(kind, weighted):
@@ -50,6 +51,7 @@ def test_the_covariance_of_fixed_effects_and_its_slopes_are_those_of_whole_matri
     assert_allclose(found.derivatives[-1], found.covariance, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["single 2", "nested 2", "crossed sparse", "crossed slopes dense"])
 @pytest.mark.parametrize("reml", [False, True], ids=["ML", "REML"])
 def test_the_covariance_of_the_parameters_is_the_inverse_hessian(kind, reml):

@@ -101,6 +101,7 @@ def test_a_decorated_function_is_the_function_by_name_and_text() -> None:
     assert (limited.__name__, limited.__doc__, limited(3)) == ("original", "Return x.", 3)
 
 
+@pytest.mark.subprocess
 def test_fits_give_the_same_numbers_with_one_thread_and_with_two() -> None:
     code = (
         "import mixedext as mx; "

@@ -47,11 +47,13 @@ def check_f_table(table: pd.DataFrame, reference: dict[str, list[Any]]) -> None:
         np.testing.assert_allclose(table[column], np.array(reference[name], dtype=float), rtol=1e-5)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize(("id_", "kind", "ddf"), F_TABLES)
 def test_f_tables_of_linear_models(id_: str, kind: str, ddf: str) -> None:
     check_f_table(mx.anova(linear(id_), type=kind, ddf=DDF[ddf]), LMM[id_][f"anova_{kind}_{ddf}"])
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("id_", [i for i, e in LMM.items() if "car_Anova_III_F" in e])
 def test_f_tests_of_the_intercept(id_: str) -> None:
     table = mx.anova(linear(id_), ddf="kenward-roger", intercept=True)
@@ -73,6 +75,7 @@ def check_chi_squared(table: pd.DataFrame, reference: dict[str, list[Any]]) -> N
     np.testing.assert_allclose(*logs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("id_", LMM)
 @pytest.mark.parametrize("kind", ["II", "III"])
 def test_wald_tables_of_linear_models(id_: str, kind: str) -> None:
@@ -84,6 +87,7 @@ def test_wald_tables_of_linear_models(id_: str, kind: str) -> None:
         check_chi_squared(table, reference)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("id_", GLMM)
 @pytest.mark.parametrize("kind", ["II", "III"])
 def test_wald_tables_of_generalized_models(id_: str, kind: str) -> None:
@@ -91,6 +95,7 @@ def test_wald_tables_of_generalized_models(id_: str, kind: str) -> None:
     check_chi_squared(table, GLMM[id_][f"car_Anova_{kind}_chisq"])
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("id_", GLMM)
 def test_sequential_tables_of_generalized_models_are_lme4s(id_: str) -> None:
     table = mx.anova(generalized(id_, cov_type="fixed_theta"), type=1)

@@ -402,6 +402,7 @@ def test_what_workers_get_of_models_with_factors_pickles_and_draws_the_same() ->
             np.testing.assert_array_equal(ours.values, theirs.values)
 
 
+@pytest.mark.subprocess
 def test_workers_may_be_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mixedext.inference.workers._START", 0.0)
     with joblib.parallel_config(backend="multiprocessing"):

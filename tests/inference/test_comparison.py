@@ -38,6 +38,7 @@ def floats(values: list[Any]) -> np.ndarray:
 # ------------------------------------------------------------------------------------------ likelihood ratios
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("job", LRT)
 def test_likelihood_ratio_tables_are_lme4s(job: str) -> None:
     entry, reference = LRT[job], LRT[job]["table"]
@@ -56,6 +57,7 @@ def test_likelihood_ratio_tables_are_lme4s(job: str) -> None:
     assert table.df.tolist()[1:] == reference["Df"][1:]
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("job", FIXED)
 def test_likelihood_ratios_of_fixed_effects(job: str) -> None:
     entry = FIXED[job]
@@ -98,6 +100,7 @@ def test_reml_criteria_are_compared_on_request_where_the_fixed_effects_are_the_s
         mx.anova(small, linear("sleep-slope-ml"), refit=False)
 
 
+@pytest.mark.reference
 def test_the_order_in_which_models_are_given_does_not_matter() -> None:
     models = dict(zip("abcd", fits(LRT["sleep"]), strict=True))
     first = mx.anova(models)
@@ -117,6 +120,7 @@ def test_a_model_against_itself_has_no_degrees_of_freedom() -> None:
 # -------------------------------------------------------------------------------------------- the boundary
 
 
+@pytest.mark.reference
 def test_one_variance_is_tested_by_the_mixture_of_zero_and_one_degree_of_freedom() -> None:
     table = mx.anova(*fits(LRT["pastes"]))
     assert table.p_value_boundary.iloc[1] == pytest.approx(table.p_value.iloc[1] / 2, rel=1e-12)
@@ -135,6 +139,7 @@ def test_a_likelihood_that_does_not_grow_has_probability_one() -> None:
     assert (row.chisq, row.p_value, row.p_value_boundary) == (0, 1, 1)
 
 
+@pytest.mark.reference
 def test_a_likelihood_that_grows_by_rounding_has_probability_one() -> None:
     small, large = (fitted_row("", by_ml) for by_ml in fits(LRT["pastes"]))
     alike = replace(large, llf=small.llf + 1e-12)
@@ -467,6 +472,7 @@ def test_options_of_ranova_are_checked() -> None:
 # ------------------------------------------------------------------------------------ information criteria
 
 
+@pytest.mark.reference
 def test_criteria_and_weights() -> None:
     models = {
         n: fit_linear(f, "sleepstudy", False) for n, f in zip("abcd", LRT["sleep"]["formulas"], strict=True)

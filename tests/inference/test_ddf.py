@@ -23,6 +23,7 @@ def fit_of(entry: dict[str, Any]) -> Any:
     return fit_linear(entry["formula"], entry["data"], entry["REML"], weights=entry.get("weights"))
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize(
     ("name", "key"), [(name, key) for name, e in REFERENCES.items() for key in METHODS if key in e]
 )
@@ -35,6 +36,7 @@ def test_coefficients_agree_with_lmertest_and_pbkrtest(name, key):
     assert_allclose(table["p_value"], expected["Pr(>|t|)"], rtol=1e-4, atol=1e-30)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("name", [name for name, e in REFERENCES.items() if "vcovAdj" in e])
 def test_the_adjusted_covariance_agrees_with_pbkrtest(name):
     expected = np.array(REFERENCES[name]["vcovAdj"])
@@ -50,6 +52,7 @@ JOINT = [
 ]
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize(("name", "test", "method"), JOINT)
 def test_joint_tests_agree_with_pbkrtest(name, test, method):
     result = fit_of(REFERENCES[name])
@@ -105,6 +108,7 @@ def test_balanced_designs_have_the_degrees_of_freedom_of_the_analysis_of_varianc
     assert_allclose(result.t_test([[0, 1, 0], [0, 1, -1]]).df_denom, 10, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_large_crossed_designs_have_both_methods():
     result = fit_linear("y ~ service + (1 | s) + (1 | d)", "InstEval")
     satterthwaite, kenward = result.coef_table(), result.coef_table("kenward-roger")

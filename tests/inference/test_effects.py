@@ -39,6 +39,7 @@ def entries(section: str) -> list[Any]:
     return [pytest.param(e, id=e["id"]) for e in inference_references(section) if e.get("r2_nakagawa")]
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", entries("lmm"))
 def test_r2_and_icc_of_linear_models_are_the_shares_by_row(entry: dict[str, Any]) -> None:
     results = linear(entry)
@@ -55,6 +56,7 @@ def test_r2_and_icc_of_linear_models_are_the_shares_by_row(entry: dict[str, Any]
     assert mx.icc(results)["unadjusted"] == pytest.approx(random / total, abs=1e-10)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", entries("lmm"))
 def test_r2_and_icc_of_linear_models_agree_with_performance(entry: dict[str, Any]) -> None:
     if entry["id"] in LEFT_OUT:
@@ -65,6 +67,7 @@ def test_r2_and_icc_of_linear_models_agree_with_performance(entry: dict[str, Any
             assert found[name] == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_where_performance_differs_it_leaves_out_random_effects(name: str) -> None:
     entry = next(e for e in inference_references("lmm") if e["id"] == name)
@@ -76,6 +79,7 @@ def test_where_performance_differs_it_leaves_out_random_effects(name: str) -> No
     assert mx.icc(results)["adjusted"] > entry["icc"]["adjusted"] + 1e-3
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", entries("glmm"))
 def test_variances_of_generalized_models_agree_with_performance(entry: dict[str, Any]) -> None:
     results = fit_generalized(

@@ -70,6 +70,7 @@ def df_of(entry: dict[str, Any]) -> Array:
 # ------------------------------------------------------------------------------------ emmeans' numbers
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", WITH_MEANS, ids=lambda e: e["id"])
 @pytest.mark.parametrize("ddf", ["satterthwaite", "kenward-roger"])
 def test_means_and_pairs_are_those_of_emmeans(entry: dict[str, Any], ddf: str) -> None:
@@ -93,6 +94,7 @@ def test_means_and_pairs_are_those_of_emmeans(entry: dict[str, Any], ddf: str) -
         close(single["ci_upper"], wanted["pairs_none"]["upper.CL"])
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", WITH_MEANS, ids=lambda e: e["id"])
 def test_joint_tests_are_those_of_the_term(entry: dict[str, Any]) -> None:
     """emmeans has F without Kenward–Roger's factor, and other df in unbalanced data; ours are anova's."""
@@ -112,6 +114,7 @@ def test_joint_tests_are_those_of_the_term(entry: dict[str, Any]) -> None:
     close(found["p_value"], anova["Pr(>F)"])
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", GENERALIZED, ids=lambda e: e["id"])
 def test_means_of_generalized_models_are_those_of_emmeans(entry: dict[str, Any]) -> None:
     result = fit_generalized(entry["formula"], entry["data"], entry["family"], entry["link"], entry["nAGQ"])
@@ -186,6 +189,7 @@ BY_WHAT: dict[tuple[str, str], Any] = {
 }
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", frozen()["tables"], ids=lambda e: f"{e['fit']}-{e['what']}")
 def test_tables_are_those_of_emmeans(entry: dict[str, Any]) -> None:
     own = entry["table"]
@@ -218,6 +222,7 @@ def test_tables_are_those_of_emmeans(entry: dict[str, Any]) -> None:
     close(found["ci_upper"], upper, rtol, atol=1e-6)
 
 
+@pytest.mark.reference
 def test_joint_tests_of_interactions_and_empty_cells_are_those_of_emmeans() -> None:
     whole, empty = (entry["table"] for entry in frozen()["joint"])
     found = mx.emmeans(fit("oats2-int"), ["Variety", "N"], ddf="infinite").joint_tests()
@@ -271,6 +276,7 @@ def test_means_do_not_depend_on_the_coding(coding: str, base: str) -> None:
     close(mx.emmeans(other, "Variety").table["std_err"], first["std_err"], 1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.floats(-50, 50), st.floats(0.1, 20))
 def test_means_at_the_mean_do_not_depend_on_units(shift: float, size: float) -> None:

@@ -59,6 +59,7 @@ def sleep_profile() -> Profile:
     return fit_linear(SLEEP, "sleepstudy", False).profile()
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize("entry", inference_references("profile"), ids=lambda e: e["id"])
 def test_limits_are_those_of_lme4(entry: dict[str, Any]) -> None:
     profile = fit_of(entry).profile()
@@ -74,6 +75,7 @@ def test_limits_are_those_of_lme4(entry: dict[str, Any]) -> None:
     np.testing.assert_allclose(narrower, 0.0, atol=1e-3)
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize(
     "entry",
     [
@@ -312,6 +314,7 @@ def test_profiles_pickle_and_outlive_the_data() -> None:
 # -------------------------------------------------------------------------------- Wald and bootstrap
 
 
+@pytest.mark.reference
 @pytest.mark.parametrize(
     "entry",
     [
@@ -372,6 +375,7 @@ def test_bootstrap_intervals_are_those_of_the_bootstrap() -> None:
 # --------------------------------------------------------------------------------------------- plots
 
 
+@pytest.mark.slow
 def test_plots_have_a_panel_a_parameter(sleep_profile: Profile) -> None:
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pyplot.switch_backend("agg")

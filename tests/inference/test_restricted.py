@@ -36,6 +36,7 @@ RLRSIM = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("formula", "data", "reml", "statistic", "p_value"), RLRSIM)
 def test_exact_tests_agree_with_rlrsim(
     formula: str, data: str, reml: bool, statistic: float, p_value: float
@@ -67,6 +68,7 @@ def dense_statistic(y: np.ndarray, x: np.ndarray, zz: np.ndarray, reml: bool) ->
     return max(deviance(-40.0) - min(found.fun, min(values)), 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reml", [True, False])
 def test_the_exact_distribution_is_that_of_the_model_itself(reml: bool) -> None:
     # unbalanced, with weights, a slope, and a covariate that varies between groups
@@ -197,6 +199,7 @@ def test_restricted_fits_are_replaced_and_said_so() -> None:
     np.testing.assert_allclose(test.simulated, of_sleep().simulated, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_true_hypothesis_of_fixed_effects_gives_the_chi_square_of_large_samples() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"g": np.repeat(np.arange(60), 5), "x": rng.normal(size=300)})
@@ -258,6 +261,7 @@ def test_generalized_models_that_do_not_compare_are_refused() -> None:
         mx.bootstrap_lrt(gamma, gaussian, 3)
 
 
+@pytest.mark.slow
 def test_replicates_that_cannot_be_drawn_are_failures() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"g": np.repeat(np.arange(20), 5), "x": rng.normal(size=100)})

@@ -78,6 +78,7 @@ def test_parts_are_of_equal_size_and_hold_all() -> None:
 # -------------------------------------------------------------------------------------- what workers give
 
 
+@pytest.mark.subprocess
 def test_processes_give_the_numbers_of_one(sent: None) -> None:
     frame = load_data("sleepstudy").assign(arm=np.tile(list("ab"), 90))
     linear = quiet_fit("Reaction ~ Days + C(arm) + (1 | Subject)", frame, False)
@@ -99,6 +100,7 @@ def test_processes_give_the_numbers_of_one(sent: None) -> None:
     assert where.tolist() == [0.0, 0.0] + [1.0] * 7
 
 
+@pytest.mark.subprocess
 def test_a_statistic_that_cannot_be_sent_is_refused(sent: None) -> None:
     lock = threading.Lock()
     with pytest.raises(mx.DataError, match=r"cannot be sent to workers .*lock.*n_jobs=1"):
@@ -110,6 +112,7 @@ def test_a_statistic_that_cannot_be_sent_is_refused(sent: None) -> None:
 # ---------------------------------------------------------------------------------------- lost with workers
 
 
+@pytest.mark.subprocess
 def test_what_a_dead_worker_was_at_is_done_once_more(sent: None, tmp_path: Path) -> None:
     spans, flag = workers.blocks(0, 40, 100), tmp_path / "flag"
     run = workers.run_blocks(partial(numbers_but_once, flag, MAIN), spans, 2, False)
