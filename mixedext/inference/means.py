@@ -28,6 +28,7 @@ from mixedext.inference.grid import Grid, reference_grid, unknown_variable
 from mixedext.inference.scale import ResponseScale, read_scale, scale_notes
 from mixedext.inference.tables import InferenceTable, read_results
 from mixedext.results import MixedResults
+from mixedext.whole import WholeTable
 
 Array = NDArray[np.float64]
 
@@ -138,7 +139,7 @@ class MarginalMeans:
         table = self._estimates(self._functions, offset, float(null))
         if self._scale is not None:
             table = self._scale.transform(table)
-        return pd.concat([self._labels.rename(columns=_column_name), table], axis=1)
+        return WholeTable(pd.concat([self._labels.rename(columns=_column_name), table], axis=1))
 
     @small_matrices
     def contrasts(

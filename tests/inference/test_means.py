@@ -629,3 +629,11 @@ def test_alpha_and_level_are_the_same_for_every_interval() -> None:
     with pytest.raises(mx.DataError, match="alpha must lie between 0 and 1"):
         result.confint(method="wald", alpha=5)
     assert "adjusted by tukey for 3 means" in repr(mx.emmeans(result, "Days").contrasts())
+
+
+def test_tests_of_means_print_all_of_their_columns() -> None:
+    means = mx.emmeans(fit_linear("yield ~ nitro * Variety + (1 | Block)", "Oats"), "Variety")
+    text = repr(means.test())
+    assert "..." not in text
+    assert "p_value" in text
+    assert "ci_upper" in text
