@@ -82,8 +82,9 @@ def fit_generalized(
     if nagq == 0:
         state = _lowest(problem, fast, fast.settle(fast.run(start_point)), True)
         return _record(problem, state, fast, 0)
-    state = fast.evaluate(start_point)  # for the coefficients: those of the joint mode
-    first = np.concatenate([state.point[: problem.size], state.beta, state.point[problem.size :]])
+    # the coefficients are those of the joint mode, unless it is not found as where all weights vanish
+    joint = fast.attempt(start_point)
+    first = np.concatenate([theta, beta if joint is None else joint.beta, extra])
     search: BoundarySearch[LaplaceState] = BoundarySearch(problem, problem.evaluate, options)
     search.evaluations = fast.evaluations
     state = search.settle(search.run(first))
@@ -112,6 +113,7 @@ def _lowest(
     if effects > _FEW_EFFECTS or not (search.deficient(state) or problem.n <= _FEW_ROWS):
         return state
     size = problem.size
+    tried: list[Array] = []
     for _ in range(_MOST_MOVES):
         found: list[tuple[float, LaplaceState]] = []
         for line, own in _lines(problem, state.point[:size]):
@@ -128,6 +130,10 @@ def _lowest(
             bounds = local_minima(values)
             found += [(b, r) for b, r in zip(bounds, rivals, strict=True) if r and b < state.objective]
         for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
+            theta = rival.point[:size]
+            if any(np.array_equal(theta, other) for other in tried):
+                continue
+            tried.append(theta)
             problem.latest = (rival.modes.g, rival.beta)
             lower = search.restart(state, rival.point)
             if lower is not state:
