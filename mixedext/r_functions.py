@@ -190,8 +190,7 @@ class _Factor:
         if not (named or hasattr(contrast, "matrix")):
             raise DataError(
                 "a contrast is Treatment, Sum, Helmert, Poly or Diff (contr.sum, ... of R) or a matrix with "
-                "a row for "
-                "each level: C(f, Sum)"
+                "a row for each level: C(f, Sum)"
             )
         if levels is None and isinstance(values, pd.Categorical):
             levels = values.categories

@@ -134,12 +134,18 @@ def _rows_of_some_levels(rows: Rows) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A grouping factor on some rows, its columns scaled to length 1 and, where they may be, orthonormal."""
+class Grouped:
+    """Columns (q, n) that vary by the levels of a factor: the level of each row, and how many there are."""
 
     codes: NDArray[np.intp]
     n_levels: int
     columns: Array
+
+
+@dataclass(frozen=True)
+class _Part(Grouped):
+    """A grouping factor on some rows, its columns scaled to length 1 and, where they may be, orthonormal."""
+
     transform: Array
 
 
@@ -168,7 +174,28 @@ def _part(factor: Factor, chosen: NDArray[np.intp] | None) -> _Part:
     return _Part(codes.astype(np.intp, copy=False), n_levels, z, transform)
 
 
-def _cell_sums(first: _Part, second: _Part) -> Array:
+def inner_products(first: Grouped, second: Grouped, left: Pairs, right: Pairs) -> Array:
+    """Return ⟨S_kab, S_lcd⟩ for the pairs (a, b) of columns of one factor and (c, d) of another.
+
+    Parameters
+    ----------
+    first, second : Grouped
+    left, right : (ndarray of int, ndarray of int)
+        The pairs.
+
+    Returns
+    -------
+    ndarray (pairs of the first, pairs of the second)
+    """
+    sums = _cell_sums(first, second)
+    q, r, _ = sums.shape
+    flat = sums.reshape(q * r, -1)
+    block = (flat @ flat.T).reshape(q, r, q, r)
+    (a, b), (c, d) = (left[0][:, None], left[1][:, None]), right
+    return np.asarray((block[a, c, b, d] + block[a, d, b, c]) / 2)
+
+
+def _cell_sums(first: Grouped, second: Grouped) -> Array:
     """Return the sums of the products of columns by cell of two factors, (q_k, q_l, cells)."""
     if first is second:
         cells, count = first.codes, first.n_levels
@@ -238,12 +265,7 @@ class _Products:
         gram = np.empty((size, size))
         for k, first in enumerate(self.parts):
             for m, second in enumerate(self.parts[: k + 1]):
-                sums = _cell_sums(first, second)
-                q, r, _ = sums.shape
-                flat = sums.reshape(q * r, -1)
-                block = (flat @ flat.T).reshape(q, r, q, r)
-                (a, b), (c, d) = (pairs[k][0][:, None], pairs[k][1][:, None]), pairs[m]
-                products = (block[a, c, b, d] + block[a, d, b, c]) / 2
+                products = inner_products(first, second, pairs[k], pairs[m])
                 gram[spans[k], spans[m]] = products
                 gram[spans[m], spans[k]] = products.T
         if self.residual:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.identifiability import Grouped, inner_products
 from mixedext.design import Design, DesignTerm
 from mixedext.errors import DataError
 
@@ -50,6 +52,17 @@ class _Part:
         q = self.columns.shape[1]
         return [(a, b) for a in range(q) for b in range(a, q)]
 
+    @cached_property
+    def grouped(self) -> Grouped:
+        """The part as the core takes it."""
+        return Grouped(self.codes, int(self.codes.max()) + 1, np.ascontiguousarray(self.columns.T))
+
+    @property
+    def entries(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the elements of `pairs`."""
+        first, second = np.array(self.pairs, dtype=np.intp).T
+        return first, second
+
 
 def _parts_of(term: DesignTerm) -> list[_Part]:
     """Return the blocks of a term with an unstructured covariance, none between blocks."""
@@ -84,18 +97,7 @@ def _cells(one: _Part, other: _Part) -> NDArray[np.intp]:
 
 def _inner_products(one: _Part, other: _Part) -> Array:
     """Return the inner products of the matrices G ∘ (z_a z_b' + z_b z_a')/2 of two parts."""
-    cells = _cells(one, other)
-    a, b = one.columns.shape[1], other.columns.shape[1]
-    sums = np.empty((a, b, int(cells.max()) + 1))
-    for i in range(a):
-        for k in range(b):
-            sums[i, k] = np.bincount(cells, one.columns[:, i] * other.columns[:, k])
-    products = np.einsum("ikc,jlc->ikjl", sums, sums, optimize=True)
-    out = np.empty((len(one.pairs), len(other.pairs)))
-    for x, (i, j) in enumerate(one.pairs):
-        for y, (k, m) in enumerate(other.pairs):
-            out[x, y] = (products[i, k, j, m] + products[i, m, j, k]) / 2
-    return out
+    return inner_products(one.grouped, other.grouped, one.entries, other.entries)
 
 
 def _gram(rows: Sequence[_Part], columns: Sequence[_Part]) -> Array:
