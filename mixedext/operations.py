@@ -23,6 +23,16 @@ from mixedext.values import missing_rows
 _EXACT = 2.0**53
 #: The name by which an expression finds its rows.
 ROWS = "_mx_rows"
+#: Functions and methods of NumPy and pandas whose results outgrow 64 bits for whole numbers of any size, and
+#: those whose results do for large ones alone: they take floating-point numbers.
+_OUTGROWING = frozenset(
+    ("power", "pow", "rpow", "prod", "product", "cumprod", "nanprod", "nancumprod", "dot")
+)
+_OUTGROWING |= frozenset(("inner", "vdot", "matmul", "factorial"))
+_ADDING = frozenset(("square", "multiply", "mul", "rmul", "add", "radd", "subtract", "sub", "rsub"))
+_ADDING |= frozenset(("cumsum", "nancumsum", "sum", "nansum", "diff"))
+#: Whole numbers up to which those of the second kind stay far within 64 bits.
+_LARGE = 2.0**25
 #: Functions and methods that make one value, or a few, of all rows.
 _REDUCING = frozenset(
     (
@@ -197,6 +207,17 @@ def _negative(values: Any) -> Any:
     return -_counted(values)
 
 
+def _wide(values: Any) -> Any:
+    """Return whole numbers by row as floating-point ones."""
+    return _as_float(values) if _is_whole(values) and np.ndim(values) else values
+
+
+def _wide_if_large(values: Any) -> Any:
+    """Return whole numbers by row as floating-point ones if any is large."""
+    large = _is_whole(values) and np.size(values) and np.ndim(values)
+    return _wide(values) if large and np.abs(np.asarray(values, dtype=float)).max() > _LARGE else values
+
+
 _ARRAYS = (pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray)
 
 
@@ -227,6 +248,8 @@ OPERATIONS: dict[str, Any] = {
         for kind, combine in _COMPARISONS.items()
     },
     "_mx_USub": _negative,
+    "_mx_wide": _wide,
+    "_mx_wide_if_large": _wide_if_large,
     "_mx_note": lambda rows, values: rows.note(values),
     "_mx_kept": patsy.stateful_transform(_Kept),
 }
@@ -286,6 +309,11 @@ class _Rewriter(ast.NodeTransformer):
         arguments = [self._inside(a) for a in node.args]
         if name in _HIDING_FUNCTIONS and arguments and self._is_open(node.args[0]):
             arguments[0] = self._call("_mx_note", self._rows(), arguments[0])
+        widen = "_mx_wide" if name in _OUTGROWING else "_mx_wide_if_large" if name in _ADDING else ""
+        if widen:
+            arguments = [a if isinstance(a, ast.Constant) else self._call(widen, a) for a in arguments]
+            if isinstance(func, ast.Attribute):
+                func = ast.Attribute(self._call(widen, func.value), func.attr, func.ctx)
         keywords = [ast.keyword(k.arg, self._inside(k.value)) for k in node.keywords]
         call = ast.Call(func, arguments, keywords)
         unknown = isinstance(node.func, ast.Name) and not is_known(name)

@@ -546,3 +546,34 @@ def test_neighbours_are_among_the_rows_of_the_subset() -> None:
     model = mx.lmer("y ~ x.shift() + (1 | g)", data, subset="x > 2")
     chosen = data[data["x"] > 2]
     np.testing.assert_array_equal(model.exog[:, 1], chosen["x"].shift().iloc[1:])
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "np.square(big)",
+        "np.multiply(big, big)",
+        "big.pow(2)",
+        "big.mul(big)",
+        "np.power(k, 12)",
+        "k.pow(12)",
+        "np.dot(big, big) / 1e25 + k",
+        "np.square(u)",
+        "u.sub(200)",
+        "np.cumsum(u)",
+        "(big * big).sum() / 1e25 + k",
+    ],
+)
+def test_whole_numbers_do_not_wrap_within_functions_and_methods(expression: str) -> None:
+    rng = np.random.default_rng(3)
+    k = rng.integers(1, 120, 120)
+    frame = pd.DataFrame(
+        {"g": np.repeat(np.arange(12), 10), "k": k, "big": k * 10**9 + 7, "u": k.astype(np.uint8)}
+    )
+    frame["y"] = rng.normal(size=12)[frame.g] + 0.02 * k + rng.normal(size=120)
+    floats = frame.astype({"k": float, "big": float, "u": float})
+    formula = f"y ~ scale({expression}) + (1 | g)"
+    found, expected = mx.lmer(formula, frame).fit(), mx.lmer(formula, floats).fit()
+    np.testing.assert_allclose(found.params, expected.params, rtol=1e-6, atol=1e-9)
+    if "sum" not in expression and "dot" not in expression:  # those of new rows depend on the others
+        np.testing.assert_allclose(found.predict(frame[:7]), found.predict()[:7], rtol=1e-9)
