@@ -77,8 +77,9 @@ def test_weights_that_all_but_vanish_at_the_start_do_not_end_the_fit(nagq):
     model = mx.glmer("y ~ f + (1 | g)", data, family="binomial(cauchit)")
     with pytest.warns(mx.MixedextWarning):
         fit = model.fit(nagq=nagq)
-    # the variance is 0: each level of f has its own share of events, and rows are independent
-    assert fit.random_effects_cov["g"][0, 0] == 0
+    # the groups add nothing: each level of f has its own share of events, and rows are independent;
+    # the criterion is flat in theta there to 1e-8, so that the last step may end beside 0
+    assert fit.random_effects_cov["g"][0, 0] < 1e-12
     shares = np.asarray(fit.predict())
     expected = data["f"].map({"a": 0.0, "b": 1 / 6, "c": 1.0, "d": 1 / 2})
     np.testing.assert_allclose(shares, expected, atol=1e-4)
