@@ -7,11 +7,14 @@
 1743.628
 """
 
+from importlib import import_module
 from typing import Any
 
 from mixedext import datasets
-from mixedext.arrays import RandomTerm
-from mixedext.core.optimize import OptimizerRecord
+from mixedext.adapters import old_paths
+from mixedext.core.search.optimize import OptimizerRecord
+from mixedext.data.arrays import RandomTerm
+from mixedext.data.files.reading import describe, read_data
 from mixedext.errors import (
     ConvergenceWarning,
     DataError,
@@ -21,23 +24,27 @@ from mixedext.errors import (
     LikelihoodWarning,
     MissingValuesError,
     MixedextWarning,
+    MovedWarning,
     NewRowsWarning,
+    OptionError,
     OutOfRangeWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
     WorkerWarning,
 )
-from mixedext.generalized import GeneralizedLinearMixedModel, GeneralizedMixedResults
-from mixedext.inference.anova import anova
-from mixedext.inference.bootstrap import Bootstrap
-from mixedext.inference.comparison import compare, drop1
+from mixedext.inference.comparison.compare import compare, drop1
+from mixedext.inference.comparison.random_terms import ranova
+from mixedext.inference.comparison.simulated import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from mixedext.inference.effects import VarianceParts, icc, r2, standardize, variance_parts
-from mixedext.inference.means import MarginalMeans, emmeans, emtrends
-from mixedext.inference.profile import Profile
-from mixedext.inference.random_terms import ranova
-from mixedext.inference.restricted import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
-from mixedext.io import describe, read_data
-from mixedext.linear import LinearMixedModel, LinearMixedResults
+from mixedext.inference.fixed_effects.anova import anova
+from mixedext.inference.marginal_means.means import MarginalMeans, emmeans, emtrends
+from mixedext.inference.parameters.bootstrap import Bootstrap
+from mixedext.inference.parameters.profile import Profile
+from mixedext.models.generalized import GeneralizedLinearMixedModel
+from mixedext.models.linear import LinearMixedModel
+from mixedext.options import nearest
+from mixedext.results.generalized import GeneralizedMixedResults
+from mixedext.results.linear import LinearMixedResults
 
 __version__ = "0.1.0"
 
@@ -110,8 +117,10 @@ __all__ = [
     "MarginalMeans",
     "MissingValuesError",
     "MixedextWarning",
+    "MovedWarning",
     "NewRowsWarning",
     "OptimizerRecord",
+    "OptionError",
     "OutOfRangeWarning",
     "Profile",
     "RandomTerm",
@@ -140,3 +149,17 @@ __all__ = [
     "standardize",
     "variance_parts",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def __getattr__(name: str) -> Any:
+    """Find a module of version 0.1 that was an attribute of the package."""
+    if name in old_paths.MOVED:
+        return import_module(f"mixedext.{name}")
+    raise AttributeError(f"module 'mixedext' has no attribute {name!r}{nearest(name, __all__)}")
+
+
+old_paths.install()

@@ -1,11 +1,9 @@
-"""The exceptions that mixedext raises, the warnings that it gives, and checks of options."""
+"""The exceptions that mixedext raises and the warnings that it gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 
-import numpy as np
 from statsmodels.tools.sm_exceptions import ConvergenceWarning as _SMConvergenceWarning
 from statsmodels.tools.sm_exceptions import MissingDataError
 
@@ -58,6 +56,13 @@ def _around(formula: str, position: int) -> tuple[str, int]:
 
 class DataError(ValueError):
     """Data that a model cannot be fitted to; the message names the column, the level or the rows."""
+
+
+class OptionError(DataError):
+    """An option of a function that is none of its kind; the message names what may be given.
+
+    It is a `DataError` too, which such errors were before there was this class.
+    """
 
 
 class MissingValuesError(DataError, MissingDataError):
@@ -123,55 +128,5 @@ class WorkerWarning(MixedextWarning):
     """Worker processes died, and some replicates of a simulation are missing."""
 
 
-def nearest(name: str, candidates: Iterable[object]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the candidate nearest to `name`, or an empty string."""
-    names = [str(c) for c in candidates]
-    match = get_close_matches(name, names, n=1, cutoff=0.6)
-    if not match:
-        lowered = {n.lower(): n for n in names}
-        match = [lowered[m] for m in get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)]
-    return f"; did you mean {match[0]!r}?" if match else ""
-
-
-def shown(value: object) -> str:
-    """Return the repr of a label or value, that of NumPy's numbers without their type."""
-    return repr(value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value)
-
-
-#: Other words for values of options, in lower case.
-_OTHERWISE = {
-    **dict.fromkeys(("kr", "kenward", "ken-rog"), "kenward-roger"),
-    **dict.fromkeys(("sat", "satt", "satterth", "satterthwaites"), "satterthwaite"),
-    **dict.fromkeys(("asymptotic", "asymp", "normal", "z", "inf", "none", "wald"), "infinite"),
-    **dict.fromkeys(("boot", "parametric-bootstrap"), "bootstrap"),
-    **dict.fromkeys(("lrt", "lr", "likelihood-ratio", "chi2", "chi-squared"), "chisq"),
-    **dict.fromkeys(("resp", "mu", "probability", "prob"), "response"),
-    **dict.fromkeys(("lp", "linear.predictor", "eta", "latent"), "link"),
-    **dict.fromkeys(("prof", "likelihood", "pl"), "profile"),
-}
-
-
-def check_option(value: object, name: str, known: Iterable[str]) -> None:
-    """Refuse a value of the option `name` that is none of the texts known.
-
-    Raises
-    ------
-    DataError
-    """
-    texts = list(known)
-    if not isinstance(value, str) or value not in texts:
-        listed = ", ".join(map(repr, texts))
-        meant = _OTHERWISE.get(str(value).lower())
-        hint = f"; did you mean {meant!r}?" if meant in texts else nearest(str(value), texts)
-        raise DataError(f"{name} must be one of {listed}, not {value!r}{hint}")
-
-
-def check_flag(value: object, name: str) -> None:
-    """Refuse a value of the option `name` that is neither True nor False, NumPy's included.
-
-    Raises
-    ------
-    DataError
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise DataError(f"{name} must be True or False, not {value!r}")
+class MovedWarning(MixedextWarning):
+    """Something was imported by a path of an earlier version, which the next one does not know."""

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import mixedext as mx
-from mixedext.core.fit import fit_linear
-from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import fit_linear
 from mixedext.core.rows import Rows
-from mixedext.family_names import as_family
-from mixedext.response import Response
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.families.names import as_family
+from mixedext.families.response import Response
 from tests.conftest import fit_linear as fit_reference
 from tests.conftest import load_data
 from tests.designs import KINDS, plain_factor, random_rows, random_theta

@@ -13,7 +13,7 @@ import patsy
 import pytest
 
 import mixedext as mx
-from mixedext import columns, new_rows
+from mixedext.data import columns, new_rows
 from tests.conftest import load_data
 
 N = 60

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
-from mixedext.formula import parse
+from mixedext.data.formula.parser import parse
 from tests.conftest import fit_linear, load_data, quiet_fit
 from tests.test_bad_input import make_data, rejects
 

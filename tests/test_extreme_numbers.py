@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import mixedext as mx
-from mixedext.core.lmm import objective_by_rows
+from mixedext.core.linear.criterion import objective_by_rows
 
 RNG = np.random.default_rng(3)
 GROUP = np.repeat(np.arange(12), 5)

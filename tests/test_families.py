@@ -10,9 +10,9 @@ import pytest
 import statsmodels.api as sm
 
 import mixedext as mx
-from mixedext.family_names import as_family
-from mixedext.reading import read_generalized
-from mixedext.response import Response
+from mixedext.families.names import as_family
+from mixedext.families.reading import read_generalized
+from mixedext.families.response import Response
 
 families, links = sm.families, sm.families.links
 

@@ -1,4 +1,4 @@
-"""What `mixedext.formula.parse` reads, what it refuses and where its caret points."""
+"""What `mixedext.data.formula.parser.parse` reads, what it refuses and where its caret points."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixedext.data.formula.parser import MixedFormula, RandomTerm, parse
 from mixedext.errors import FormulaError
-from mixedext.formula import MixedFormula, RandomTerm, parse
 
 
 def random_of(text: str) -> list[tuple[str, tuple[str, ...], str, bool]]:

@@ -17,12 +17,12 @@ from statsmodels.genmod import families
 from statsmodels.genmod.families import links
 
 import mixedext as mx
-from mixedext.core.glmm import fit_generalized as fit_core
-from mixedext.core.laplace import GeneralizedProblem, pooled_start
-from mixedext.core.optimize import OptimizerOptions
-from mixedext.core.quadrature import QuadratureState
+from mixedext.core.generalized.fit import fit_generalized as fit_core
+from mixedext.core.generalized.laplace import GeneralizedProblem, pooled_start
+from mixedext.core.generalized.quadrature import QuadratureState
 from mixedext.core.rows import Factor, Rows
-from mixedext.response import Response
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.families.response import Response
 from tests.conftest import load_data
 from tests.dense_generalized import row_loglik
 from tests.designs import plain_factor

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+from mixedext.data.files.reading import describe, read_data
 from mixedext.errors import DataError
-from mixedext.io import describe, read_data
 
 
 def survey() -> pd.DataFrame:
@@ -464,7 +464,7 @@ def test_missing_file_is_a_file_not_found_error(tmp_path: Path) -> None:
 
 @pytest.mark.subprocess
 def test_pyreadstat_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, mixedext.io; sys.exit('pyreadstat' in sys.modules)"
+    code = "import sys, mixedext.data.files.reading; sys.exit('pyreadstat' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mixedext as mx
-from mixedext.dialects import unknown_keyword
+from mixedext.options import unknown_keyword
 from tests.conftest import fit_generalized, fit_linear, load_data
 from tests.test_bad_input import rejects
 
@@ -123,9 +123,9 @@ def test_functions_that_answer_keywords_keep_name_signature_and_documentation() 
         "random_effects",
         "new_levels",
     ]
-    assert (kind.predict.__name__, kind.predict.__module__) == ("predict", "mixedext.linear")
+    assert (kind.predict.__name__, kind.predict.__module__) == ("predict", "mixedext.results.linear")
     assert "Examples" in (mx.emmeans.__doc__ or "")
-    assert mx.emmeans.__globals__["__name__"] == "mixedext.inference.means"
+    assert mx.emmeans.__globals__["__name__"] == "mixedext.inference.marginal_means.means"
     assert pickle.loads(pickle.dumps(mx.emmeans)) is mx.emmeans
 
 

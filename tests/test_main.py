@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mixedext as mx
-from mixedext.__main__ import main
+from mixedext.adapters.cli import main
 
 
 def test_without_arguments_a_model_of_the_package_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
-from mixedext.inference.means import _RESERVED
-from mixedext.inference.parameters import _SETS
+from mixedext.inference.marginal_means.means import _RESERVED
+from mixedext.inference.parameters.names import _SETS
 
 #: Names of rows, columns and options of ours, of statsmodels and of R.
 _OTHERS = """sigma dispersion scale Residual group level lower upper null all none weights offset endog index

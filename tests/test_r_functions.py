@@ -11,7 +11,7 @@ import patsy
 import pytest
 
 import mixedext as mx
-from mixedext.r_functions import R_FUNCTIONS
+from mixedext.data.r_functions import R_FUNCTIONS
 from tests.conftest import quiet_fit
 from tests.test_bad_input import rejects
 

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import mixedext as mx
-from mixedext import saving
+from mixedext.results import saving
 from tests.conftest import fit_linear, load_data
 
 SLOPES = "Reaction ~ Days + (Days | Subject)"
@@ -398,7 +398,7 @@ def test_saving_keeps_permissions_and_links(slopes: Any, tmp_path: Path) -> None
 def test_what_is_no_whole_pickle_of_results_is_refused(slopes: Any, tmp_path: Path) -> None:
     whole = pickle.dumps(slopes)
     rng = np.random.default_rng(2)
-    broken = [b"", b"hello", whole[:-1], whole.replace(b"mixedext.linear", b"mixedext.linexx")]
+    broken = [b"", b"hello", whole[:-1], whole.replace(b"mixedext.results.linear", b"mixedext.linexx")]
     broken += [whole[: rng.integers(len(whole))] for _ in range(20)]
     for content in broken:
         (tmp_path / "a").write_bytes(content)

@@ -15,9 +15,9 @@ from scipy import stats
 from statsmodels.genmod import families
 
 import mixedext as mx
-from mixedext.core.lmm import LinearProblem
+from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.rows import Rows
-from mixedext.simulation import _inverse_gaussian
+from mixedext.prediction.simulation import _inverse_gaussian
 from tests.conftest import fit_generalized, fit_linear, load_data
 from tests.dense import DenseModel, factors_of
 from tests.dense_generalized import row_loglik

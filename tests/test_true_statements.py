@@ -15,7 +15,7 @@ from statsmodels.genmod import families
 from statsmodels.genmod.families import links
 
 import mixedext as mx
-from mixedext.simulation import Simulator
+from mixedext.prediction.simulation import Simulator
 
 N = 60
 

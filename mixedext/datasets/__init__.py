@@ -11,7 +11,8 @@ from importlib.resources import files
 import pandas as pd
 
 from mixedext.datasets._catalogue import CATALOGUE
-from mixedext.errors import DataError, nearest
+from mixedext.errors import DataError
+from mixedext.options import nearest
 
 __all__ = ["load", "names"]
 

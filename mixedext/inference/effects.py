@@ -12,13 +12,13 @@ from scipy.special import polygamma
 from statsmodels.genmod import families
 
 from mixedext.core.threads import small_matrices
-from mixedext.design import fixed_columns
-from mixedext.diagnostics import warn_of_null_model
-from mixedext.dialects import answers_keywords
-from mixedext.errors import DataError, check_flag, check_option
-from mixedext.inference.ddf import estimates_table
+from mixedext.data.design import fixed_columns
+from mixedext.errors import DataError
+from mixedext.families.links import inverse_link, marginal_mean
+from mixedext.findings.remarks import warn_of_null_model
+from mixedext.inference.fixed_effects.degrees_of_freedom import estimates_table
 from mixedext.inference.tables import read_results
-from mixedext.links import inverse_link, marginal_mean
+from mixedext.options import answers_keywords, check_flag, check_option
 
 #: Variance of the error of the latent variable whose sign a binomial response is; looked up by the nearest
 #: class: statsmodels' other links of distribution functions are subclasses of Logit, and have none here.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.data.whole import WholeTable
 from mixedext.errors import DataError
-from mixedext.inference.ddf import joint_test
-from mixedext.model import MixedModel
-from mixedext.results import MixedResults
-from mixedext.whole import WholeTable
+from mixedext.inference.fixed_effects.degrees_of_freedom import joint_test
+from mixedext.models.base import MixedModel
+from mixedext.results.base import MixedResults
 
 
 class InferenceTable(WholeTable):

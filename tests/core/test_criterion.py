@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg as sla
 from numpy.typing import NDArray
 
-from mixedext.core.lmm import LinearProblem
+from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.rows import Rows
 from tests.dense import DenseModel, central_differences, factors_of, z_matrix
 from tests.designs import KINDS, random_rows, random_theta

@@ -9,13 +9,13 @@ import pytest
 import scipy.optimize as so
 from numpy.typing import NDArray
 
-from mixedext.core import optimize
-from mixedext.core.boundary import BoundarySearch
-from mixedext.core.fit import LinearFit, fit_linear
-from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import LinearFit, fit_linear
 from mixedext.core.rows import Rows
-from mixedext.core.start import moment_start
+from mixedext.core.search import optimize
+from mixedext.core.search.boundary import BoundarySearch
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.core.search.start import moment_start
 from tests.dense import DenseModel, factors_of
 from tests.designs import KINDS, codes, plain_factor, random_rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mixedext.core.optimize import OptimizerOptions, OptimizerRecord, minimize
+from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord, minimize
 
 Array = NDArray[np.float64]
 

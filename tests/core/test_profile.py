@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from mixedext.core.charts import Chart, GeneralizedChart, LinearChart
-from mixedext.core.fit import LinearFit, fit_linear
-from mixedext.core.held import Held, transformed_slopes
-from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions, follow
-from mixedext.core.profile import BetterFitFound, Curve, monotone_spline, trace
+from mixedext.core.curves.charts import Chart, GeneralizedChart, LinearChart
+from mixedext.core.curves.fixed_parameter import Held, transformed_slopes
+from mixedext.core.curves.trace import BetterFitFound, Curve, monotone_spline, trace
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import LinearFit, fit_linear
 from mixedext.core.rows import Rows
-from mixedext.inference.parameters import parameter_values, parameters_of
+from mixedext.core.search.optimize import OptimizerOptions, follow
+from mixedext.inference.parameters.names import parameter_values, parameters_of
 from tests.conftest import fit_generalized
 from tests.conftest import fit_linear as fit_formula
 from tests.dense import DenseModel

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mixedext.core.lmm import LinearProblem, LinearState
-from mixedext.core.robust import ClusterSandwich, cluster_of_levels, is_nested, linear_sandwich
+from mixedext.core.linear.criterion import LinearProblem, LinearState
 from mixedext.core.rows import Factor, Rows
+from mixedext.core.sandwich import ClusterSandwich, cluster_of_levels, is_nested, linear_sandwich
 from tests.dense import DenseModel, factors_of
 from tests.designs import plain_factor, random_rows, random_theta
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mixedext.core import crossprod
 from mixedext.core import rows as rows_module
-from mixedext.core.crossprod import cross_products, grouped_sums
-from mixedext.core.lmm import LinearProblem
+from mixedext.core.equations import cross_products as crossprod
+from mixedext.core.equations.cross_products import cross_products, grouped_sums
+from mixedext.core.equations.plan import choose_storage
+from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.rows import Rows, find_basis, independent_columns
-from mixedext.core.storage import choose_storage
 from tests.dense import DenseModel, factors_of, z_matrix
 from tests.designs import KINDS, codes, plain_factor, random_rows, random_theta
 

@@ -9,14 +9,14 @@ from scipy.optimize import minimize
 from statsmodels.genmod import families
 
 import mixedext as mx
-from mixedext.core.fit import fit_linear
-from mixedext.core.glmm import fit_generalized
-from mixedext.core.laplace import GeneralizedProblem
-from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.generalized.fit import fit_generalized
+from mixedext.core.generalized.laplace import GeneralizedProblem
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import fit_linear
+from mixedext.core.linear.scan import local_minima, near, rivals
 from mixedext.core.rows import Rows
-from mixedext.core.scan import local_minima, near, rivals
-from mixedext.response import Response
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.families.response import Response
 from tests.dense import z_matrix
 from tests.designs import codes, factor
 

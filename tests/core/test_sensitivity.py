@@ -7,11 +7,11 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from mixedext.core.fit import fit_linear
-from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import fit_linear
+from mixedext.core.linear.sensitivity import kenward_roger, sensitivity
 from mixedext.core.rows import Rows
-from mixedext.core.sensitivity import kenward_roger, sensitivity
+from mixedext.core.search.optimize import OptimizerOptions
 from tests.core.test_criterion import dense_at, rank_one, zero_some
 from tests.dense import DenseModel, central_differences, z_matrix
 from tests.designs import KINDS, random_rows, random_theta

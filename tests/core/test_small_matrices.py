@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixedext.core import smallblocks as sb
 from mixedext.core.covariance.triangles import lower_factor
 from mixedext.core.covariance.unstructured import Unstructured
+from mixedext.core.equations import small_blocks as sb
 
 every_order = pytest.mark.parametrize("q", [1, 2, 3, 5, 12, 13, 16])
 

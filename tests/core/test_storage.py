@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixedext.core.storage import Stage, choose_storage, distinct_pairs
+from mixedext.core.equations.plan import Stage, choose_storage, distinct_pairs
 from tests.designs import codes, plain_factor, random_rows
 
 

@@ -8,10 +8,10 @@ import pytest
 from mixedext.core.covariance.diagonal import Diagonal
 from mixedext.core.covariance.registry import STRUCTURES
 from mixedext.core.covariance.structure import CovarianceStructure
-from mixedext.core.fit import fit_linear
-from mixedext.core.lmm import LinearProblem
-from mixedext.core.optimize import OptimizerOptions
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import fit_linear
 from mixedext.core.rows import Factor, Rows
+from mixedext.core.search.optimize import OptimizerOptions
 from tests.designs import Array, plain_factor
 
 

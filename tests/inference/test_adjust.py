@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import mixedext as mx
-from mixedext.inference.adjust import (
+from mixedext.inference.marginal_means.adjust import (
     SingleTests,
     adjusted,
     contrast_family,
     orthogonal_polynomials,
     read_adjustment,
 )
-from mixedext.inference.largest import LargestT
+from mixedext.inference.marginal_means.largest import LargestT
 
 FOUR = ["a", "b", "c", "d"]
 

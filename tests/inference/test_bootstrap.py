@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mixedext as mx
-from mixedext.inference.bootstrap import Replicator, fit_replicate
-from mixedext.inference.parameters import parameter_values, parameters_of, select_parameters
-from mixedext.inference.workers import stream
+from mixedext.inference.parameters.bootstrap import Replicator, fit_replicate
+from mixedext.inference.parameters.names import parameter_values, parameters_of, select_parameters
+from mixedext.inference.parameters.workers import stream
 from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -404,7 +404,7 @@ def test_what_workers_get_of_models_with_factors_pickles_and_draws_the_same() ->
 
 @pytest.mark.subprocess
 def test_workers_may_be_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixedext.inference.workers._START", 0.0)
+    monkeypatch.setattr("mixedext.inference.parameters.workers._START", 0.0)
     with joblib.parallel_config(backend="multiprocessing"):
         boot = sleep().bootstrap(34, statistic=total, rng=7, n_jobs=2)
     np.testing.assert_array_equal(boot.estimates, sleep().bootstrap(34, statistic=total, rng=7).estimates)

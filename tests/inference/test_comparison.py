@@ -15,8 +15,8 @@ from scipy.optimize import minimize
 from statsmodels.genmod import families
 
 import mixedext as mx
-from mixedext.inference.comparison import comparison_columns, fitted_row
-from mixedext.inference.nesting import boundary_degrees, covariances_nested, spans
+from mixedext.inference.comparison.compare import comparison_columns, fitted_row
+from mixedext.inference.comparison.nesting import boundary_degrees, covariances_nested, spans
 from tests.conftest import fit_generalized, fit_linear, inference_references, load_data
 from tests.inference.test_anova import F_TABLES, GLMM, LMM, check_f_table, generalized, linear, r_names
 

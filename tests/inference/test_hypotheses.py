@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixedext as mx
-from mixedext.inference.hypotheses import FixedEffects, read_type
+from mixedext.inference.fixed_effects.hypotheses import FixedEffects, read_type
 from tests.conftest import load_data
 
 

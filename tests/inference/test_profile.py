@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import mixedext as mx
-from mixedext.inference.profile import Profile
+from mixedext.inference.parameters.profile import Profile
 from tests.conftest import fit_generalized, fit_linear, inference_references, load_data
 
 Array = NDArray[np.float64]

@@ -20,9 +20,9 @@ from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.regression.linear_model import OLS
 
 import mixedext as mx
-from mixedext.core.robust import cluster_scores
-from mixedext.inference.ddf import joint_test
-from mixedext.kept import COPIES_ON_WRITE
+from mixedext.core.sandwich import cluster_scores
+from mixedext.data.kept import COPIES_ON_WRITE
+from mixedext.inference.fixed_effects.degrees_of_freedom import joint_test
 from tests.conftest import HERE, fit_generalized, fit_linear, load_data
 
 Array = NDArray[np.float64]
@@ -304,9 +304,9 @@ def test_results_without_data_say_so() -> None:
 def test_clusters_too_large_for_dense_matrices_have_cr0_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     results = fit_linear("score ~ Machine + (1|Worker) + (1|Worker:Machine)", "Machines_unbal")
     # three coefficients, the worker and the machines that each has: seven columns, up to nine rows
-    monkeypatch.setattr("mixedext.inference.robust._LARGEST_ORDER", 7)
+    monkeypatch.setattr("mixedext.inference.fixed_effects.cluster._LARGEST_ORDER", 7)
     results.get_robustcov_results()
-    monkeypatch.setattr("mixedext.inference.robust._LARGEST_ORDER", 6)
+    monkeypatch.setattr("mixedext.inference.fixed_effects.cluster._LARGEST_ORDER", 6)
     with pytest.raises(mx.DataError, match=r"matrix of order 7 for a cluster of Worker \([89] rows\)"):
         results.get_robustcov_results()
     assert results.get_robustcov_results(correction="CR0").cov_type == "cluster"

@@ -18,8 +18,8 @@ import pytest
 from joblib.externals.loky import get_reusable_executor
 
 import mixedext as mx
-from mixedext.inference import workers
-from mixedext.inference.bootstrap import Outcome
+from mixedext.inference.parameters import workers
+from mixedext.inference.parameters.bootstrap import Outcome
 from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit
 
 MAIN = os.getpid()
@@ -154,7 +154,7 @@ def test_a_test_that_lost_replicates_warns(monkeypatch: pytest.MonkeyPatch) -> N
     large = quiet_fit("Reaction ~ Days + (Days | Subject)", load_data("sleepstudy"), False)
     outcome = Outcome(np.array([1.0]))
     lost = workers.Run([outcome] * 3, False, "workers died twice")
-    monkeypatch.setattr("mixedext.inference.restricted.run_blocks", lambda *_: lost)
+    monkeypatch.setattr("mixedext.inference.comparison.simulated.run_blocks", lambda *_: lost)
     with pytest.warns(mx.WorkerWarning, match="3 of 9 replicates are done, and the p-value is of these"):
         test = mx.bootstrap_lrt(null, large, 9, rng=1, n_jobs=2)
     assert not test.complete
@@ -165,6 +165,6 @@ def test_a_jackknife_that_loses_its_workers_says_so(monkeypatch: pytest.MonkeyPa
     result = fit_linear("Reaction ~ Days + (1 | Subject)", "sleepstudy")
     boot = result.bootstrap(9, statistic=lambda r: r.sigma, rng=1)
     lost = workers.Run([], False, "workers died twice")
-    monkeypatch.setattr("mixedext.inference.bootstrap.run_blocks", lambda *_: lost)
+    monkeypatch.setattr("mixedext.inference.parameters.bootstrap.run_blocks", lambda *_: lost)
     with pytest.raises(mx.DataError, match=r"jackknife .* was not finished: workers died twice"):
         boot.confint(kind="bca")

@@ -1,0 +1,159 @@
+"""Import paths of version 0.1, which work for one more release with a warning that names the new place."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from mixedext.findings.remarks import warn_of_old_path
+
+_FORMULAS = ("data.formula.parser", "data.formula.tokens", "data.formula.python")
+_RESULTS_LINEAR = ("findings.exact_fit", "results.linear", "models.linear")
+_RESULTS_GENERALIZED = ("results.generalized", "models.generalized")
+_DDF = ("options", "inference.fixed_effects.degrees_of_freedom")
+
+#: Old module → modules that hold now what it held, below the package.
+MOVED: dict[str, tuple[str, ...]] = {
+    "_caller": ("data.caller",),
+    "arrays": ("data.arrays",),
+    "checks": ("data.checks",),
+    "columns": ("data.columns",),
+    "complete": ("data.complete",),
+    "core.boundary": ("core.search.boundary",),
+    "core.charts": ("core.curves.charts",),
+    "core.crossprod": ("core.equations.cross_products",),
+    "core.elimination": ("core.equations.elimination",),
+    "core.exact": ("core.linear.exact",),
+    "core.fit": ("core.linear.fit",),
+    "core.glmm": ("core.generalized.fit",),
+    "core.held": ("core.curves.fixed_parameter",),
+    "core.laplace": ("core.generalized.laplace",),
+    "core.lmm": ("core.linear.criterion",),
+    "core.optimize": ("core.search.optimize",),
+    "core.pirls": ("core.generalized.modes",),
+    "core.profile": ("core.curves.trace",),
+    "core.quadrature": ("core.generalized.quadrature",),
+    "core.robust": ("core.sandwich",),
+    "core.scan": ("core.linear.scan",),
+    "core.sensitivity": ("core.linear.sensitivity",),
+    "core.smallblocks": ("core.equations.small_blocks",),
+    "core.start": ("core.search.start",),
+    "core.storage": ("core.equations.plan",),
+    "delimited": ("data.files.delimited",),
+    "design": ("data.design",),
+    "diagnostics": ("findings.remarks",),
+    "dialects": ("data.formula.dialects", "options"),
+    "double_bars": ("data.double_bars",),
+    "expressions": ("data.expressions",),
+    "family_names": ("families.names",),
+    "formula": _FORMULAS,
+    "formula_python": _FORMULAS,
+    "formula_tokens": _FORMULAS,
+    "frames": ("data.frames",),
+    "generalized": _RESULTS_GENERALIZED,
+    "inference.adjust": ("inference.marginal_means.adjust",),
+    "inference.anova": ("inference.fixed_effects.anova",),
+    "inference.bootstrap": ("inference.parameters.bootstrap",),
+    "inference.confint": ("inference.parameters.confint",),
+    "inference.ddf": _DDF,
+    "inference.grid": ("inference.marginal_means.grid",),
+    "inference.hypotheses": ("inference.fixed_effects.hypotheses",),
+    "inference.largest": ("inference.marginal_means.largest",),
+    "inference.means": ("inference.marginal_means.means",),
+    "inference.nesting": ("inference.comparison.nesting",),
+    "inference.profile": ("inference.parameters.profile",),
+    "inference.random_terms": ("inference.comparison.random_terms",),
+    "inference.restricted": ("inference.comparison.simulated",),
+    "inference.robust": ("inference.fixed_effects.cluster",),
+    "inference.scale": ("inference.marginal_means.response_scale",),
+    "inference.workers": ("inference.parameters.workers", "options"),
+    "io": ("data.files.reading",),
+    "kept": ("data.kept",),
+    "levels": ("results.levels",),
+    "likelihood": ("models.likelihood",),
+    "linear": _RESULTS_LINEAR,
+    "links": ("families.links",),
+    "model": ("models.base",),
+    "names": ("data.names",),
+    "new_rows": ("data.new_rows",),
+    "operations": ("data.operations",),
+    "r_functions": ("data.r_functions",),
+    "reading": ("families.reading",),
+    "response": ("families.response",),
+    "saving": ("results.saving",),
+    "separation": ("findings.separation",),
+    "simulation": ("prediction.simulation", "options"),
+    "summary": ("report.summary",),
+    "values": ("data.values",),
+    "wald": ("results.wald",),
+    "whole": ("data.whole",),
+}
+#: Old modules whose name is a folder's now.
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "inference.comparison": ("inference.comparison.compare",),
+    "inference.parameters": ("inference.parameters.names",),
+    "plots": ("plots.profile",),
+    "prediction": ("prediction.linear_predictor",),
+    "results": ("results.base",),
+}
+
+
+def lookup(old: str, places: Sequence[str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of an old module: names are looked up where they are now."""
+
+    def find(name: str) -> Any:
+        if name[:2] != "__":
+            for place in places:
+                found = getattr(importlib.import_module(f"mixedext.{place}"), name, None)
+                if found is not None:
+                    warn_of_old_path(f"mixedext.{old}", f"mixedext.{place}", name)
+                    return found
+        listed = " and ".join(f"mixedext.{place}" for place in places)
+        raise AttributeError(f"mixedext.{old} is now {listed}, where there is no {name!r}")
+
+    return find
+
+
+class _OldModule(ModuleType):
+    """A module of an earlier version; called, it is the function of the package that took its name."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.function = vars(sys.modules["mixedext"]).get(name.removeprefix("mixedext."))
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if self.function is None:
+            raise TypeError(f"{self.__name__} is a module and cannot be called")
+        return self.function(*args, **options)
+
+
+class _OldPaths:
+    """Finds and makes old modules, after all other finders."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return how to make an old module, None for any other."""
+        return ModuleSpec(name, _OldPaths) if name.removeprefix("mixedext.") in MOVED else None  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        """Return the empty module."""
+        return _OldModule(spec.name)
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Let the module know where its names are."""
+        old = module.__name__.removeprefix("mixedext.")
+        vars(module)["__getattr__"] = lookup(old, MOVED[old])
+
+
+def install() -> None:
+    """Let the old paths be found."""
+    if _OldPaths not in sys.meta_path:
+        sys.meta_path.append(_OldPaths)
+    for old, places in FOLDERS.items():
+        vars(importlib.import_module(f"mixedext.{old}"))["__getattr__"] = lookup(old, places)

@@ -1,0 +1,1 @@
+"""Criteria with one parameter held, and profiles along it."""

@@ -1,0 +1,1 @@
+"""The penalised normal equations: cross-products, storage, elimination."""

@@ -1,0 +1,165 @@
+"""The weighted cross-products [Z X y]'W[Z X y] as blocks: all that the linear model needs of its rows.
+
+The blocks are sums over rows, so they add up over chunks of rows, files or workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from mixedext.core.equations.plan import Storage
+from mixedext.core.rows import Basis, Codes, Rows
+
+Array = NDArray[np.float64]
+Pair = tuple[int, int]
+
+#: Below this many rows a bincount a column is faster than setting up a sparse product.
+_FEW_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class CrossProducts:
+    """Blocks of the cross-products; levels are the last axis.
+
+    Attributes
+    ----------
+    gram : tuple of ndarray (q_k, q_k, J_k)
+        Z_k'WZ_k, block diagonal over the levels of factor k.
+    cross : dict (k, l) -> ndarray (q_k, q_l, pairs)
+        Z_k'WZ_l for each pair of levels that occurs together (`storage.pairs[k, l]`).
+    rhs : tuple of ndarray (q_k, p + 1, J_k)
+        Z_k'W[X y].
+    outer : ndarray (p + 1, p + 1)
+        [X y]'W[X y].
+    """
+
+    storage: Storage
+    gram: tuple[Array, ...]
+    cross: dict[Pair, Array]
+    rhs: tuple[Array, ...]
+    outer: Array
+
+    def with_responses(self, rows: Rows, basis: Basis, responses: Array) -> list[tuple[Basis, CrossProducts]]:
+        """Return basis and cross-products of other responses (n, m); all without y is that of these.
+
+        Parameters
+        ----------
+        rows : Rows
+            Those of the cross-products; their y is not looked at.
+        basis : Basis
+        responses : ndarray (n, m)
+        """
+        p, m = rows.x.shape[1], responses.shape[1]
+        starts = np.zeros((p, m))
+        for part in rows.chunks():
+            starts += (rows.x[part] @ basis.x_transform).T @ _weighted(rows, part, responses[part])
+        starts = basis.x_transform @ starts / rows.n
+        right = [np.zeros((f.width, m, f.n_levels)) for f in rows.factors]
+        fixed_moments, squares = np.zeros((p, m)), np.zeros(m)
+        for part in rows.chunks():
+            left = responses[part] - rows.x[part] @ starts
+            weighted = _weighted(rows, part, left)
+            fixed = rows.x[part] @ basis.x_transform
+            fixed_moments += fixed.T @ weighted
+            squares += np.einsum("ij,ij->j", weighted, left)
+            for k, factor in enumerate(rows.factors):
+                for a, z in enumerate(_whitened(basis, k, fixed, rows, part).T):
+                    right[k][a] += grouped_sums(factor.codes[part], z, weighted, factor.n_levels).T
+        out = []
+        cross_matrices = self._cross_matrices
+        for j in range(m):
+            rhs = [r.copy() for r in self.rhs]
+            for k, block in enumerate(rhs):
+                block[:, p] = right[k][:, j]
+            outer = self.outer.copy()
+            outer[:p, p] = outer[p, :p] = fixed_moments[:, j]
+            outer[p, p] = squares[j]
+            products = replace(self, rhs=tuple(rhs), outer=outer)
+            products.__dict__["_cross_matrices"] = cross_matrices
+            out.append((replace(basis, start=starts[:, j]), products))
+        return out
+
+    @cached_property
+    def _cross_matrices(self) -> dict[Pair, sp.csr_array]:
+        return {pair: self.storage.pairs[pair].matrix(block) for pair, block in self.cross.items()}
+
+    def apply(self, vectors: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return Z'WZ f for f given by factor, each (q_k, r, J_k)."""
+        out = [
+            np.matmul(a.transpose(2, 0, 1), f.transpose(2, 0, 1))
+            for a, f in zip(self.gram, vectors, strict=True)
+        ]
+        for (k, other), matrix in self._cross_matrices.items():
+            for to, source, m in ((k, other, matrix), (other, k, matrix.T)):
+                f = vectors[source].transpose(2, 0, 1)
+                out[to] += (m @ f.reshape(-1, f.shape[2])).reshape(out[to].shape)
+        return tuple(np.ascontiguousarray(o.transpose(1, 2, 0)) for o in out)
+
+
+def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
+    """Form the cross-products in `basis` in one pass over the rows."""
+    p = rows.x.shape[1]
+    factors = rows.factors
+    grams = [np.zeros((f.width, f.width, f.n_levels)) for f in factors]
+    rhs = [np.zeros((f.width, p + 1, f.n_levels)) for f in factors]
+    cross = {
+        (k, m): np.zeros((factors[k].width, factors[m].width, len(pattern.rows)))
+        for (k, m), pattern in storage.pairs.items()
+    }
+    outer = np.zeros((p + 1, p + 1))
+    for part in rows.chunks():
+        x = rows.x[part]
+        fixed = np.column_stack([x @ basis.x_transform, rows.y[part] - x @ basis.start])
+        weights = None if rows.weights is None else rows.weights[part]
+        weighted = fixed if weights is None else fixed * weights[:, None]
+        outer += weighted.T @ fixed
+        columns = [_whitened(basis, k, fixed, rows, part) for k in range(len(factors))]
+        for k, factor in enumerate(factors):
+            z = columns[k]
+            from_x = basis.z_from_x[k]
+            right = fixed if from_x is not None else np.column_stack([fixed, z])
+            for a in range(factor.width):
+                wz = z[:, a] if weights is None else z[:, a] * weights
+                sums = grouped_sums(factor.codes[part], wz, right, factor.n_levels)
+                rhs[k][a] += sums[:, : p + 1].T
+                grams[k][a] += sums[:, p + 1 :].T if from_x is None else (sums[:, :p] @ from_x).T
+        for (k, m), pattern in storage.pairs.items():
+            index = pattern.row_index(part)
+            for a in range(factors[k].width):
+                wz = columns[k][:, a] if weights is None else columns[k][:, a] * weights
+                for b in range(factors[m].width):
+                    cross[k, m][a, b] += np.bincount(
+                        index, wz * columns[m][:, b], minlength=len(pattern.rows)
+                    )
+    for gram in grams:
+        gram[:] = (gram + gram.transpose(1, 0, 2)) / 2
+    return CrossProducts(storage, tuple(grams), cross, tuple(rhs), outer)
+
+
+def _whitened(basis: Basis, k: int, fixed: Array, rows: Rows, part: slice) -> Array:
+    """Return the rows of z̃ of factor k, (rows, q_k); `fixed` begins with those of x̃."""
+    from_x = basis.z_from_x[k]
+    if from_x is not None:
+        return fixed[:, : len(from_x)] @ from_x
+    return np.column_stack([c[part] for c in rows.factors[k].columns]) @ basis.z_transforms[k]
+
+
+def _weighted(rows: Rows, part: slice, values: Array) -> Array:
+    return values if rows.weights is None else values * rows.weights[part, None]
+
+
+def grouped_sums(codes: Codes, weights: Array, values: Array, size: int) -> Array:
+    """Return the sums of weights × values (n, m) over the rows of each code, (size, m)."""
+    n = len(codes)
+    if n < _FEW_ROWS:
+        out = np.empty((size, values.shape[1]))
+        for j in range(values.shape[1]):
+            out[:, j] = np.bincount(codes, weights * values[:, j], minlength=size)
+        return out
+    indicator = sp.csc_array((weights, codes, np.arange(n + 1, dtype=np.int32)), shape=(size, n))
+    return indicator @ values

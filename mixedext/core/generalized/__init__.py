@@ -1,0 +1,1 @@
+"""The generalized linear mixed model: modes, Laplace's approximation, quadrature, fit."""

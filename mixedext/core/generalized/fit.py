@@ -1,0 +1,286 @@
+"""Fit the generalized linear mixed model: pooled start, fast profile, Laplace, quadrature, and the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
+from mixedext.core.generalized.quadrature import QuadratureState
+from mixedext.core.linear.fit import Fit, modes_on_data_scale, relative_covariances
+from mixedext.core.linear.scan import local_minima, near
+from mixedext.core.search.boundary import BoundarySearch
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.core.search.start import moment_start
+from mixedext.core.threads import threads_of_first
+
+Array = NDArray[np.float64]
+
+#: Sizes of problems in which other minima are looked for: random effects at most, and rows up to which that
+#: is done wherever the search ended, not only where a covariance is not of full rank.
+_FEW_EFFECTS, _FEW_ROWS = 60, 24
+#: Standard deviations, relative to that of the working residuals, at which it is done.
+_DEVIATIONS = 0.1 * 2.0 ** np.arange(9)
+#: Times that it is done, and how many places are tried each time.
+_MOST_MOVES, _MOST_RIVALS = 4, 2
+#: Newton steps at most for one of them, and the fall of the criterion for which none is taken.
+_STEPS, _SMALL_STEP = 4, 0.02
+#: Curvature, relative to the largest, that stands for none.
+_FLAT = 1e-14
+
+
+@dataclass(frozen=True)
+class GeneralizedFit(Fit):
+    """What a fit of the generalized linear mixed model found besides; `point` is (θ̃, β̃, nuisance).
+
+    Attributes
+    ----------
+    nagq : int
+    nuisance : float or None
+        log φ, or log α of the negative binomial, where it is estimated.
+    eta : ndarray (n,)
+        Linear predictor at the modes.
+    penalty : float
+        ‖û‖².
+    hessian : str or None
+        "expected" or "observed": the weights in log|M|; None where the link is canonical and both the same.
+    """
+
+    nagq: int
+    nuisance: float | None
+    eta: Array
+    penalty: float
+    hessian: str | None
+
+
+@threads_of_first(lambda problem: problem.work.storage.dense_columns)
+def fit_generalized(
+    problem: GeneralizedProblem, nagq: int, options: OptimizerOptions, start: Array | None = None
+) -> GeneralizedFit:
+    """Minimise −2 log-likelihood by the fast profile (`nagq` 0), Laplace (1) or adaptive quadrature (more).
+
+    Parameters
+    ----------
+    problem : GeneralizedProblem
+    nagq : int
+    options : OptimizerOptions
+    start : ndarray, optional
+        θ on the scale of the data.
+    """
+    nuisance = begin(problem)
+    zero, beta = problem.latest
+    if start is None:
+        theta = moment_start(working_moments(problem, beta, nuisance), problem.terms, problem.n)
+    else:
+        theta = problem.from_data_scale(start)
+    fast = BoundarySearch(problem, lambda point: problem.evaluate(point, profile=True), options)
+    extra = [nuisance] * problem.extra
+    start_point = np.concatenate([theta, extra])
+    if nagq == 0:
+        state = _lowest(problem, fast, fast.settle(fast.run(start_point)), True)
+        return _record(problem, state, fast, 0)
+    # the coefficients are those of the joint mode, unless it is not found as where all weights vanish
+    joint = fast.attempt(start_point)
+    first = np.concatenate([theta, beta if joint is None else joint.beta, extra])
+    search: BoundarySearch[LaplaceState] = BoundarySearch(problem, problem.evaluate, options)
+    search.evaluations = fast.evaluations
+    state = search.settle(search.run(first))
+    if search.deficient(state, wider_than=1):
+        other_theta = problem.theta([np.eye(f.width) for f in problem.rows.factors])
+        problem.latest = (zero, state.beta)
+        state = search.restart(state, np.concatenate([other_theta, state.point[problem.size :]]))
+        problem.latest = (state.modes.g, state.beta)
+    state = _lowest(problem, search, state, False)
+    if nagq > 1:
+        nodes = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
+        nodes.evaluations = search.evaluations
+        return _record(problem, nodes.settle(nodes.run(state.point)), nodes, nagq)
+    return _record(problem, state, search, nagq)
+
+
+def _lowest(
+    problem: GeneralizedProblem, search: BoundarySearch[LaplaceState], state: LaplaceState, profile: bool
+) -> LaplaceState:
+    """Return the lowest minimum of a small problem: from one, go on to those that may be lower.
+
+    They are looked for along lines of standard deviations; from one to the next the other parameters follow
+    by Newton steps.
+    """
+    effects = sum(f.width * f.n_levels for f in problem.rows.factors)
+    if effects > _FEW_EFFECTS or not (search.deficient(state) or problem.n <= _FEW_ROWS):
+        return state
+    size = problem.size
+    tried: list[Array] = []
+    for _ in range(_MOST_MOVES):
+        found: list[tuple[float, LaplaceState]] = []
+        for line, own in _lines(problem, state.point[:size]):
+            problem.latest = problem.safe_start
+            rest = np.concatenate(
+                [problem.latest[1][: 0 if profile else None], state.point[len(state.point) - problem.extra :]]
+            )
+            values = np.where(own, state.objective, np.inf)
+            rivals: list[LaplaceState | None] = [None] * len(line)
+            for i in np.flatnonzero(~own):
+                rivals[i] = rival = _follow(search, line[i], rest)
+                if rival is not None:
+                    values[i], rest = rival.objective, rival.point[size:]
+            bounds = local_minima(values)
+            found += [(b, r) for b, r in zip(bounds, rivals, strict=True) if r and b < state.objective]
+        for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
+            theta = rival.point[:size]
+            if any(np.array_equal(theta, other) for other in tried):
+                continue
+            tried.append(theta)
+            problem.latest = (rival.modes.g, rival.beta)
+            lower = search.restart(state, rival.point)
+            if lower is not state:
+                state = lower
+                break
+        else:
+            break
+    problem.latest = (state.modes.g, state.beta)
+    search.record = replace(search.record, evaluations=search.evaluations)
+    return state
+
+
+def _follow(search: BoundarySearch[LaplaceState], theta: Array, rest: Array) -> LaplaceState | None:
+    """Return the state at θ̃ after some Newton steps in the other parameters, None where there is none."""
+    best = None
+    for _ in range(_STEPS):
+        state = search.attempt(np.concatenate([theta, rest]))
+        if state is None or (best is not None and state.objective >= best.objective):
+            break
+        best, own = state, slice(len(theta), None)
+        gradient = state.gradient[own]
+        step = np.linalg.lstsq(state.information()[own, own], -gradient, rcond=1e-10)[0]
+        if -gradient @ step < _SMALL_STEP:
+            break
+        rest = rest + step
+    return best
+
+
+def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDArray[np.bool_]]]:
+    """Yield lines of θ̃ (L, size), along each term with the others as they are and along all terms together,
+    and which of their points are next to that given.
+    """
+    grid = np.concatenate([[0.0], _DEVIATIONS])
+    for term in problem.terms:
+        line = np.tile(at, (len(grid), 1))
+        root = term.covariance.factor(at[term.theta])
+        size = float(np.sqrt((root**2).sum() / len(root)))
+        shape = root / size if size > 0 else np.eye(len(root))
+        line[:, term.theta] = [term.covariance.theta(deviation * shape) for deviation in grid]
+        yield line, near(grid, size)
+    if len(problem.terms) > 1:
+        ones = [np.eye(f.width) for f in problem.rows.factors]
+        yield (
+            np.array([problem.theta([d * one for one in ones]) for d in grid[1:]]),
+            np.zeros(len(grid) - 1, dtype=bool),
+        )
+
+
+def begin(problem: GeneralizedProblem) -> float:
+    """Let the search for modes begin at zero and the pooled coefficients; return log φ or log α there."""
+    nuisance = _nuisance_start(problem)
+    zero = tuple(np.zeros_like(g) for g in problem.latest[0])
+    problem.latest = problem.safe_start = (zero, pooled_start(problem, nuisance))
+    return nuisance
+
+
+def _nuisance_start(problem: GeneralizedProblem) -> float:
+    """Return log φ or log α that the model without random effects suggests."""
+    if not problem.extra:
+        return 0.0
+    response, nuisance = problem.response, 0.0
+    for _ in range(3):
+        beta = pooled_start(problem, nuisance)
+        eta = problem.work.x @ beta + problem.work.offset
+        for _ in range(30):
+            terms = response.terms(eta, nuisance)
+            slope = -response.nuisance_terms(terms, nuisance)[0]
+            ahead = response.terms(eta, nuisance + 1e-3)
+            curvature = (-response.nuisance_terms(ahead, nuisance + 1e-3)[0] - slope) / 1e-3
+            step = -slope / curvature if curvature > 0 else -np.sign(slope)
+            step = float(np.clip(step, -1.0, 1.0))
+            nuisance = float(np.clip(nuisance + step, -20.0, 20.0))
+            if abs(step) < 1e-3:
+                break
+    return nuisance
+
+
+def _record(
+    problem: GeneralizedProblem, state: LaplaceState | QuadratureState, search: BoundarySearch, nagq: int
+) -> GeneralizedFit:
+    laplace = state.laplace if isinstance(state, QuadratureState) else state
+    theta = problem.to_data_scale(state.point[: problem.size])
+    basis = problem.basis
+    modes, covariances = modes_on_data_scale(
+        problem, laplace.factors, laplace.modes.g, laplace.factorization.posterior_blocks()
+    )
+    inverse_root = np.linalg.inv(laplace.fixed_effects_root()) @ basis.x_transform.T
+    point = laplace.point
+    if nagq == 0:
+        point = np.concatenate([point[: problem.size], laplace.beta, point[problem.size :]])
+    return GeneralizedFit(
+        objective=state.objective,
+        theta=theta,
+        scale=1.0,
+        params=basis.x_transform @ laplace.beta,
+        normalized_cov_params=inverse_root.T @ inverse_root,
+        structures=problem.structures,
+        covariances=relative_covariances(problem, theta),
+        ranks=search.ranks(state),
+        modes=modes,
+        mode_covariances=covariances,
+        log_determinant=laplace.factorization.log_determinant,
+        optimizer=search.record,
+        nagq=nagq,
+        nuisance=laplace.nuisance if problem.extra else None,
+        eta=laplace.modes.eta,
+        penalty=laplace.modes.penalty,
+        hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",
+        point=point,
+    )
+
+
+@threads_of_first(lambda problem: problem.work.storage.dense_columns)
+def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Array:
+    """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
+
+    Directions in which a covariance of lower rank can be rotated have no curvature; they are left out. Those
+    in which a coefficient runs to infinity have none either; their variances are large, not missing.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the point is no minimum, or the criterion does not exist beside it.
+    """
+    problem = problem.with_hessian(fit.hessian or "expected")
+    point, size = fit.point, len(fit.point)
+    hessian = np.empty((size, size))
+    state = problem.evaluate(point)
+
+    def gradient_beside(change: Array) -> Array:
+        if fit.nagq <= 1:
+            return state.beside(change).gradient
+        return QuadratureState(problem, point + change, fit.nagq).gradient
+
+    # differences of what is itself a difference need longer steps
+    steps = state.steps(5e-4 if fit.nagq <= 1 else 2e-3)
+    for i in range(size):
+        step = np.zeros(size)
+        step[i] = steps[i]
+        ahead, behind = gradient_beside(step), gradient_beside(-step)
+        hessian[i] = (ahead - behind) / (2 * steps[i]) * steps[i] * steps
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    if not values[0] > -1e-3 * values[-1]:
+        raise np.linalg.LinAlgError("the Hessian is not positive definite")
+    keep = values > 1e-7 * values[-1]
+    beta = slice(problem.size, problem.size + problem.p)
+    endless = ~keep & ((vectors[beta] ** 2).sum(axis=0) > 1e-4)
+    values[endless] = _FLAT * values[-1]
+    keep |= endless
+    return 2.0 * np.outer(steps, steps) * ((vectors[:, keep] / values[keep]) @ vectors[:, keep].T)

@@ -1,0 +1,418 @@
+"""The Laplace criterion of the generalized linear mixed model and its gradient.
+
+With û the modes and W the Fisher weights at them, d(θ, β) = −2ℓ(y | η̂) + ‖û‖² + log|M|, M = Λ'Z'WZΛ + I:
+lme4's Laplace deviance, also for links that are not canonical; if wanted with the observed weights Ω in place
+of W, which makes M the Hessian of the integrand and d that of TMB. At a mode, a maximum, M is positive
+definite then too, though some weights may be negative. The derivative in Σ_k = FF' is Γ_k = Σ_j (Z_j'V⁻¹Z_j −
+g_j g_j' + (a_j g_j' + g_j a_j')/2) with g = Z's at the mode and a the adjoint of the modes: with h the
+leverages, c = h ∂w/∂η (or h ∂ω/∂η), M_o = Λ'Z'ΩZΛ + I of the observed weights and b_a = ΛM_o⁻¹Λ'Z'c,
+a = Z'c − Z'ΩZ b_a. In β it is X'(−2s + c − ΩZ b_a). One extra solve gives the whole gradient.
+
+For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered by X and only θ is left.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.covariance.parameters import CovarianceParameters
+from mixedext.core.equations.cross_products import CrossProducts
+from mixedext.core.equations.elimination import Factorization
+from mixedext.core.generalized.modes import (
+    Modes,
+    ResponseModel,
+    Terms,
+    WorkingRows,
+    apply_covariance,
+    find_modes,
+    solve_working,
+    squared_length,
+)
+from mixedext.core.rows import Rows
+
+Array = NDArray[np.float64]
+
+
+#: Move of a mode, in standard deviations of the working residuals, beyond which it is not along the tangent.
+_FAR = 0.3
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """How the modes move with the point, to first order.
+
+    Attributes
+    ----------
+    point : ndarray (m,)
+    g : tuple of ndarray (q_k, J_k)
+        There.
+    slopes : tuple of ndarray (q_k, m, J_k)
+        Derivative of g in the point.
+    """
+
+    point: Array
+    g: tuple[Array, ...]
+    slopes: tuple[Array, ...]
+
+    def at(self, point: Array) -> tuple[Array, ...]:
+        """Return g at another point."""
+        change = point - self.point
+        return tuple(g + np.matmul(change, slope) for g, slope in zip(self.g, self.slopes, strict=True))
+
+
+class GeneralizedProblem(CovarianceParameters):
+    """The criterion of one data set as a function of θ̃, β̃ and the nuisance parameter.
+
+    A point is (θ̃, β̃, nuisance) for the Laplace criterion and (θ̃, nuisance) for the fast profile.
+
+    Parameters
+    ----------
+    rows : Rows
+        X of full column rank; `y` is the response as given, `weights` serve to choose the basis.
+    response : ResponseModel
+    offset : ndarray (n,) or 0
+    """
+
+    def __init__(self, rows: Rows, response: ResponseModel, offset: Array | float = 0.0):
+        # with columns as long as the working residuals θ̃ has no units, as in the linear model
+        self.work = WorkingRows(rows, offset, response.working_scale())
+        super().__init__(rows, self.work.basis)
+        self.response = response
+        self.n, self.p = self.work.n, self.work.p
+        self.extra = 1 if response.has_nuisance else 0
+        #: g and β̃ from which the next search for modes starts: those of the last state
+        self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
+        #: where to start when that fails: no random effects, and the coefficients that fit best without them
+        self.safe_start = self.latest
+        #: how the modes move from there, if the last state said so
+        self.tangent: Tangent | None = None
+        #: whether log|M| takes the observed weights; with a canonical link they are the Fisher weights
+        self.observed = False
+
+    def with_hessian(self, kind: str) -> GeneralizedProblem:
+        """Return the problem with the "expected" or the "observed" Hessian in log|M|."""
+        observed = kind == "observed" and not self.response.canonical
+        if observed == self.observed:
+            return self
+        problem = copy(self)
+        problem.observed = observed
+        problem.tangent = None
+        return problem
+
+    def with_response(self, response: ResponseModel) -> GeneralizedProblem:
+        """Return the problem of another response of the same rows, in the same basis."""
+        problem = copy(self)
+        problem.response = response
+        zero = tuple(np.zeros((f.width, f.n_levels)) for f in self.rows.factors)
+        problem.latest = problem.safe_start = (zero, np.zeros(self.p))
+        problem.tangent = None
+        return problem
+
+    def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
+        """Return the state of the criterion at a point; the fast profile if `profile`."""
+        return LaplaceState(self, np.array(point, dtype=float), profile)
+
+
+class LaplaceState:
+    """The criterion at one point; what is not asked for is not computed.
+
+    Attributes
+    ----------
+    objective : float
+        −2 log-likelihood by Laplace, constants included.
+    modes : Modes
+    beta : ndarray (p,)
+        Coefficients in the well-conditioned basis.
+    """
+
+    def __init__(self, problem: GeneralizedProblem, point: Array, profile: bool, modes: Modes | None = None):
+        self.problem = problem
+        self.point = point
+        self.profile = profile
+        size, p = problem.size, problem.p
+        self.factors = problem.factors(point[:size])
+        self.nuisance = float(point[-1]) if problem.extra else 0.0
+        if modes is None:
+            modes = self._find_modes(None if profile else point[size : size + p])
+            problem.latest = (modes.g, modes.beta)
+        self.modes = modes
+        self.beta = modes.beta
+        self.terms = self.modes.terms
+        self.objective = self.modes.penalty - 2.0 * self.terms.loglik + self.factorization.log_determinant
+        if not np.isfinite(self.objective):
+            raise np.linalg.LinAlgError("the Laplace criterion is not finite")
+        #: rounding error of the objective
+        self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
+        self.rounding += 4 * problem.response.rounding(self.terms.weight)
+
+    def _find_modes(self, beta: Array | None) -> Modes:
+        """Search from where the last modes are or are going to; the coefficients too if `beta` is None."""
+        problem = self.problem
+        g, latest_beta = problem.latest
+        tangent = problem.tangent
+        starts = [(g, latest_beta), problem.safe_start]
+        if beta is not None and tangent is not None and tangent.g is g:
+            ahead = tangent.at(self.point)
+            moves = apply_covariance(self.factors, [a - b for a, b in zip(ahead, g, strict=True)])
+            if max(float(np.abs(b).max()) for b in moves) < _FAR:
+                starts.insert(0, (ahead, latest_beta))
+        for number, (start, start_beta) in enumerate(starts):
+            try:
+                return find_modes(
+                    problem.work,
+                    problem.response,
+                    self.factors,
+                    start_beta if beta is None else beta,
+                    self.nuisance,
+                    start,
+                    beta is None,
+                )
+            except np.linalg.LinAlgError:
+                # the start may be out of the range of a link that does not take every linear predictor
+                if number + 1 == len(starts):
+                    raise
+        raise AssertionError("unreachable")
+
+    def release(self) -> None:
+        """Let go of the large arrays; they are made again if asked for.
+
+        What follows is the search for modes at another point: it starts where these lead to.
+        """
+        if not self.profile:
+            self.problem.latest = (self.modes.g, self.beta)
+            self.problem.tangent = self.tangent
+        made = ("factorization", "_fisher_factorization", "_fisher", "_fisher_modes_only", "_observed")
+        for name in (*made, "_adjoint", "tangent"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def tangent(self) -> Tangent:
+        """The derivative of the modes: −Z'V_o⁻¹ times that of η at fixed u, weights Ω."""
+        problem = self.problem
+        size, p, m = problem.size, problem.p, len(self.point)
+        products, factorization = self._observed
+        images = products.apply(problem.directions(self.point[:size], self.modes.g))
+        rhs = []
+        for image in images:
+            block = np.zeros((image.shape[0], m, image.shape[2]))
+            block[:, :size] = -image
+            rhs.append(block)
+        if not self.profile:
+            for block, fixed in zip(rhs, products.rhs, strict=True):
+                block[:, size : size + p] = -fixed
+        if problem.extra:
+            _, _, score = problem.response.nuisance_terms(self.terms, self.nuisance)
+            for block, moved in zip(rhs, problem.work.transposed(score), strict=True):
+                block[:, -1] = moved
+        return Tangent(self.point, self.modes.g, factorization.solve(rhs).projected)
+
+    def beside(self, change: Array) -> LaplaceState:
+        """Return the state at a point so near that the modes move along their tangent.
+
+        What this leaves out of the modes is even in `change`, so central differences do not see it.
+        """
+        problem, point = self.problem, self.point + change
+        size, p = problem.size, problem.p
+        g, beta = self.tangent.at(point), point[size : size + p]
+        factors = problem.factors(point[:size])
+        work = problem.work
+        eta = work.x @ beta + work.offset + work.random_part(apply_covariance(factors, g))
+        nuisance = float(point[-1]) if problem.extra else 0.0
+        terms = problem.response.terms(eta, nuisance)
+        modes = Modes(g, beta, eta, terms, squared_length(factors, g), 0)
+        return LaplaceState(problem, point, False, modes)
+
+    @cached_property
+    def _fisher(self) -> CrossProducts:
+        work = self.problem.work
+        return work.with_columns(self._fisher_modes_only, self.terms.weight, work.x)
+
+    @cached_property
+    def _fisher_modes_only(self) -> CrossProducts:
+        return self.problem.work.weighted_products(self.terms.weight)
+
+    @cached_property
+    def _fisher_factorization(self) -> Factorization:
+        return self.problem.work.elimination.factorize(self._fisher_modes_only, self.factors)
+
+    @cached_property
+    def factorization(self) -> Factorization:
+        """M with the weights of the criterion."""
+        return self._observed[1] if self.problem.observed else self._fisher_factorization
+
+    @cached_property
+    def _observed(self) -> tuple[CrossProducts, Factorization]:
+        """Products and M with the observed weights, X among them."""
+        if self.problem.response.canonical:
+            return self._fisher, self._fisher_factorization
+        work = self.problem.work
+        products = work.weighted_products(self.terms.observed, work.x)
+        return products, work.elimination.factorize(products, self.factors)
+
+    @cached_property
+    def _adjoint(self) -> tuple[tuple[Array, ...], Array, Array, Array]:
+        """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
+        work = self.problem.work
+        leverages = work.leverages(self.factorization)
+        c = (self.terms.observed_slope if self.problem.observed else self.terms.slope) * leverages
+        if self.problem.response.canonical and not self.profile:
+            products, factorization = self._fisher_modes_only, self.factorization
+        else:
+            products, factorization = self._observed
+        adjoint, modes, v = solve_working(work, factorization, products, c, self.profile)
+        image = work.random_part(modes)
+        return adjoint, c, image + work.x @ v if self.profile else image, leverages
+
+    @cached_property
+    def slopes(self) -> tuple[Array, ...]:
+        """Γ_k F_k for each factor."""
+        adjoint = self._adjoint[0]
+        out = []
+        for product, g, a, factor in zip(
+            self.factorization.gram_sums_times_factor(), self.modes.g, adjoint, self.factors, strict=True
+        ):
+            cross = a @ g.T
+            out.append(product - (g @ g.T - (cross + cross.T) / 2) @ factor)
+        return tuple(out)
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Derivative of the criterion in the point."""
+        parts = [self.problem.gradient(self.point[: self.problem.size], self.slopes)]
+        _, c, image, leverages = self._adjoint
+        if not self.profile:
+            parts.append(self.problem.work.x.T @ (c - 2.0 * self.terms.score - self.terms.observed * image))
+        if self.problem.extra:
+            loglik, weight, score = self.problem.response.nuisance_terms(self.terms, self.nuisance)
+            if self.problem.observed:
+                weight = self.problem.response.observed_by_nuisance(self.terms, self.nuisance)
+            parts.append(np.array([leverages @ weight - 2.0 * loglik + image @ score]))
+        return np.concatenate(parts)
+
+    def information(self) -> Array:
+        """Return an approximate Hessian in the point: average information, blocks of θ̃, β̃ and nuisance
+        apart. It takes the Fisher weights, of which none is negative, whatever the criterion does.
+        """
+        problem = self.problem
+        size, p = problem.size, problem.p
+        vectors = problem.directions(self.point[:size], self.modes.g)
+        images = self._fisher.apply(vectors)
+        rhs, outer = [], np.zeros((p + size, p + size))
+        outer[:p, :p] = self._fisher.outer
+        for vector, image, fixed in zip(vectors, images, self._fisher.rhs, strict=True):
+            rhs.append(np.concatenate([fixed, image], axis=1))
+            outer[:p, p:] += np.tensordot(fixed, vector, axes=((0, 2), (0, 2)))
+            outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
+        outer[p:, :p] = outer[:p, p:].T
+        reduced = self._fisher_factorization.reduce(rhs, outer).outer
+        total = len(self.point)
+        out = np.zeros((total, total))
+        theta = reduced[p:, p:]
+        if self.profile:
+            half = np.linalg.pinv(reduced[:p, :p], rcond=1e-14, hermitian=True) @ reduced[:p, p:]
+            theta = theta - reduced[p:, :p] @ half
+        else:
+            out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
+        out[:size, :size] = theta + _no_lower(problem.curvature(self.point[:size], self.slopes), theta)
+        if problem.extra:
+            out[-1, -1] = self._nuisance_curvature()
+        return out
+
+    def steps(self, relative: float) -> Array:
+        """Return steps for differences: a fraction of each parameter's conditional standard error."""
+        longest = max(1.0, float(np.abs(self.point[: self.problem.size]).max()))
+        curvature = np.maximum(np.diag(self.information()), 2.0 / longest**2)
+        return relative * np.sqrt(2.0 / curvature)
+
+    def _nuisance_curvature(self) -> float:
+        """Return the second derivative of −2ℓ in the nuisance parameter at fixed η, by differences."""
+        response, h = self.problem.response, 1e-4
+        slopes = []
+        for nuisance in (self.nuisance - h, self.nuisance + h):
+            terms = response.terms(self.modes.eta, nuisance)
+            slopes.append(-2.0 * response.nuisance_terms(terms, nuisance)[0])
+        return max((slopes[1] - slopes[0]) / (2 * h), 1.0)
+
+    def fixed_effects_root(self) -> Array:
+        """Return a root R, RR' = X̃'V⁻¹X̃, of the information on β̃ at fixed θ."""
+        if not self.problem.p:
+            return np.zeros((0, 0))
+        reduced = self._fisher_factorization.reduce(list(self._fisher.rhs), self._fisher.outer)
+        values, vectors = np.linalg.eigh(reduced.outer)
+        # where a response is separated the weights, and with them the information, vanish
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 1e-14 * values[-1])), dtype=float)
+
+
+def _no_lower(curvature: Array, information: Array) -> Array:
+    """Return the curvature, raised where it takes more than half of the information away.
+
+    Far from the optimum, where variances are much too small, the sum would be all but zero, and the step far
+    too long.
+    """
+    if not (np.diag(curvature) < 0).any():
+        return curvature
+    values, vectors = np.linalg.eigh(information)
+    keep = values > 1e-8 * values[-1]
+    root, vectors = np.sqrt(values[keep]), vectors[:, keep]
+    relative, rotation = np.linalg.eigh(vectors.T @ curvature @ vectors / np.outer(root, root))
+    shape = (vectors * root) @ rotation
+    return np.asarray(curvature - (shape * np.minimum(relative + 0.5, 0.0)) @ shape.T, dtype=float)
+
+
+def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:
+    """Return the cross-products of X and the working residuals without random effects, for starting
+    values.
+    """
+    work = problem.work
+    terms = problem.response.terms(work.x @ beta + work.offset, nuisance)
+    weights, working = _working(terms)
+    return work.weighted_products(weights, np.column_stack([work.x, working]))
+
+
+def _working(terms: Terms) -> tuple[Array, Array]:
+    """Return Fisher weights, none of them too small to divide by, and working residuals."""
+    weights = np.maximum(terms.weight, 1e-12 * float(terms.weight.max()))
+    return weights, terms.score / weights
+
+
+def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
+    """Return β̃ of the model without random effects, by iteratively reweighted least squares.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If no coefficients are found that put every row in the range of the link.
+    """
+    work, response = problem.work, problem.response
+    # a constant linear predictor, if X has one, is in the range of every link: what is out of it is brought
+    # back here
+    flat = response.flat_eta() - work.offset + np.zeros(work.n)
+    beta = np.linalg.lstsq(work.x.T @ work.x, work.x.T @ flat, rcond=None)[0]
+    best = response.terms(work.x @ beta + work.offset, nuisance).loglik
+    if not np.isfinite(best):
+        best = -np.inf
+    eta = response.start_eta()
+    for _ in range(50):
+        terms = response.terms(eta, nuisance)
+        weights, working = _working(terms)
+        weighted = work.x * weights[:, None]
+        new = np.linalg.lstsq(weighted.T @ work.x, weighted.T @ (eta - work.offset + working), rcond=None)[0]
+        for _ in range(30):
+            eta = work.x @ new + work.offset
+            loglik = response.terms(eta, nuisance).loglik
+            if np.isfinite(loglik) and loglik >= best - 1e-8 * (1 + abs(loglik)):
+                break
+            new = (new + beta) / 2
+        else:
+            break
+        beta, change, best = new, loglik - best, loglik
+        if abs(change) < 1e-6 * (1 + abs(loglik)):
+            break
+    if not np.isfinite(best):
+        raise np.linalg.LinAlgError("no coefficients put all rows in the range of the link")
+    return np.asarray(beta, dtype=float)

@@ -1,0 +1,225 @@
+"""The profiled ML and REML criteria of the linear mixed model, their gradient and average information.
+
+With V = I + ZΛΛ'Z' (all weighted), [X y]'V⁻¹[X y] gives β̂(θ) and the penalised residual sum of squares
+r²(θ); the criteria are those of Bates et al. (2015), eqs. 34 and 42. Their derivative in the relative
+covariance Σ_k of factor k is Γ_k = Σ_j Z_j'V⁻¹Z_j − (REML: Σ_j Z_j'V⁻¹X (X'V⁻¹X)⁻¹ X'V⁻¹Z_j) − s_j s_j'/σ̂²,
+s = Z'V⁻¹(y − Xβ̂), hence 2Γ_k F in any square root F of Σ_k. The Hessian is approximated by average
+information (Gilmour, Thompson & Cullis 1995), σ² profiled out, plus the exact curvature that comes of Σ =
+FF'.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.covariance.parameters import CovarianceParameters
+from mixedext.core.equations import small_blocks as sb
+from mixedext.core.equations.cross_products import CrossProducts, cross_products
+from mixedext.core.equations.elimination import BackSolved, Elimination, Factorization, Reduced
+from mixedext.core.equations.plan import Storage, choose_storage
+from mixedext.core.rows import Rows, find_basis
+
+Array = NDArray[np.float64]
+
+_EPSILON = float(np.finfo(float).eps)
+
+
+class LinearProblem(CovarianceParameters):
+    """The criterion of one data set as a function of the covariance factors.
+
+    Parameters
+    ----------
+    rows : Rows
+        X of full column rank.
+    """
+
+    def __init__(self, rows: Rows):
+        super().__init__(rows, find_basis(rows))
+        self.storage: Storage = choose_storage(rows.factors)
+        self.products: CrossProducts = cross_products(rows, self.basis, self.storage)
+        self.elimination = Elimination(self.storage)
+        self.n, self.p = rows.x.shape
+        self.log_weights = 0.0 if rows.weights is None else float(np.log(rows.weights).sum())
+        #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
+        self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
+
+    def with_responses(self, responses: Array) -> list[LinearProblem]:
+        """Return the problems of other responses (n, m), less the offset, on the same rows.
+
+        Basis, storage, elimination and all cross-products without y are shared.
+        """
+        found = self.products.with_responses(self.rows, self.basis, responses)
+        out = []
+        for y, (basis, products) in zip(responses.T, found, strict=True):
+            problem = copy(self)
+            problem.rows, problem.basis, problem.products = replace(self.rows, y=y), basis, products
+            out.append(problem)
+        return out
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the fixed effects leave nothing of y but rounding errors."""
+        left = float(self.products.outer[self.p, self.p])
+        explained = np.linalg.solve(self.basis.x_transform, self.basis.start)
+        return left <= (16 * _EPSILON) ** 2 * (left + self.n * float(explained @ explained))
+
+    def degrees(self, reml: bool) -> int:
+        """n − p for REML, n for ML."""
+        return self.n - self.p if reml else self.n
+
+    def evaluate(self, theta: Array, reml: bool) -> LinearState:
+        """Return the state of the criterion at θ̃."""
+        return LinearState(self, np.array(theta, dtype=float), reml)
+
+
+class LinearState:
+    """The criterion at one θ̃; what is not asked for is not computed.
+
+    Attributes
+    ----------
+    objective : float
+        REML criterion or deviance (−2 log L), constants included.
+    scale : float
+        σ̂².
+    """
+
+    def __init__(self, problem: LinearProblem, theta: Array, reml: bool):
+        self.problem = problem
+        self.point = theta
+        self.reml = reml
+        self.factors = problem.factors(theta)
+        p, products = problem.p, problem.products
+        outer = self.reduced.outer
+        self.x_root = np.linalg.cholesky(outer[:p, :p]) if p else np.zeros((0, 0))
+        # X̃ is orthonormal but for V: its triangle is well-conditioned, and products cost less than solving
+        self.x_root_inverse = np.linalg.inv(self.x_root)
+        half = self.x_root_inverse @ outer[:p, p]
+        #: coefficients in the basis X̃, relative to `basis.start`
+        self.coefficients = self.x_root_inverse.T @ half
+        self.penalized_rss = float(outer[p, p] - half @ half)
+        self.degrees = problem.degrees(reml)
+        self.scale = self.penalized_rss / self.degrees
+        if self.penalized_rss > 0:
+            self.objective = (
+                self.factorization.log_determinant
+                - problem.log_weights
+                + self.degrees * (1.0 + np.log(2 * np.pi * self.scale))
+            )
+            if reml:
+                self.objective += problem.log_basis + 2.0 * float(np.log(np.diag(self.x_root)).sum())
+            #: bound on the rounding error of the objective: r² is what cancellation leaves of y'Wy
+            lost = max(float(outer[p, p]), float(products.outer[p, p])) / self.penalized_rss
+            self.rounding = 16 * _EPSILON * (1.0 + abs(self.objective) + self.degrees * lost)
+        else:
+            self.objective = self.rounding = np.inf
+
+    @cached_property
+    def factorization(self) -> Factorization:
+        """M = Λ'Z'WZΛ + I, eliminated."""
+        return self.problem.elimination.factorize(self.problem.products, self.factors)
+
+    @cached_property
+    def reduced(self) -> Reduced:
+        """[X y]'V⁻¹[X y] with the steps that led there."""
+        return self.factorization.reduce(self.problem.products.rhs, self.problem.products.outer)
+
+    def release(self) -> None:
+        """Let go of the large arrays; they are made again if asked for."""
+        for name in ("factorization", "reduced", "_solved"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def _solved(self) -> BackSolved:
+        return self.factorization.back_solve(self.reduced)
+
+    @property
+    def projected_fixed(self) -> tuple[Array, ...]:
+        """Z'V⁻¹X̃ by factor, (q_k, p, J_k)."""
+        return tuple(r[:, : self.problem.p] for r in self._solved.projected)
+
+    @cached_property
+    def scores(self) -> tuple[Array, ...]:
+        """s = Z'V⁻¹(y − Xβ̂) by factor, (q_k, J_k)."""
+        p = self.problem.p
+        return tuple(
+            r[:, p] - np.einsum("apj,p->aj", r[:, :p], self.coefficients) for r in self._solved.projected
+        )
+
+    @cached_property
+    def slopes(self) -> tuple[Array, ...]:
+        """Γ_k F_k for each factor: half the derivative of the criterion in the entries of F_k (q_k, q_k)."""
+        out = []
+        for k, (product, score) in enumerate(
+            zip(self.factorization.gram_sums_times_factor(), self.scores, strict=True)
+        ):
+            taken = score @ score.T / self.scale
+            if self.reml and self.problem.p:
+                half = np.tensordot(self.x_root_inverse, self.projected_fixed[k], axes=(1, 1))
+                half = half.transpose(1, 0, 2)
+                taken += sb.sum_of_products(half, half)
+            out.append(product - taken @ self.factors[k])
+        return tuple(out)
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Derivative of the criterion in θ̃."""
+        return self.problem.gradient(self.point, self.slopes)
+
+    def information(self) -> Array:
+        """Return the average-information approximation of the Hessian in θ̃ (size, size)."""
+        problem = self.problem
+        size, p = problem.size, problem.p
+        vectors = problem.directions(self.point, self.scores)
+        images = problem.products.apply(vectors)
+        outer = np.zeros((p + size, p + size))
+        outer[:p, :p] = problem.products.outer[:p, :p]
+        rhs = []
+        for vector, image, fixed in zip(vectors, images, problem.products.rhs, strict=True):
+            rhs.append(np.concatenate([fixed[:, :p], image], axis=1))
+            outer[:p, p:] += np.tensordot(fixed[:, :p], vector, axes=((0, 2), (0, 2)))
+            outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
+        outer[p:, :p] = outer[:p, p:].T
+        reduced = self.factorization.reduce(rhs, outer).outer
+        half = self.x_root_inverse @ reduced[:p, p:]
+        working = reduced[p:, p:] - half.T @ half  # f'Pf
+        first = np.zeros(size)  # f'Py = y'PV_iPy / 2 for each parameter: f_i = V_i P y
+        for vector, score in zip(vectors, self.scores, strict=True):
+            first += np.einsum("asj,aj->s", vector, score)
+        return (
+            working / self.scale
+            - np.outer(first / self.scale, first / self.scale) / self.degrees
+            + problem.curvature(self.point, self.slopes)
+        )
+
+
+def objective_by_rows(problem: LinearProblem, theta: Array, reml: bool) -> float:
+    """Return the criterion at θ̃ from the whole covariance of y (n, n) and a QR factorisation of its rows.
+
+    Slow, but without cross-products, and so with half as many digits lost as they lose.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the covariance is not positive definite but for rounding.
+    """
+    rows, basis = problem.rows, problem.basis
+    weights = np.ones(rows.n) if rows.weights is None else rows.weights
+    root = np.sqrt(weights)[:, None]
+    covariance = np.eye(rows.n)
+    for f, transform, factor in zip(rows.factors, basis.z_transforms, problem.factors(theta), strict=True):
+        columns = root * (np.column_stack(f.columns) @ transform @ factor)
+        covariance += (columns @ columns.T) * (f.codes[:, None] == f.codes)
+    lower = np.linalg.cholesky(covariance)
+    fixed = root * np.column_stack([rows.x @ basis.x_transform, rows.y - rows.x @ basis.start])
+    diagonal = np.abs(np.diag(np.linalg.qr(np.linalg.solve(lower, fixed), mode="r")))
+    degrees, p = problem.degrees(reml), problem.p
+    value = 2.0 * np.log(np.diag(lower)).sum() - problem.log_weights
+    value += degrees * (1.0 + np.log(2 * np.pi * diagonal[p] ** 2 / degrees))
+    if reml:
+        value += problem.log_basis + 2.0 * np.log(diagonal[:p]).sum()
+    return float(value)

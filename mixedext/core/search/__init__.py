@@ -1,0 +1,1 @@
+"""Where the search for parameters starts, its steps, and exact zeros."""

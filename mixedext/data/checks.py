@@ -1,0 +1,220 @@
+"""Checks of a finished design before it is fitted: its numbers, its terms, the columns of X."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mixedext.core.identifiability import absorbed, undetermined
+from mixedext.core.rows import Rows, independent_columns
+from mixedext.data.frames import refuse_extreme, rows_text
+from mixedext.data.names import refuse_names_twice
+from mixedext.errors import DataError
+from mixedext.options import shown
+
+if TYPE_CHECKING:
+    from mixedext.data.design import Design, DesignTerm
+
+#: What rows have besides the random effects: a residual with a covariance known but for σ², a dispersion of
+#: another distribution, trials of which a single one has no variance of its own, or nothing that is
+#: estimated.
+Noise = Literal["residual", "dispersion", "trials", "none"]
+
+
+def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design:
+    """Check the numbers, put the terms in order, drop columns of X that depend on others."""
+    _check_finite(design)
+    _check_weights(design)
+    refuse_names_twice(design.exog_names, design.fixed_terms, design.terms)
+    terms = _ordered(design.terms)
+    n = len(design.endog)
+    if not terms:
+        raise DataError("a mixed model needs at least one random term")
+    for term in terms:
+        _check_levels(term)
+    if design.endog.min() == design.endog.max():
+        raise DataError(
+            f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
+            "nothing to fit"
+        )
+    # weights do not change which columns depend on others, but they can hide it
+    kept = independent_columns(Rows(design.endog, design.exog, None, ())).tolist()
+    changes: dict[str, Any] = {"terms": terms, "kept_columns": tuple(kept)}
+    if len(kept) < design.exog.shape[1]:
+        changes |= _only_columns(design, kept)
+    design = replace(design, **changes)
+    if design.exog.shape[1] >= n:
+        raise DataError(
+            f"{design.exog.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
+            "more rows"
+        )
+    found = _undetermined(design, noise, allow_saturated)
+    return replace(design, undetermined=found) if found else design
+
+
+def _only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
+    """Return the changes of a design that leave some columns of X."""
+    place = {old: new for new, old in enumerate(kept)}
+    terms = {k: tuple(place[j] for j in v if j in place) for k, v in design.fixed_terms.items()}
+    return {
+        "exog": np.asfortranarray(design.exog[:, kept]),
+        "exog_names": tuple(design.exog_names[j] for j in kept),
+        "dropped_columns": tuple(name for j, name in enumerate(design.exog_names) if j not in place),
+        "fixed_terms": {k: v for k, v in terms.items() if v},
+    }
+
+
+def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
+    """Return the terms by decreasing number of levels, labelled as lme4 labels them."""
+    out: list[DesignTerm] = []
+    groups = {t.group for t in terms}
+    used: set[str] = set()
+    for term in sorted(terms, key=lambda t: -len(t.levels)):
+        label, number = term.group, 0
+        while label in used or (number and label in groups):  # a factor may be called g.1
+            number += 1
+            label = f"{term.group}.{number}"
+        used.add(label)
+        out.append(term if label == term.label else replace(term, label=label))
+    return tuple(out)
+
+
+def _check_finite(design: Design) -> None:
+    """Refuse infinite values; missing ones are gone."""
+    labels = design.row_labels
+    refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels)
+    for name, column in zip(design.exog_names, design.exog.T, strict=True):
+        refuse_extreme(column, f"{name!r} of the fixed effects", labels)
+    for term in design.terms:
+        for name, column in zip(term.names, term.columns, strict=True):
+            if not np.may_share_memory(column, design.exog):
+                refuse_extreme(column, f"{name!r} of the random effects by {term.group!r}", labels)
+    if design.offset is not None:
+        refuse_extreme(design.offset, "the offset", labels, smallest=0.0)
+
+
+def _check_weights(design: Design) -> None:
+    weights = design.weights
+    if weights is None:
+        return
+    if weights.min() > 0 and np.isfinite(weights.max()):
+        refuse_extreme(weights, "the vector of weights", design.row_labels)
+        return
+    for problem, bad in (
+        ("missing", np.isnan(weights)),
+        ("infinite", np.isinf(weights)),
+        ("negative", weights < 0),
+        ("zero", weights == 0),
+    ):
+        if bad.any():
+            where = rows_text(np.flatnonzero(bad), design.row_labels)
+            raise DataError(
+                f"weights must be positive numbers but are {problem} in {where}; leave such rows out by "
+                "subset="
+            )
+
+
+def _check_levels(term: DesignTerm) -> None:
+    if len(term.levels) < 2:
+        raise DataError(
+            f"grouping factor {term.group!r} has one level ({shown(term.levels[0])}): a variance between "
+            "levels needs two or more"
+        )
+
+
+def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
+    """Say which covariance parameters the model does not determine; nothing where it does all.
+
+    Raises
+    ------
+    DataError
+        If a term with as many effects as there are rows cannot be told from the residuals.
+    """
+    rows = design.rows()
+    found = undetermined(rows, noise == "residual")
+    n = len(design.endog)
+    if noise == "residual":
+        doubtful = [design.terms[number] for number in found.entries] if found and found.residual else []
+    else:
+        doubtful = list(design.terms) if noise == "dispersion" else []
+    full = [term for term in doubtful if len(term.levels) * len(term.names) >= n]
+    if full and not allow_saturated:
+        raise DataError(_saturated_text(full[0], n, noise))
+    for term in design.terms if noise == "residual" else ():
+        width = len(term.names)
+        count = width * (width + 1) // 2
+        if count > n and not allow_saturated:
+            raise DataError(
+                f"the term of {term.label!r} has {width} effects, whose covariance has {count} elements, "
+                f"for {n} "
+                "rows: use fewer effects, || or diag(), or pass allow_saturated=True to fit it all the same"
+            )
+    parts = []
+    for number, places in found.entries.items() if found else ():
+        term = design.terms[number]
+        # columns of zeros have a message of their own
+        places = tuple(p for p in places if all(term.columns[i].any() for i in p))
+        if places:
+            parts.append(_entries_text(term, places))
+    texts = []
+    if found and parts:
+        if found.residual:
+            parts.append("the residual variance")
+        texts.append(
+            f"not determined by the model: {'; '.join(parts)}. Several values of them give the rows the same "
+            "covariance and thus the same likelihood: those reported may depend on the start. Leave out "
+            "terms or columns that say the same"
+        )
+    if full and noise == "dispersion":
+        texts.append(
+            f"as many random effects as rows in {', '.join(repr(t.label) for t in full)}: only the shape of "
+            "the distribution tells their variances from the dispersion, which takes many rows"
+        )
+    if noise == "trials" and (design.weights is None or (design.weights <= 1).all()):
+        texts += [
+            f"the effects by {t.label!r} are one for each row of a single trial, whose variance says "
+            "nothing of theirs: only the shape of the link determines it"
+            if len(t.levels) >= n
+            else f"there are as many effects by {t.label!r} as rows of a single trial, whose variance says "
+            "nothing of theirs: only what rows of one level have in common and the shape of the link do"
+            for t in design.terms
+            if len(t.levels) * len(t.names) >= n
+        ]
+    for number in absorbed(rows):
+        term = design.terms[number]
+        texts.append(
+            f"the fixed effects can take a value of {', '.join(map(repr, term.names))} for each level of "
+            f"{term.group!r}, which leaves nothing of it by {term.label!r}: leave one of them out"
+        )
+    return "; ".join(texts)
+
+
+def _saturated_text(term: DesignTerm, n: int, noise: Noise) -> str:
+    levels, width = len(term.levels), len(term.names)
+    if levels >= n:
+        what = f"grouping factor {term.group!r} has as many levels as there are rows ({n})"
+    else:
+        what = (
+            f"the term of {term.label!r} has {levels * width} random effects ({width} for each of {levels} "
+            f"levels) for {n} rows"
+        )
+    if noise == "residual":
+        why = "the covariances of its effects cannot be told from the residual variance"
+    else:
+        why = "only the shape of the distribution tells the variances of its effects from the dispersion"
+    return f"{what}: {why}; use fewer effects, or pass allow_saturated=True to fit it all the same"
+
+
+def _entries_text(term: DesignTerm, places: Sequence[tuple[int, int]]) -> str:
+    """Name the variances and covariances of some entries of the covariance of a term."""
+    variances = [repr(term.names[i]) for i, j in places if i == j]
+    pairs = [f"{term.names[i]!r} and {term.names[j]!r}" for i, j in places if i != j]
+    parts = []
+    if variances:
+        parts.append(f"the variance{'s' if len(variances) > 1 else ''} of {', '.join(variances)}")
+    if pairs:
+        parts.append(f"the covariance{'s' if len(pairs) > 1 else ''} of {', '.join(pairs)}")
+    return f"{' and '.join(parts)} by {term.label!r}"

@@ -1,0 +1,1 @@
+"""Formulas in lme4's language: strings in, strings out; the standard library alone."""

@@ -1,0 +1,1 @@
+"""The distribution of the response given the linear predictor."""

@@ -1,0 +1,1 @@
+"""What is found in the data and in a fit: remarks, warnings, separation."""

@@ -1,0 +1,157 @@
+"""Whether the fixed effects separate the response, so that no coefficients make the likelihood largest.
+
+Let Xδ be positive or 0 in rows of successes alone, negative or 0 in those of failures alone and 0 in all
+others, and not 0 everywhere. Then the likelihood rises along δ whatever the random effects are, and has no
+largest value at finite coefficients (Albert & Anderson 1984, Biometrika 71, 1-10). This needs a link whose
+probability, or mean, comes near the end of its range only as the linear predictor goes to infinity.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from mixedext.core.generalized.fit import GeneralizedFit
+from mixedext.data.design import Design
+from mixedext.families.response import Response
+from mixedext.options import shown
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: How the rows of a response that is 0 are called.
+_ZEROS = {"binomial": "failures", "poisson": "zeros", "negative_binomial": "zeros"}
+#: Links by whose inverse rows of zeros alone, and of ones alone, have no finite best linear predictor.
+_ENDLESS_BELOW = ("Logit", "Probit", "CLogLog", "LogLog", "Cauchy", "Log", "NegativeBinomial")
+_ENDLESS_ABOVE = ("Logit", "Probit", "CLogLog", "LogLog", "Cauchy")
+#: Standard error, times the range of the column, of a coefficient about which the data say nothing.
+_UNKNOWN = 1e3
+#: Elements of X up to which the linear program is solved.
+_MOST = 2_000_000
+
+
+def separation(design: Design, record: GeneralizedFit, response: Response) -> list[str]:
+    """Say which columns and levels of the fixed effects have coefficients without a finite estimate, or which
+    are all but undetermined.
+
+    Parameters
+    ----------
+    design : Design
+    record : GeneralizedFit
+        Its standard errors tell whether to look for several columns that separate together.
+    response : Response
+
+    Returns
+    -------
+    list of str
+        A statement each.
+    """
+    if response.kind not in _ZEROS:
+        return []
+    zeros, ones = _ends(response)
+    found = [
+        text for text, direction in _single(design, response, zeros, ones) if _spanned(design, direction)
+    ]
+    if found:
+        return [
+            f"separation: {text}, the coefficients that tell these rows from others have no finite estimate"
+            for text in found
+        ]
+    ranges = np.ptp(design.exog, axis=0)
+    ranges = np.where(ranges > 0, ranges, np.abs(design.exog[:1]).max(axis=0, initial=0.0))
+    errors = ranges * np.sqrt(np.diag(record.normalized_cov_params))
+    unknown = [repr(name) for name, error in zip(design.exog_names, errors, strict=True) if error > _UNKNOWN]
+    if not unknown:
+        return []
+    listed = ", ".join(unknown)
+    if _separable(design.exog, zeros, ones):
+        return [f"separation: {listed} together separate the response, coefficients have no finite estimate"]
+    return [
+        f"the data hardly determine the coefficients of {listed}: over the range of the column the linear "
+        f"predictor has a standard error of more than {_UNKNOWN:.0f}"
+    ]
+
+
+def _ends(response: Response) -> tuple[Mask, Mask]:
+    """Return the rows whose likelihood rises without end as the linear predictor falls, and as it rises."""
+    link = type(response.link).__name__
+    none = np.zeros(len(response.y), dtype=bool)
+    zeros = response.y <= 0 if link in _ENDLESS_BELOW else none
+    ones = response.y >= 1 if response.kind == "binomial" and link in _ENDLESS_ABOVE else none
+    return zeros, ones
+
+
+def _single(design: Design, response: Response, zeros: Mask, ones: Mask) -> list[tuple[str, Array]]:
+    """Return what separates by itself, in words, and the Xδ that would have to exist."""
+    names = {-1: _ZEROS[response.kind], 1: "successes"}
+
+    def side(rows: Mask) -> int:
+        return 0 if not rows.any() else 1 if ones[rows].all() else -1 if zeros[rows].all() else 0
+
+    found = []
+    for name, column in zip(design.exog_names, design.exog.T, strict=True):
+        low, high = column.min(), column.max()
+        if low == high:
+            continue
+        if ((column == low) | (column == high)).all():
+            for value in (low, high):
+                rows = column == value
+                if sign := side(rows):
+                    found.append((f"all rows with {name!r} = {value:g} are {names[sign]}", sign * 1.0 * rows))
+        elif (zeros | ones).all() and zeros.any() and ones.any():
+            for sign in (1, -1):
+                x = sign * column
+                if x[ones].min() >= x[zeros].max():
+                    edge = x[ones].min()
+                    found.append((f"{name!r} separates successes from failures", x - edge))
+    for term, columns in design.fixed_terms.items():
+        dummies = design.exog[:, list(columns)]
+        if len(columns) < 2 or not np.isin(dummies, (0.0, 1.0)).all() or dummies.sum(axis=1).max() > 1:
+            continue
+        rows = dummies.sum(axis=1) == 0
+        if sign := side(rows):
+            text = f"all rows of {_reference_level(design, term)} of {term!r} are {names[sign]}"
+            found.append((text, sign * 1.0 * rows))
+    return found
+
+
+def _spanned(design: Design, direction: Array) -> bool:
+    """Whether a linear predictor is one of the model's, Xδ."""
+    length = np.abs(design.exog).max(axis=0, initial=0.0)
+    x = design.exog / np.where(length > 0, length, 1.0)
+    left = direction - x @ np.linalg.lstsq(x, direction, rcond=None)[0]
+    return bool(np.linalg.norm(left) <= 1e-8 * np.linalg.norm(direction))
+
+
+def _separable(exog: Array, zeros: Mask, ones: Mask) -> bool:
+    """Whether any linear predictor separates: a linear program for the largest sum of Xδ in −1 ≤ δ ≤ 1."""
+    if exog.size > _MOST or not (zeros | ones).any():
+        return False
+    length = np.abs(exog).max(axis=0)
+    x = exog / np.where(length > 0, length, 1.0)
+    sided = np.concatenate([x[ones], -x[zeros]])
+    rest = x[~(zeros | ones)]
+    fixed, inside = (np.unique(part, axis=0) for part in (rest, sided))
+    found = linprog(
+        -inside.sum(axis=0),
+        A_ub=-inside,
+        b_ub=np.zeros(len(inside)),
+        A_eq=fixed,
+        b_eq=np.zeros(len(fixed)),
+        bounds=(-1.0, 1.0),
+    )
+    # the solver's own tolerance is 1e-7 a row
+    return bool(found.status == 0 and (inside @ found.x).max() > 1e-5)
+
+
+def _reference_level(design: Design, term: str) -> str:
+    """Name the level that has no column."""
+    info = getattr(getattr(design.fixed_builder, "rebuild", None), "info", None)
+    for factor, about in getattr(info, "factor_infos", {}).items():
+        if factor.name() == term and about.type == "categorical":
+            names = " ".join(design.exog_names)
+            left = [level for level in about.categories if f"[T.{level}]" not in names]
+            if len(left) == 1:
+                return f"the level {shown(left[0])}"
+    return "the reference level"

@@ -1,0 +1,220 @@
+"""Tests of the random terms of one model, by what is left of it without them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from mixedext.core.generalized.fit import begin
+from mixedext.core.rows import Rows, independent_columns
+from mixedext.core.threads import small_matrices
+from mixedext.data.columns import Columns, term_factors, without_contrasts
+from mixedext.data.design import DesignTerm, restored
+from mixedext.inference.comparison.compare import Fitted, comparison_columns, fitted_row, notes_on_fits
+from mixedext.inference.tables import InferenceTable, make_table, read_results
+from mixedext.options import answers_keywords, check_flag
+from mixedext.results.base import MixedResults
+from mixedext.results.linear import LinearMixedResults
+
+Array = NDArray[np.float64]
+
+
+@answers_keywords
+@small_matrices
+def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
+    """Return a likelihood-ratio test for each random term, by the criterion of the fit (REML or ML).
+
+    Parameters
+    ----------
+    results : results of a fit
+    reduce_terms : bool
+        Whether effects of a term are left out one at a time, as ``(1 + x | g)`` becomes ``(1 | g)``, and a
+        factor alone, ``(0 + f | g)``, becomes ``(1 | g)``; else, and for ``(1 | g)``, the term goes as a
+        whole.
+
+    Returns
+    -------
+    DataFrame
+        ``n_params llf aic chisq df p_value p_value_boundary``: the model itself as the row ``<none>``, then
+        one row a reduction, in the order of the formula. `p_value` takes χ² as its distribution, which is too
+        large where a variance is 0 under the hypothesis; `p_value_boundary` takes the mixture
+        ½χ²_q + ½χ²_{q+1} where one effect correlated with q others is left out (Stram & Lee 1994), and is
+        missing where several are.
+
+    Raises
+    ------
+    DataError
+        For something that is not a result.
+
+    Notes
+    -----
+    As lmerTest's ``ranova``. Where the last random effect goes, the comparison is with the model without any,
+    whose likelihood is that at covariance parameters 0.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> result = mx.lmer("Reaction ~ Days + (1 + Days | Subject)", sleep).fit()
+    >>> mx.ranova(result).round(3)[["n_params", "llf", "chisq", "df"]]
+    Likelihood-ratio tests of random terms (REML)
+                                  n_params      llf   chisq  df
+    <none>                               6 -871.814     NaN   0
+    Days in (1 + Days | Subject)         4 -893.233  42.837   2
+    """
+    results = read_results(results, "ranova")
+    check_flag(reduce_terms, "reduce_terms")
+    terms: tuple[DesignTerm, ...] = results._model_with_data().design.terms
+    models = [fitted_row("<none>", results)]
+    for place in _as_written(results):
+        term = terms[place]
+        for name, reduced in _reductions(results, term, reduce_terms):
+            left = [*terms[:place], *reduced, *terms[place + 1 :]]
+            models.append(_with_random_terms(results, name, tuple(left)))
+    below = [None, *[models[0]] * (len(models) - 1)]
+    columns = comparison_columns(models, below, results.nobs)
+    kept = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_value_boundary")
+    heading = f"Likelihood-ratio tests of random terms ({results.method})"
+    rows = {name: columns[name] for name in kept}
+    return make_table(rows, [m.name for m in models], heading, notes_on_fits(models, below))
+
+
+def _as_written(results: MixedResults) -> list[int]:
+    """Return the places of the random terms in the order of the formula; the design's is by their levels."""
+    model = results.model
+    if model._parsed is None:
+        return list(range(len(model.design.terms)))
+    bars: dict[str, list[int]] = {}
+    for number, bar in enumerate(model._parsed.random):
+        bars.setdefault(bar.label, []).append(number)
+    keys: list[tuple[int, int]] = []
+    builders: dict[str, Any] = dict.fromkeys(bars)
+    for place, term in enumerate(model.builders().terms):
+        # the terms of a double bar have the builder of their bar
+        left = bars[term.group]
+        if builders[term.group] is not None and builders[term.group] is not term.builder and len(left) > 1:
+            left.pop(0)
+        builders[term.group] = term.builder
+        keys.append((left[0], place))
+    return [place for _, place in sorted(keys)]
+
+
+def _with_random_terms(results: MixedResults, name: str, terms: tuple[DesignTerm, ...]) -> Fitted:
+    if terms:
+        return fitted_row(name, results.fit_like(results.model.variant(terms=terms)))
+    bare = replace(results.model.design, terms=())
+    return Fitted(name, results.n_params - len(results.theta), _llf_without_random_effects(results), bare)
+
+
+def _llf_without_random_effects(results: MixedResults) -> float:
+    """Return the log-likelihood at θ = 0, the other parameters at their optimum there."""
+    problem = results.model.variant().problem
+    zero = np.zeros(problem.size)
+    if isinstance(results, LinearMixedResults):
+        return -float(problem.evaluate(zero, results.reml).objective) / 2
+
+    begin(problem)
+
+    def objective(nuisance: float) -> float:
+        point = np.append(zero, nuisance) if problem.extra else zero
+        return float(problem.evaluate(point, profile=True).objective)
+
+    if not problem.extra:
+        return -objective(0.0) / 2
+    start = float(results._record.point[-1])
+    found = optimize.minimize_scalar(objective, bracket=(start, start + 0.5), tol=1e-10)
+    return -float(found.fun) / 2
+
+
+def _reductions(
+    results: MixedResults, term: DesignTerm, reduce_terms: bool
+) -> list[tuple[str, tuple[DesignTerm, ...]]]:
+    """Return what is left of a random term, without it or without one of its effects, by the row's name."""
+    effects = _RandomEffects(results, term)
+    if not reduce_terms or not effects.removable:
+        return [(effects.text, ())]
+    out: list[tuple[str, tuple[DesignTerm, ...]]] = []
+    for effect in effects.removable:
+        columns = effects.without(effect)
+        left: tuple[DesignTerm, ...] = ()
+        if columns.shape[1]:
+            names = tuple(f"x{j}" for j in range(columns.shape[1]))
+            left = (replace(term, names=names, columns=tuple(columns.T), builder=None, places=()),)
+        out.append((f"{effect} in {effects.text}", left))
+    return out
+
+
+class _RandomEffects:
+    """The effects of one random term, by the terms of its right-hand side.
+
+    Attributes
+    ----------
+    text : str
+        The term in the language of formulas.
+    removable : list of str
+        Effects that can be left out, the intercept not among them.
+    """
+
+    def __init__(self, results: MixedResults, term: DesignTerm):
+        self._model, self._term = results.model, term
+        self._blocks: dict[str, Array] = {}
+        self._becomes_intercept = False
+        self._intercepts: set[str] = set()
+        if self._model._parsed is None:
+            self.removable = self._read_arrays()
+        else:
+            self.removable = self._read_formula()
+        named = [name for name in self._blocks if name not in self._intercepts]
+        inside = " + ".join(["1" if self._intercepts else "0", *named]) if named else "1"
+        self.text = f"({inside} | {term.group})"
+
+    def _read_arrays(self) -> list[str]:
+        """Take each column as an effect; a constant one is the intercept."""
+        for name, column in zip(self._term.names, self._term.columns, strict=True):
+            self._blocks[name] = column[:, None]
+            if np.ptp(column) == 0:
+                self._intercepts.add(name)
+        return [name for name in self._blocks if name not in self._intercepts]
+
+    def _read_formula(self) -> list[str]:
+        """Take the terms of the bar and return those that no other is an interaction of."""
+        term, formula = self._term, self._model._parsed
+        builder = next(t.builder for t in self._model.builders().terms if t.label == term.label)
+        assert builder is not None
+        place = dict(zip(term.places, term.columns, strict=True))
+        parts = [t for t in term_factors(builder) if any(j in place for j in builder.terms[t.name])]
+        if any(j not in place for t in parts for j in builder.terms[t.name]):
+            # one column of a factor, of ``(f || g)``
+            self._blocks[term.names[0]] = np.column_stack(term.columns)
+            return [term.names[0]]
+        levels = self._levels(without_contrasts(builder)) if any(t.categorical for t in parts) else None
+        names = dict(zip(parts, restored([t.name for t in parts], formula), strict=True))
+        for part, name in names.items():
+            own = np.column_stack([place[j] for j in builder.terms[part.name]])
+            self._blocks[name] = own if levels is None else levels[part.name]
+            if not part.factors:
+                self._intercepts.add(name)
+        self._becomes_intercept = len(parts) == 1 and parts[0].categorical
+        return [
+            name
+            for part, name in names.items()
+            if part.factors and not any(part.factors < other.factors for other in parts)
+        ]
+
+    def _levels(self, full: Columns) -> dict[str, Array]:
+        """Return a column for each level of each term of the bar."""
+        bars = [bar.expr for bar in self._model._parsed.random if bar.label == self._term.group]
+        matrix = self._model.columns_of(full, bars)
+        return {name: matrix[:, list(columns)] for name, columns in full.terms.items()}
+
+    def without(self, effect: str) -> Array:
+        """Return independent columns (n, q) of the other effects; a factor alone leaves an intercept."""
+        others = [block for name, block in self._blocks.items() if name != effect]
+        if not others:
+            return np.ones((len(self._term.codes), int(self._becomes_intercept)))
+        columns = np.column_stack(others)
+        return columns[:, independent_columns(Rows(np.zeros(len(columns)), columns, None, ()))]

@@ -1,0 +1,411 @@
+"""Robust covariances of the fixed effects: sandwiches over clusters, with their degrees of freedom."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.core.rows import Factor, Rows
+from mixedext.core.sandwich import (
+    ClusterSandwich,
+    cluster_of_levels,
+    generalized_sandwich,
+    is_nested,
+    linear_sandwich,
+)
+from mixedext.data.frames import align_by_index, group_codes, rows_text
+from mixedext.errors import DataError
+from mixedext.inference.fixed_effects.degrees_of_freedom import DegreesOfFreedom, independent_rows
+from mixedext.options import check_option, nearest
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int32]
+
+CORRECTIONS = ("CR0", "CR2")
+#: What ``ddf=`` may be, the default first.
+_DDF_METHODS = {
+    "CR0": ("infinite", "residual", "satterthwaite"),
+    "CR2": ("satterthwaite", "residual", "infinite"),
+}
+_GENERALIZED_DDF_METHODS = ("infinite", "residual")
+#: Numbers of an array for several contrasts at once.
+_BLOCK = 2_000_000
+#: Largest order of the dense matrices of a cluster: some gigabytes, and minutes.
+_LARGEST_ORDER = 4_000
+
+
+class ClusterSatterthwaite(DegreesOfFreedom):
+    """Satterthwaite's degrees of freedom of a cluster sandwich, several hypotheses by Hotelling's T².
+
+    Bell & McCaffrey (2002) and Pustejovsky & Tipton (2018, eqs. 11 and 14–16: AHZ), the model's V as working
+    covariance.
+
+    Parameters
+    ----------
+    found : ClusterSandwich
+    """
+
+    name = "satterthwaite"
+
+    def __init__(self, found: ClusterSandwich):
+        super().__init__(found.covariance, math.nan)
+        self.found = found
+
+    def single(self, contrasts: Array) -> Array:
+        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        out = np.full(len(contrasts), np.nan)
+        finite = np.flatnonzero(np.isfinite(contrasts).all(axis=1))
+        size = max(1, _BLOCK // self.found.adjusted[..., 0, :].size)
+        for start in range(0, len(finite), size):
+            rows = finite[start : start + size]
+            out[rows] = self._single(contrasts[rows])
+        return out
+
+    def _single(self, contrasts: Array) -> Array:
+        n, own = self.found.own_products(contrasts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # as shares of the variance, whose square may be beyond the range of floats
+            share = own.sum(axis=1)
+            n, own = n / np.sqrt(share)[:, None, None], own / share[:, None]
+            inner = (n**2).sum(axis=1)
+            sums = np.einsum("saj,sbj->sab", n, n, optimize=True)
+            half_spread = (own**2 - 2 * own * inner).sum(axis=1) + (sums**2).sum(axis=(1, 2))
+            return np.asarray((own - inner).sum(axis=1) ** 2 / half_spread)
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        root = independent_rows(contrasts, self._expected)
+        q = len(root)
+        if q == 1:
+            return float(self.single(root)[0]), 1.0
+        _, spread = self._moments(root)
+        eta = q * (q + 1) / float(spread.sum())
+        if eta <= q - 1 or len(independent_rows(contrasts, self.cov_params)) < q:
+            return math.nan, math.nan  # too few clusters for so many hypotheses
+        return eta - q + 1, (eta - q + 1) / eta
+
+    @cached_property
+    def _expected(self) -> Array:
+        """Mean of the estimated covariance if the model holds, (p, p)."""
+        n, d = self.found.products(np.eye(len(self.cov_params)))
+        return np.asarray(d.sum(axis=2) - np.einsum("saj,taj->st", n, n))
+
+    def _moments(self, contrasts: Array) -> tuple[Array, Array]:
+        """Return mean and variance of the estimated covariances of `contrasts` if the model holds, (k, k)."""
+        n, d = self.found.products(contrasts)
+        inner = np.einsum("saj,taj->stj", n, n)
+        sums = np.einsum("saj,tbj->stab", n, n, optimize=True)
+        own = np.einsum("ssj->sj", d)
+        own_inner = np.einsum("ssj->sj", inner)
+        # Σ_ij p_si'Φp_sj p_ti'Φp_tj + p_si'Φp_tj p_ti'Φp_sj
+        variance = (own @ own.T) - own @ own_inner.T - own_inner @ own.T + (sums**2).sum(axis=(2, 3))
+        variance += (d**2 - 2 * d * inner).sum(axis=2) + np.einsum("stab,stba->st", sums, sums)
+        return (d - inner).sum(axis=2), variance
+
+
+class ClusterFixed(DegreesOfFreedom):
+    """Residual or infinite degrees of freedom; none for more hypotheses than the clusters tell of.
+
+    Parameters
+    ----------
+    cov_params : ndarray (p, p)
+        The sandwich, whose rank is at most the number of clusters.
+    model_based : ndarray (p, p)
+        A covariance of full rank.
+    name : {"residual", "infinite"}
+    value : float
+    """
+
+    def __init__(self, cov_params: Array, model_based: Array, name: str, value: float):
+        super().__init__(cov_params, value)
+        self.model_based = model_based
+        self.name = name
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        # what is left of them by a sandwich of lower rank would depend on how they are written
+        whole = len(independent_rows(contrasts, self.model_based))
+        if len(independent_rows(contrasts, self.cov_params)) < whole:
+            return math.nan, math.nan
+        return self.value, 1.0
+
+
+@dataclass(frozen=True)
+class ClusterCovariance:
+    """A covariance of the fixed effects over clusters.
+
+    Attributes
+    ----------
+    cov_params : ndarray (p, p)
+    model_based : ndarray (p, p)
+        That of the model at fixed θ.
+    correction : {"CR0", "CR2"}
+    name : str
+        Of the clusters.
+    size : int
+        Number of clusters.
+    sandwich : ClusterSandwich or None
+        What degrees of freedom are made of; None for generalized models.
+    """
+
+    cov_params: Array
+    model_based: Array
+    correction: str
+    name: str
+    size: int
+    sandwich: ClusterSandwich | None
+
+    @property
+    def title(self) -> str:
+        """What the summary says."""
+        return f"cluster, {self.correction}"
+
+    @property
+    def remark(self) -> str:
+        """What the summary says below its tables."""
+        return (
+            f"Covariance of the fixed effects: sandwich {self.correction} over {self.size} clusters of "
+            f"{self.name}."
+        )
+
+    @property
+    def ddf_methods(self) -> tuple[str, ...]:
+        """Names of the methods of degrees of freedom, the default first."""
+        return _GENERALIZED_DDF_METHODS if self.sandwich is None else _DDF_METHODS[self.correction]
+
+    def make_ddf(self, method: str, df_resid: float) -> DegreesOfFreedom:
+        """Return degrees of freedom by one of `ddf_methods`."""
+        if method == "satterthwaite" and self.sandwich is not None:
+            return ClusterSatterthwaite(self.sandwich)
+        value = math.inf if method == "infinite" else df_resid
+        return ClusterFixed(self.cov_params, self.model_based, method, value)
+
+
+def read_cov_kwds(cov_kwds: Any, cov_type: str) -> dict[str, Any]:
+    """Check the options of a robust covariance as `fit` takes them.
+
+    Raises
+    ------
+    DataError
+        If they are none, or given without ``cov_type="cluster"``.
+    """
+    if cov_kwds is None:
+        return {}
+    if cov_type != "cluster":
+        raise DataError(f"cov_kwds is for cov_type='cluster', not for {cov_type!r}")
+    if not isinstance(cov_kwds, Mapping):
+        raise DataError(f"cov_kwds must be a mapping such as {{'groups': …}}, not {cov_kwds!r}")
+    known = ("groups", "correction")
+    for name in cov_kwds:
+        if name not in known:
+            raise DataError(
+                f"cov_kwds has no {name!r}{nearest(str(name), known)} (it has: {', '.join(known)})"
+            )
+    return dict(cov_kwds)
+
+
+def read_cov_type(cov_type: Any, known: tuple[str, ...]) -> str:
+    """Return what `fit` was given as ``cov_type=``; the first of `known` is the default.
+
+    Raises
+    ------
+    DataError
+        If it is none of these.
+    """
+    if cov_type is None:
+        return known[0]
+    check_option(cov_type, "cov_type", known)
+    return str(cov_type)
+
+
+def with_cluster_covariance(results: Any, groups: Any = None, correction: Any = None) -> Any:
+    """Return results that differ in the covariance of the fixed effects and what follows of it.
+
+    Parameters
+    ----------
+    results : MixedResults
+    groups, correction
+        As `MixedResults.get_robustcov_results` takes them.
+    """
+    generalized = not results._has_residual
+    correction = _read_correction(correction, generalized)
+    if generalized and results.nagq == 0:
+        raise DataError(
+            "cov_type='cluster' needs the scores of the likelihood, and nagq=0 does not maximise it: fit by "
+            "nagq=1"
+        )
+    model = results._model_with_data()
+    rows = model.design.rows()
+    name, clusters, size = _read_clusters(model, rows, groups)
+    if size < 2:
+        raise DataError(f"all rows are in one cluster of {name}: a cluster covariance needs two or more")
+    _refuse_shared_levels(model, rows, name, clusters)
+    sandwich = None
+    if generalized:
+        covariance = _generalized(results, model, clusters, size, name)
+    else:
+        problem = model.problem
+        if correction == "CR2":
+            _refuse_large_orders(model, rows, clusters, name)
+        state = problem.evaluate(results._record.point, results.reml)
+        sandwich = linear_sandwich(state, clusters, size, correction == "CR2")
+        covariance = sandwich.covariance
+    model_based = results._record.normalized_cov_params
+    found = ClusterCovariance(covariance, model_based, correction, name, size, sandwich)
+    return _copied(results, found)
+
+
+def _copied(results: Any, found: ClusterCovariance) -> Any:
+    """Return a copy without what depends on the covariance."""
+    out = copy.copy(results)
+    out._cache = {}
+    for name in ("pvalues", "cov_params_default"):
+        out.__dict__.pop(name, None)
+    out._ddf_made = {}
+    out._robust = found
+    out._ddf_methods = found.ddf_methods
+    out.cov_params_default = found.cov_params
+    out.cov_type = "cluster"
+    out.cov_kwds = {"correction": found.correction, "groups": found.name, "n_groups": found.size}
+    out.use_t = found.ddf_methods[0] != "infinite"
+    before = None if results._robust is None else results._robust.remark
+    out.remarks = [*(remark for remark in results.remarks if remark != before), found.remark]
+    return out
+
+
+def _read_correction(correction: Any, generalized: bool) -> str:
+    if correction is None:
+        return "CR0" if generalized else "CR2"
+    if not isinstance(correction, str) or correction.upper() not in CORRECTIONS:
+        hint = nearest(str(correction).upper(), CORRECTIONS)
+        raise DataError(f"correction must be 'CR0' or 'CR2', not {correction!r}{hint}")
+    if generalized and correction.upper() == "CR2":
+        raise DataError("correction='CR2' is for linear models: a generalized one has 'CR0'")
+    return correction.upper()
+
+
+# ------------------------------------------------------------------------------------------- clusters
+
+
+def _read_clusters(model: Any, rows: Rows, groups: Any) -> tuple[str, Codes, int]:
+    """Return the name of the clusters, the cluster of each row and the number of clusters."""
+    names = model.design.groups
+    if groups is None:
+        return _outermost(names, rows)
+    if isinstance(groups, str) and groups in names:
+        factor = rows.factors[names.index(groups)]
+        return groups, np.asarray(factor.codes, dtype=np.int32), factor.n_levels
+    values = _values_by_row(model, groups, names)
+    name = groups if isinstance(groups, str) else str(getattr(values, "name", None) or "groups")
+    codes, levels = group_codes(values, name)
+    if (codes < 0).any():
+        where = rows_text(np.flatnonzero(codes < 0), model.design.row_labels)
+        raise DataError(f"groups: the cluster is missing in {where}: give it for every row of the fit")
+    return name, codes, len(levels)
+
+
+def _outermost(names: tuple[str, ...], rows: Rows) -> tuple[str, Codes, int]:
+    """Return the grouping factor in which all the others are nested."""
+    number = min(range(len(names)), key=lambda k: rows.factors[k].n_levels)
+    outer = rows.factors[number]
+    for name, factor in zip(names, rows.factors, strict=True):
+        if not is_nested(factor, outer.codes):
+            raise DataError(
+                f"the grouping factors {name!r} and {names[number]!r} are crossed, so that neither "
+                "divides the rows into independent clusters: give groups= clusters in which all levels of "
+                "both are nested"
+            )
+    return names[number], np.asarray(outer.codes, dtype=np.int32), outer.n_levels
+
+
+def _values_by_row(model: Any, groups: Any, names: tuple[str, ...]) -> pd.Series | pd.Categorical:
+    """Return the clusters of the rows of the fit."""
+    design = model.design
+    n = len(design.endog)
+    if isinstance(groups, str):
+        kept = model.data.kept
+        frame = kept if kept is None else kept.frame() if kept.snapshot is None else kept.snapshot
+        known = [*names, *([] if frame is None else map(str, frame.columns))]
+        if frame is None or groups not in frame.columns:
+            hint = nearest(groups, known)
+            raise DataError(
+                f"groups: {groups!r} is neither a grouping factor ({', '.join(names)}) nor a column that the "
+                f"model uses{hint or '; of another column pass the values, data[...]'}"
+            )
+        groups = frame[groups]
+        if groups.ndim > 1:
+            raise DataError(f"groups: the data have {groups.shape[1]} columns of this name: rename them")
+    elif (
+        isinstance(groups, pd.Series)
+        and not groups.index.equals(design.row_labels)
+        and (len(groups) != design.n_given or groups.index.is_unique)
+    ):
+        groups = align_by_index(groups, "groups", pd.DataFrame(index=design.row_labels))
+    if not isinstance(groups, (pd.Series, pd.Categorical)):
+        array = np.asarray(groups)
+        if array.ndim != 1:
+            raise DataError(f"groups must be one cluster for each row, not of shape {array.shape}")
+        groups = pd.Series(array)
+    if len(groups) == n:
+        return groups
+    if design.used is not None and len(groups) == design.n_given:
+        return groups.iloc[design.used] if isinstance(groups, pd.Series) else groups[design.used]
+    passed = f" (or of the {design.n_given} rows of the data as passed)" if design.n_given > n else ""
+    raise DataError(
+        f"groups has {len(groups)} values where the fit has {n} rows: give one cluster for each{passed}"
+    )
+
+
+def _refuse_shared_levels(model: Any, rows: Rows, name: str, clusters: Codes) -> None:
+    for group, factor in zip(model.design.groups, rows.factors, strict=True):
+        if not is_nested(factor, clusters):
+            level = _shared_level(factor, clusters)
+            label = next(t.levels[level] for t in model.design.terms if t.group == group)
+            raise DataError(
+                f"level {label!r} of {group!r} has rows in several clusters of {name}, which its random "
+                f"effects make dependent: take clusters in which {group!r} is nested"
+            )
+
+
+def _shared_level(factor: Factor, clusters: Codes) -> int:
+    """Return the first level that has rows in several clusters."""
+    elsewhere = cluster_of_levels(factor, clusters)[factor.codes] != clusters
+    return int(factor.codes[elsewhere].min())
+
+
+def _refuse_large_orders(model: Any, rows: Rows, clusters: Codes, name: str) -> None:
+    """Refuse clusters of which the dense matrices of CR2 would fill the memory."""
+    counts = np.bincount(clusters)
+    order = counts
+    if rows.weights is None:
+        width = np.full(len(counts), rows.x.shape[1])
+        for factor in rows.factors:
+            parent = cluster_of_levels(factor, clusters)
+            width = width + factor.width * np.bincount(parent, minlength=len(counts))
+        order = np.minimum(counts, width)
+    if order.max() > _LARGEST_ORDER:
+        raise DataError(
+            f"correction='CR2' needs a dense matrix of order {order.max()} for a cluster of {name} "
+            f"({counts[order.argmax()]} rows): take smaller clusters, or correction='CR0'"
+        )
+
+
+def _generalized(results: Any, model: Any, clusters: Codes, size: int, name: str) -> Array:
+    problem = model.problem
+    if any(stage.kind == "crossed" for stage in problem.work.storage.stages):
+        raise DataError(
+            f"grouping factors are crossed within the clusters of {name}: the likelihood of a generalized "
+            "model is then not known cluster by cluster"
+        )
+    try:
+        return generalized_sandwich(problem, results._record, clusters, size)
+    except np.linalg.LinAlgError as error:
+        raise DataError(f"no sandwich covariance can be had of this fit: {error}") from error

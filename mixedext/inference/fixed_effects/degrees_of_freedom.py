@@ -1,0 +1,337 @@
+"""Denominator degrees of freedom, and the tests and intervals that use them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
+from mixedext.errors import DataError
+from mixedext.options import check_level, check_option
+
+if TYPE_CHECKING:
+    from mixedext.results.base import MixedResults
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class JointTest:
+    """A test of several linear functions of the coefficients.
+
+    Attributes
+    ----------
+    statistic : float
+        F, scaled where the method scales it; χ²/`num_df` where `den_df` is infinite.
+    num_df : int
+        Rank of the hypotheses.
+    den_df : float
+    p_value : float
+    """
+
+    statistic: float
+    num_df: int
+    den_df: float
+    p_value: float
+
+
+class DegreesOfFreedom:
+    """One and the same number for all hypotheses; the methods that look at each are subclasses.
+
+    Parameters
+    ----------
+    cov_params : ndarray (p, p)
+        Covariance of the coefficients that goes with the method.
+    value : float
+    """
+
+    #: as it is given by ``ddf=``
+    name = "residual"
+    #: why there are none, if there are none
+    undetermined = ""
+
+    def __init__(self, cov_params: Array, value: float):
+        self.cov_params = cov_params
+        self.value = value
+
+    def single(self, contrasts: Array) -> Array:
+        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        return np.full(len(contrasts), self.value)
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        return self.value, 1.0
+
+
+class Infinite(DegreesOfFreedom):
+    """Normal and χ² tests."""
+
+    name = "infinite"
+
+    def __init__(self, cov_params: Array):
+        super().__init__(cov_params, math.inf)
+
+
+class Undetermined(DegreesOfFreedom):
+    """None: the criterion has no curvature from which a method could take them.
+
+    Parameters
+    ----------
+    cov_params : ndarray (p, p)
+    name : str
+        The method.
+    reason : str
+    """
+
+    def __init__(self, cov_params: Array, name: str, reason: str):
+        super().__init__(cov_params, math.nan)
+        self.name, self.undetermined = name, reason
+
+
+class _MatchedMoments(DegreesOfFreedom):
+    """Degrees of freedom 2f²/Var(f) of f = ℓ'Ĉℓ, which match the moments of χ²."""
+
+    found: Sensitivity | KenwardRoger
+
+    def single(self, contrasts: Array) -> Array:
+        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        variance = quadratic_forms(contrasts, self.found.covariance)
+        slopes = np.empty((len(contrasts), len(self.found.derivatives)))
+        for m, derivative in enumerate(self.found.derivatives):
+            slopes[:, m] = quadratic_forms(contrasts, derivative)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # as shares of f, whose square may be beyond the range of floats
+            slopes /= variance[:, None]
+            return 2.0 / quadratic_forms(slopes, self.found.parameters)
+
+
+class Satterthwaite(_MatchedMoments):
+    """Degrees of freedom 2f²/(g'Ag) of f = ℓ'Cℓ, g its derivative in the covariance parameters.
+
+    Giesbrecht & Burns (1985); several hypotheses by Fai & Cornelius (1996), as in lmerTest.
+
+    Parameters
+    ----------
+    found : Sensitivity
+    """
+
+    name = "satterthwaite"
+
+    def __init__(self, found: Sensitivity):
+        super().__init__(found.covariance, math.nan)
+        self.found = found
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        # the components depend on the scale of the rows; here they are those of lmerTest
+        rank = len(independent_rows(contrasts, self.cov_params))
+        _, vectors = np.linalg.eigh(contrasts @ self.cov_params @ contrasts.T)
+        df = self.single(vectors[:, len(contrasts) - rank :].T @ contrasts)
+        if len(df) == 1 or np.ptp(df) < 1e-8:
+            return float(df.mean()), 1.0
+        if (df <= 2).any():
+            return 2.0, 1.0
+        expected = float((df / (df - 2)).sum())
+        return 2.0 * expected / (expected - len(df)), 1.0
+
+
+class KenwardRogerDdf(_MatchedMoments):
+    """Degrees of freedom, adjusted covariance and factor of F by Kenward & Roger (1997), as in pbkrtest.
+
+    Parameters
+    ----------
+    found : KenwardRoger
+    """
+
+    name = "kenward-roger"
+
+    def __init__(self, found: KenwardRoger):
+        super().__init__(found.adjusted, math.nan)
+        self.found = found
+
+    def joint(self, contrasts: Array) -> tuple[float, float]:
+        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
+        found = self.found
+        root = independent_rows(contrasts, found.covariance)  # Θ = root' root
+        q = len(root)
+        terms = np.einsum("ip,mpq,jq->mij", root, found.derivatives, root, optimize=True)
+        traces = np.einsum("mii->m", terms)
+        a1 = float(traces @ found.parameters @ traces)
+        a2 = float(np.einsum("ml,mij,lji->", found.parameters, terms, terms, optimize=True))
+        b = (a1 + 6 * a2) / (2 * q)
+        g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2) if a2 > 0 else -1.0
+        divisor = 3 * q + 2 * (1 - g)
+        v0 = 1 + g / divisor * b
+        v1 = 1 - (q - g) / divisor * b
+        v2 = 1 - (q + 2 - g) / divisor * b
+        v0 = 0.0 if abs(v0) < 1e-10 else v0
+        ratio = (1 - a2 / q) / v1 if abs(v1) > 1e-14 else 1.0
+        rho = ratio**2 * v0 / (q * v2)
+        if a2 <= 0 or q * rho == 1:
+            return math.inf, 1.0
+        df = 4 + (q + 2) / (q * rho - 1)
+        return df, 1.0 if abs(df - 2) < 0.01 else df * (1 - a2 / q) / (df - 2)
+
+
+METHODS = ("satterthwaite", "kenward-roger", "residual", "infinite")
+
+
+def read_method(name: Any, known: tuple[str, ...] = METHODS) -> str:
+    """Return the method that a user's ``ddf=`` names.
+
+    Raises
+    ------
+    DataError
+        If there is none of this name.
+    """
+    spelt = name.lower().replace("_", "-").replace(" ", "-") if isinstance(name, str) else name
+    check_option(spelt, "ddf", known)
+    return str(spelt)
+
+
+def joint_test(
+    ddf: DegreesOfFreedom, params: Array, contrasts: Array, null: Array | float = 0.0
+) -> JointTest:
+    """Test that contrasts @ params = null; dependent rows of `contrasts` (r, p) count once.
+
+    Parameters
+    ----------
+    ddf : DegreesOfFreedom
+    params : ndarray (p,)
+    contrasts : ndarray (r, p)
+    null : ndarray (r,) or float
+    """
+    combinations = _whitening(contrasts, ddf.cov_params)
+    rank = len(combinations)
+    if not rank:
+        return JointTest(math.nan, 0, math.nan, math.nan)
+    statistic = float(((combinations @ (contrasts @ params - null)) ** 2).sum()) / rank
+    den_df, factor = ddf.joint(contrasts)
+    statistic *= factor
+    return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df))
+
+
+def quadratic_forms(rows: Array, matrix: Array) -> Array:
+    """Return ℓ'Mℓ of each of the rows ℓ, (k,); some thousands at once take as long as one product."""
+    return np.asarray(((rows @ matrix) * rows).sum(axis=1))
+
+
+def _whitening(contrasts: Array, covariance: Array) -> Array:
+    """Return combinations of the rows of `contrasts` (rank, r) whose estimates are independent, variance 1.
+
+    Rows are scaled first, so that their units do not decide which of them count as dependent.
+    """
+    joint = contrasts @ covariance @ contrasts.T
+    scale = np.sqrt(np.diag(joint))
+    scale = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(joint / np.outer(scale, scale))
+    keep = values > 1e-10 * values.max(initial=0.0)
+    return np.asarray((vectors[:, keep] / np.sqrt(values[keep])).T / scale)
+
+
+def independent_rows(contrasts: Array, covariance: Array) -> Array:
+    """Return hypotheses (rank, p) of the same span whose estimates are independent with variance 1."""
+    return _whitening(contrasts, covariance) @ contrasts
+
+
+def f_tail(statistic: float, num_df: float, den_df: float) -> float:
+    """Return the upper tail probability of F, of χ²/num_df where `den_df` is infinite."""
+    if math.isinf(den_df):
+        return float(stats.chi2.sf(statistic * num_df, num_df))
+    return float(stats.f.sf(statistic, num_df, den_df))
+
+
+def estimates_table(
+    ddf: DegreesOfFreedom,
+    params: Array,
+    contrasts: Array,
+    index: Any,
+    level: float,
+    null: Array | float = 0.0,
+) -> pd.DataFrame:
+    """Return one row for each linear function contrasts @ params.
+
+    Parameters
+    ----------
+    ddf : DegreesOfFreedom
+    params : ndarray (p,)
+    contrasts : ndarray (k, p)
+        Rows of NaN give rows of NaN: functions that cannot be estimated.
+    index : sequence (k,)
+        Labels of the rows.
+    level : float
+        Of the confidence intervals.
+    null : ndarray (k,) or float
+        Values under test.
+
+    Returns
+    -------
+    DataFrame
+        ``estimate std_err df statistic p_value ci_lower ci_upper``.
+    """
+    estimate = contrasts @ params
+    variance = quadratic_forms(contrasts, ddf.cov_params)
+    std_err = np.sqrt(np.maximum(variance, 0.0))
+    df = ddf.single(contrasts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = (estimate - null) / std_err
+    half = t_quantile(0.5 + check_level(level) / 2, df) * std_err
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "std_err": std_err,
+            "df": df,
+            "statistic": statistic,
+            "p_value": 2 * t_tail(np.abs(statistic), df),
+            "ci_lower": estimate - half,
+            "ci_upper": estimate + half,
+        },
+        index=index,
+    )
+
+
+def t_tail(statistic: Array, df: Array) -> Array:
+    """Return upper tail probabilities of t, of the normal distribution where `df` is infinite."""
+    return np.where(np.isinf(df), stats.norm.sf(statistic), stats.t.sf(statistic, df))
+
+
+def t_quantile(probability: float, df: Array) -> Array:
+    """Return quantiles of t, of the normal distribution where `df` is infinite."""
+    return np.where(np.isinf(df), stats.norm.ppf(probability), stats.t.ppf(probability, df))
+
+
+def make_ddf(results: MixedResults, method: str) -> DegreesOfFreedom:
+    """Return a method of degrees of freedom for one fit; `method` as `read_method` returns it.
+
+    Raises
+    ------
+    DataError
+        For Kenward–Roger's method of a fit by maximum likelihood, which it is not defined for, and where the
+        data were removed.
+    """
+    if results._robust is not None:
+        return results._robust.make_ddf(method, results.df_resid)
+    covariance = np.asarray(results.cov_params(), dtype=float)
+    if method == "infinite":
+        return Infinite(covariance)
+    if method == "residual":
+        return DegreesOfFreedom(covariance, results.df_resid)
+    if method == "kenward-roger" and not results.reml:
+        raise DataError(
+            "ddf='kenward-roger' needs a fit by REML: call fit(reml=True), or take ddf='satterthwaite'"
+        )
+    problem, point = results._model_with_data().problem, results._record.point
+    try:
+        # where the residual variance all but vanishes the criterion beside the estimates can be beyond floats
+        with np.errstate(all="ignore"):
+            if method == "satterthwaite":
+                return Satterthwaite(sensitivity(problem, point, results.reml))
+            return KenwardRogerDdf(kenward_roger(problem, point))
+    except (np.linalg.LinAlgError, ZeroDivisionError) as error:
+        return Undetermined(covariance, method, str(error))

@@ -1,0 +1,295 @@
+"""What it means that a term of the fixed effects is zero: hypothesis matrices of types I, II and III.
+
+A term spans a subspace of the space of the linear predictor, that of a column for every level of its
+factors. Which functions of the coefficients a test is about follows from these subspaces alone, so it does
+not depend on how the factors are coded. The types are those of SAS, as in lmerTest (Kuznetsova, Brockhoff &
+Christensen 2017): a term is contained in another if the other has all its factors and more categorical ones,
+and the same numeric ones.
+
+- Type I: each term given those before it.
+- Type II: each term given all that do not contain it.
+- Type III: functions of a term, and of those that contain it, which do not depend on any other term and are
+  orthogonal, as functions of the effects of the levels, to those about the containing terms alone (Goodnight
+  1976). With data in all cells these are the coefficients of sum-to-zero coding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from mixedext.data.columns import TermFactors, term_factors, without_contrasts
+from mixedext.data.design import restored
+from mixedext.errors import DataError
+from mixedext.options import nearest
+from mixedext.results.base import MixedResults
+
+Array = NDArray[np.float64]
+
+TYPES = {1: "I", 2: "II", 3: "III"}
+#: Relative length below which what is left of a vector is rounding.
+_NOTHING = 1e-8
+
+
+def read_type(value: object) -> int:
+    """Return 1, 2 or 3 for a type given as a number or in Roman numerals.
+
+    Raises
+    ------
+    DataError
+        For anything else.
+    """
+    if isinstance(value, str):
+        by_name = {name: number for number, name in TYPES.items()} | {str(k): k for k in TYPES}
+        if value.upper() in by_name:
+            return by_name[value.upper()]
+    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) in TYPES:
+        return int(value)
+    hint = nearest(value, ["I", "II", "III"]) if isinstance(value, str) else ""
+    raise DataError(f"type must be 1, 2 or 3 (or 'I', 'II', 'III'), not {value!r}{hint}")
+
+
+@dataclass(frozen=True)
+class FixedTerm:
+    """One term of the fixed effects.
+
+    Attributes
+    ----------
+    name : str
+    parts : TermFactors
+    columns : tuple of int
+        Its columns among those of the model.
+    n_columns : int
+        Their number before columns that depend on others were dropped.
+    """
+
+    name: str
+    parts: TermFactors
+    columns: tuple[int, ...]
+    n_columns: int
+
+    def is_contained_in(self, other: FixedTerm) -> bool:
+        """Whether `other` has all factors and more, and the same numeric ones."""
+        return self.parts.factors < other.parts.factors and self.parts.numeric == other.parts.numeric
+
+    def is_marginal_to(self, other: FixedTerm) -> bool:
+        """Whether `other` has all factors and more: a model without this term would not respect it."""
+        return self.parts.factors < other.parts.factors
+
+
+class FixedEffects:
+    """The terms of the fixed effects of a fit and the functions of its coefficients that they are about.
+
+    Parameters
+    ----------
+    results : MixedResults
+
+    Attributes
+    ----------
+    terms : list of FixedTerm
+        In R's order; without those of which no column could be kept, `lost`.
+    intercept : FixedTerm or None
+    as_coded : bool
+        Whether hypotheses of type III are about the coefficients as they are coded: in models made of arrays,
+        and where contrasts take fewer degrees of freedom than there are between the levels.
+    """
+
+    def __init__(self, results: MixedResults):
+        self._results = results
+        model = results._model_with_data()
+        self._exog: Array = model.exog
+        self._scale = np.abs(self._exog).max(axis=0, initial=0.0)
+        self.p = self._exog.shape[1]
+        everything, self.as_coded = (
+            (_terms_of_arrays(results), True)
+            if model._parsed is None
+            else (_terms_of_formula(results), False)
+        )
+        #: effects of levels in coefficients of the scaled columns: term → (p, columns)
+        self._spans: dict[str, Array] = {t.name: np.eye(self.p)[:, list(t.columns)] for t in everything}
+        if not self.as_coded and any(t.parts.categorical for t in everything):
+            spans = self._spans_of_levels(everything)
+            self.as_coded = spans is None
+            self._spans = spans or self._spans
+        self.intercept = next((t for t in everything if not t.parts.factors), None)
+        self.terms = [t for t in everything if t.parts.factors]
+
+    def _spans_of_levels(self, terms: Sequence[FixedTerm]) -> dict[str, Array] | None:
+        """Return the coordinates of a column for each level; None if the model's columns span less."""
+        model = self._results.model
+        builder = model.builders().fixed_builder
+        assert builder is not None
+        full = without_contrasts(builder)
+        levels = model.columns_of(full, [model._parsed.fixed])
+        inside = self._orthonormal.T @ levels
+        length = np.linalg.norm(levels, axis=0)
+        outside = np.linalg.norm(levels - self._orthonormal @ inside, axis=0)
+        if (outside > 1e-6 * length).any():
+            return None
+        coordinates = scipy.linalg.solve_triangular(self._root, inside)
+        spans = {t.name: coordinates[:, list(full.terms[t.parts.name])] for t in terms}
+        # one scale for all terms with the same numeric factors: their effects are compared with each other
+        for numeric in {t.parts.numeric for t in terms}:
+            alike = [t.name for t in terms if t.parts.numeric == numeric]
+            size = max(np.abs(spans[name]).max(initial=0.0) for name in alike) or 1.0
+            spans |= {name: spans[name] / size for name in alike}
+        return spans
+
+    @cached_property
+    def _orthonormal(self) -> Array:
+        return np.linalg.qr(self._exog / self._scale)[0]
+
+    @cached_property
+    def _root(self) -> Array:
+        """R with R'R = X'X, of the scaled columns."""
+        return np.asarray(self._orthonormal.T @ (self._exog / self._scale))
+
+    @cached_property
+    def _metric(self) -> Array:
+        """Square root (p, p) of the information by which terms are adjusted for others.
+
+        X'X in linear models, as in lmerTest; the inverse covariance of the estimates in generalized ones, as
+        in car.
+        """
+        if hasattr(self._results, "reml"):
+            return self._root
+        covariance = np.asarray(self._results.cov_params(), dtype=float)
+        lower = np.linalg.cholesky(covariance * np.outer(self._scale, self._scale))
+        return np.asarray(np.linalg.inv(lower))
+
+    def containing(self, term: FixedTerm) -> list[FixedTerm]:
+        """Return the terms that contain `term`."""
+        return [] if self.as_coded else [t for t in self.terms if term.is_contained_in(t)]
+
+    def droppable(self) -> list[FixedTerm]:
+        """Return the terms that no other is an interaction of."""
+        return [t for t in self.terms if not any(t.is_marginal_to(other) for other in self.terms)]
+
+    def hypotheses(self, kind: int) -> dict[str, Array]:
+        """Return term → L (r, p) of the hypothesis Lβ = 0 of type 1, 2 or 3; the intercept is left out.
+
+        The rows are scaled as in lmerTest, whose degrees of freedom depend on it: identity on the columns of
+        the term, or the unit upper triangle of the sequential decomposition.
+        """
+        out = {}
+        for number, term in enumerate(self.terms):
+            containing = self.containing(term)
+            if kind == 1 or len(self.terms) == 1:
+                rows = self._unit_triangle(term, self._given(term, self.terms[:number]))
+            elif kind == 2 and containing:
+                others = [t for t in self.terms if t is not term and t not in containing]
+                rows = self._unit_triangle(term, self._given(term, others))
+            else:
+                rows = self._identity(term, self._about(term, containing))
+            out[term.name] = rows * self._scale
+        return out
+
+    def deletion(self, term: FixedTerm) -> Array:
+        """Return L (r, p): Lβ = 0 is the model without `term`."""
+        if len(self.terms) == 1:
+            return self.hypotheses(1)[term.name]
+        return self._identity(term, self._about(term, [])) * self._scale
+
+    def _about(self, term: FixedTerm, containing: Sequence[FixedTerm]) -> Array:
+        """Return functions (r, p) of `term` and what contains it, orthogonal to those of the latter alone."""
+        others = [t for t in self._all if t is not term and t not in containing]
+        free = _null_space(self._joined(others))
+        own = self._spans[term.name]
+        without = free @ _null_space((own.T @ free).T)
+        together = self._joined([term, *containing])
+        images = together.T @ free
+        return (free @ _null_space(images.T @ (together.T @ without))).T
+
+    def _given(self, term: FixedTerm, others: Sequence[FixedTerm]) -> Array:
+        """Return functions (r, p) that are zero where `term` adds nothing to `others` and the intercept."""
+        kept = [self.intercept, *others] if self.intercept is not None else list(others)
+        base = _range(self._metric @ self._joined(kept))
+        added = self._metric @ self._spans[term.name]
+        length = np.linalg.norm(added, axis=0).max(initial=0.0)
+        for _ in range(2):
+            added = added - base @ (base.T @ added)
+        return _range(added, length).T @ self._metric
+
+    @property
+    def _all(self) -> list[FixedTerm]:
+        return self.terms if self.intercept is None else [self.intercept, *self.terms]
+
+    def _joined(self, terms: Sequence[FixedTerm]) -> Array:
+        return np.column_stack([np.zeros((self.p, 0)), *(self._spans[t.name] for t in terms)])
+
+    def _identity(self, term: FixedTerm, rows: Array) -> Array:
+        """Return the same functions with the identity in the columns of the term, where there is one each.
+
+        They are of scaled columns; the identity is in the columns as they are.
+        """
+        own = rows[:, list(term.columns)]
+        if own.shape[0] != own.shape[1] or _is_singular(own):
+            return rows
+        out = np.linalg.solve(own, rows)
+        out = np.where(np.abs(out) > 1e-13 * np.abs(out).max(initial=0.0), out, 0.0)
+        return out / self._scale[list(term.columns), None]
+
+    def _unit_triangle(self, term: FixedTerm, rows: Array) -> Array:
+        """Return the same functions, orthogonal in the metric still, with a unit triangle in its columns.
+
+        They are of scaled columns; the triangle is in the columns as they are.
+        """
+        own = rows[:, list(term.columns)]
+        if own.shape[0] != own.shape[1] or _is_singular(own):
+            return rows
+        q, triangle = np.linalg.qr(own)
+        return (q.T @ rows) / (np.diag(triangle) * self._scale[list(term.columns)])[:, None]
+
+
+def _terms_of_formula(results: MixedResults) -> list[FixedTerm]:
+    """Return the terms of a formula, those included of which no column could be kept."""
+    model = results.model
+    builder = model.builders().fixed_builder
+    assert builder is not None
+    out = []
+    for parts in term_factors(builder):
+        name = restored([parts.name], model._parsed)[0]
+        columns = tuple(model.design.fixed_terms.get(name, ()))
+        out.append(FixedTerm(name, parts, columns, len(builder.terms[parts.name])))
+    return out
+
+
+def _terms_of_arrays(results: MixedResults) -> list[FixedTerm]:
+    """Return a term for each column, or the terms that the design names; a constant column is no factor."""
+    model = results.model
+    names = results.labels.exog_names
+    terms = model.design.fixed_terms or {name: (j,) for j, name in enumerate(names)}
+    out = []
+    for name, columns in terms.items():
+        constant = len(columns) == 1 and np.ptp(model.exog[:, columns[0]]) == 0
+        factors: frozenset[str] = frozenset() if constant else frozenset([name])
+        out.append(FixedTerm(name, TermFactors(name, factors, factors), tuple(columns), len(columns)))
+    return out
+
+
+def _range(columns: Array, length: float | None = None) -> Array:
+    """Return an orthonormal basis of what columns span; less than `length`, of the longest, is rounding."""
+    if not columns.size:
+        return np.zeros((len(columns), 0))
+    u, s, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.asarray(u[:, s > _NOTHING * (s[0] if length is None else length)])
+
+
+def _null_space(columns: Array) -> Array:
+    """Return an orthonormal basis of the vectors that are orthogonal to columns (p, k)."""
+    p = len(columns)
+    if not columns.size:
+        return np.eye(p)
+    u, s, _ = np.linalg.svd(columns)
+    rank = int((s > _NOTHING * max(s[0], _NOTHING)).sum())
+    return np.asarray(u[:, rank:])
+
+
+def _is_singular(square: Array) -> bool:
+    s = np.linalg.svd(square, compute_uv=False)
+    return bool(len(s) and s[-1] <= _NOTHING * s[0])

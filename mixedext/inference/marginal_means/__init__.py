@@ -1,0 +1,1 @@
+"""Marginal means and slopes: reference grids, contrasts and their adjustments."""

@@ -1,0 +1,1 @@
+"""Intervals of all parameters: profiles, the bootstrap, Wald's."""

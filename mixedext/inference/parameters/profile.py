@@ -1,0 +1,304 @@
+"""Profile likelihood: ζ curves of every parameter and the intervals that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from mixedext.core.curves.charts import Chart, GeneralizedChart, LinearChart, is_defined
+from mixedext.core.curves.fixed_parameter import Held
+from mixedext.core.curves.trace import BETTER, BetterFitFound, Curve, trace
+from mixedext.core.generalized.fit import GeneralizedFit
+from mixedext.core.threads import small_matrices
+from mixedext.errors import DataError
+from mixedext.findings.remarks import warn_of_profile
+from mixedext.inference.parameters.names import Parameter, parameters_of, select_parameters
+from mixedext.options import check_level, methods_answer_keywords, nearest
+from mixedext.plots.profile import plot_profile
+
+if TYPE_CHECKING:
+    from mixedext.results.base import MixedResults
+
+Array = NDArray[np.float64]
+
+#: How often the fit may be improved by what a profile finds.
+_REFITS = 3
+
+
+@methods_answer_keywords
+class Profile:
+    """Profiles of the likelihood, made by `MixedResults.profile`; holds numbers only, no model and no data.
+
+    ζ(c) = sign(c − ĉ) √(d(c) − d(ĉ)) with d(c) the deviance minimised over all other parameters: a
+    straight line where the likelihood is normal.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a point: `parameter`, its `value`, `zeta`, then a column for each parameter of the model
+        with its value at that point.
+    estimates : Series
+        Of the parameters profiled, by maximum likelihood.
+    level : float
+        Level of confidence as far as which the curves reach.
+    objective : float
+        −2 log-likelihood at the estimates.
+    remarks : tuple of str
+        What a reader must know: that a REML fit was refitted, what could not be profiled.
+    """
+
+    def __init__(
+        self,
+        curves: Mapping[str, Curve | None],
+        names: Sequence[str],
+        level: float,
+        objective: float,
+        remarks: Sequence[str],
+    ):
+        self._curves = dict(curves)
+        self._all_names = list(names)
+        self.estimates = pd.Series(
+            {n: np.nan if c is None else c.estimate for n, c in curves.items()}, dtype=float
+        )
+        self.level = level
+        self.objective = objective
+        self.remarks = tuple(remarks)
+
+    def __repr__(self) -> str:
+        lines = [f"<Profile of {', '.join(self._curves)} to the level {self.level:g}>", *self.remarks]
+        return "\n".join(lines)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Points of the profiles: `parameter`, `value`, `zeta` and all parameters there."""
+        own = ("parameter", "value", "zeta")
+        others = [f"{n} (parameter)" if n in own else n for n in self._all_names]
+        parts = []
+        for name, curve in self._curves.items():
+            if curve is None:
+                continue
+            part = pd.DataFrame({"parameter": name, "value": curve.values, "zeta": curve.zetas})
+            parts.append(pd.concat([part, pd.DataFrame(curve.naturals, columns=others)], axis=1))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*own, *others])
+
+    def confint(self, level: float | None = None, parm: Any = None) -> pd.DataFrame:
+        """Return confidence intervals.
+
+        Parameters
+        ----------
+        level : float, optional
+            At most that of the profile, which is the default. At that level the limits are those of the
+            likelihood itself, at lower ones of the spline.
+        parm : str or list of str, optional
+            Names of parameters profiled.
+
+        Returns
+        -------
+        DataFrame
+            ``lower upper``, one row a parameter. A limit is the end of the parameter's range (0, ±1) where
+            the likelihood allows that, infinite where it levels off before, NaN where there is none.
+
+        Raises
+        ------
+        DataError
+            For a level that is none or above that of the profile, and for other names.
+        """
+        wanted = self.level if level is None else check_level(level)
+        if wanted > self.level:
+            raise DataError(
+                f"the profile reaches to the level {self.level:g}, not to {wanted:g}: make it with "
+                f"profile(level={wanted:g})"
+            )
+        names = self._names(parm)
+        rows = [self._interval(self._curves[name], wanted) for name in names]
+        return pd.DataFrame(rows, index=names, columns=["lower", "upper"], dtype=float)
+
+    def _interval(self, curve: Curve | None, level: float) -> tuple[float, float]:
+        if curve is None:
+            return np.nan, np.nan
+        if level == self.level:
+            return curve.lower, curve.upper
+        cutoff = float(stats.norm.ppf(0.5 + level / 2))
+        lower = curve.value_at(-cutoff) if curve.zetas[0] < -cutoff else curve.lower
+        upper = curve.value_at(cutoff) if curve.zetas[-1] > cutoff else curve.upper
+        return lower, upper
+
+    def _names(self, parm: Any) -> list[str]:
+        if parm is None:
+            return list(self._curves)
+        wanted = [parm] if isinstance(parm, str) else list(parm)
+        for name in wanted:
+            if name not in self._curves:
+                hint = nearest(str(name), self._curves)
+                raise DataError(f"{name!r} was not profiled{hint} (there are: {', '.join(self._curves)})")
+        return wanted
+
+    def _curve(self, parameter: str) -> Curve:
+        (name,) = self._names(parameter)
+        curve = self._curves[name]
+        if curve is None or len(curve.values) < 2:
+            raise DataError(f"{name!r} has no profile: {' '.join(self.remarks)}")
+        return curve
+
+    def zeta(self, parameter: str, values: ArrayLike) -> Array:
+        """Return ζ at values of a parameter by the spline; NaN outside of the curve.
+
+        Parameters
+        ----------
+        parameter : str
+        values : array_like
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `values`.
+
+        Raises
+        ------
+        DataError
+            If the parameter was not profiled or has no profile.
+        """
+        curve = self._curve(parameter)
+        at = np.asarray(values, dtype=float)
+        inside = (at >= curve.values[0]) & (at <= curve.values[-1])
+        return np.where(inside, curve.spline()(at), np.nan)
+
+    def value(self, parameter: str, zetas: ArrayLike) -> Array:
+        """Return the values of a parameter at which ζ takes given values, by the spline; NaN outside of
+        the curve.
+
+        Parameters
+        ----------
+        parameter : str
+        zetas : array_like
+
+        Returns
+        -------
+        ndarray
+            Of the shape of `zetas`.
+
+        Raises
+        ------
+        DataError
+            If the parameter was not profiled or has no profile.
+        """
+        curve = self._curve(parameter)
+        wanted = np.asarray(zetas, dtype=float)
+        found = np.array([curve.value_at(z) for z in wanted.ravel()]).reshape(wanted.shape)
+        inside = (wanted >= curve.zetas[0]) & (wanted <= curve.zetas[-1])
+        return np.where(inside, found, np.nan)
+
+    def plot(self, parm: Any = None, absolute: bool = False, figure: Any = None) -> Any:
+        """Plot ζ against the parameters, a panel each, with the intervals of 50, 80, 90, 95 and 99 %.
+
+        Needs matplotlib (``mixedext[plots]``).
+
+        Parameters
+        ----------
+        parm : str or list of str, optional
+            Names of parameters profiled.
+        absolute : bool
+            Whether to plot \\|ζ\\|, in which an interval is a horizontal line.
+        figure : matplotlib Figure, optional
+            To draw in.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        DataError
+            If a parameter was not profiled, and where none of them has a profile.
+        ImportError
+            If matplotlib is not installed.
+        """
+        curves = {name: self._curves[name] for name in self._names(parm)}
+        drawn = {name: c for name, c in curves.items() if c is not None and len(c.values) > 1}
+        if not drawn:
+            raise DataError(f"there is no profile to plot: {' '.join(self.remarks)}")
+        return plot_profile(drawn, self.level, absolute, figure)
+
+
+@small_matrices
+def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
+    """Profile parameters of a fit; `MixedResults.profile` says what the arguments are."""
+    wanted = check_level(level)
+    fit, remarks = _maximum_likelihood(results)
+    troubles: list[str] = []
+    parameters = parameters_of(fit.labels, fit._record)
+    chosen = select_parameters(parameters, parm)
+    cutoff = float(stats.norm.ppf(0.5 + wanted / 2))
+    for _ in range(_REFITS):
+        try:
+            curves = {parameters[i].name: _curve(fit, parameters[i], cutoff) for i in chosen}
+        except BetterFitFound as found:
+            fit = _better_fit(fit, found)
+            troubles.append(
+                "the profile came upon a likelihood above that of the fit, whose optimum was a local one; it "
+                f"is that of a new fit, with −2 log-likelihood {fit.objective:.6g}"
+            )
+            continue
+        break
+    else:
+        raise DataError(
+            "the profile comes upon ever higher likelihoods: that of this model may have many local optima"
+        )
+    for name, curve in curves.items():
+        if curve is None:
+            remarks.append(f"{name} is not defined where one of its standard deviations is 0")
+            continue
+        troubles += [f"{name}: {text}" for text in curve.failures]
+    if troubles:
+        warn_of_profile(troubles)
+        remarks += troubles
+    names = [p.name for p in parameters]
+    return Profile(curves, names, wanted, float(fit.objective), remarks)
+
+
+def _maximum_likelihood(results: MixedResults) -> tuple[MixedResults, list[str]]:
+    """Return the fit by maximum likelihood of the same model, and what is to be said of it."""
+    results._model_with_data()
+    if isinstance(results._record, GeneralizedFit) and results._record.nagq == 0:
+        raise DataError(
+            "a fit with nagq=0 has no likelihood to profile, its fixed effects are part of the modes: "
+            "call fit(nagq=1)"
+        )
+    fit = results.by_maximum_likelihood()
+    refitted = "the fit by REML was refitted by maximum likelihood: profiles are of the likelihood"
+    return fit, [] if fit is results else [refitted]
+
+
+def _curve(fit: Any, parameter: Parameter, cutoff: float) -> Curve | None:
+    """Return the profile of one parameter; None for a correlation that is not defined."""
+    chart = _chart(fit, parameter)
+    return None if chart is None else trace(chart, cutoff)
+
+
+def _chart(fit: Any, parameter: Parameter) -> Chart | None:
+    record, problem = fit._record, fit.model.problem
+    held = Held(parameter.kind, parameter.term, parameter.row, parameter.column)
+    if not is_defined(problem, held, record.point[: problem.size]):
+        return None
+    if isinstance(record, GeneralizedFit):
+        problem = problem.with_hessian(record.hessian or "expected")
+        return GeneralizedChart(problem, held, record.point, record.nagq)
+    return LinearChart(problem, held, record.point)
+
+
+def _better_fit(fit: Any, found: BetterFitFound) -> Any:
+    """Return the fit that starts from where the criterion was found to be lower."""
+    chart = found.state.chart
+    better = fit.fit_like(fit.model, start_theta=chart.theta(found.state))
+    if better.objective > found.state.objective + BETTER:
+        raise DataError(
+            f"at {chart.parameter.kind} = {found.state.value:.6g} the likelihood is above that of the fit, "
+            "and the optimiser does not get there: fit again with start_theta="
+            f"{np.array2string(chart.theta(found.state), precision=4, separator=', ')}"
+        )
+    return better

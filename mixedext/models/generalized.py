@@ -1,0 +1,366 @@
+"""The generalized linear mixed model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.genmod import families
+
+from mixedext.core.generalized.fit import GeneralizedFit, fit_generalized
+from mixedext.core.generalized.laplace import GeneralizedProblem
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.core.threads import small_matrices
+from mixedext.data.checks import Noise
+from mixedext.data.frames import rows_text
+from mixedext.errors import DataError, IdentifiabilityWarning
+from mixedext.families.links import inverse_link
+from mixedext.families.names import as_family
+from mixedext.families.reading import check_range, read_generalized
+from mixedext.families.response import Response
+from mixedext.findings.remarks import (
+    Remark,
+    remarks_on_generalized,
+    remarks_on_laplace,
+    warn_of_fit,
+    warn_of_remarks,
+)
+from mixedext.inference.fixed_effects.cluster import read_cov_kwds, read_cov_type, with_cluster_covariance
+from mixedext.models.base import MixedModel, read_fit_options
+from mixedext.models.likelihood import LikelihoodModelSide
+from mixedext.options import check_option, refuse_unknown
+from mixedext.results.base import names_of_results
+from mixedext.results.generalized import (
+    NO_LIKELIHOOD,
+    GeneralizedMixedResults,
+    GeneralizedMixedResultsWrapper,
+)
+
+Array = NDArray[np.float64]
+
+
+#: Kinds of covariance of the fixed effects.
+COV_TYPES = ("hessian", "cluster", "fixed_theta")
+
+
+class GeneralizedLinearMixedModel(LikelihoodModelSide):
+    """Generalized linear mixed model g(E(y | b)) = Xβ + Zb + offset, b normal, fitted by maximum likelihood.
+
+    Parameters
+    ----------
+    endog : array_like (n,) or (n, 2)
+        Response: 0/1, booleans or two levels, proportions (with `weights` the trials), successes and failures
+        in two columns, counts, positive numbers.
+    exog : array_like (n, p) or None
+        Columns of the fixed effects; None for an intercept alone.
+    terms : RandomTerm, list of RandomTerm, mapping or array_like
+        The random effects, as for `LinearMixedModel`.
+    family : statsmodels family, class or str
+        Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"`` estimates α,
+        an instance of `NegativeBinomial` keeps its own.
+    weights : array_like (n,), optional
+        Trials of a proportion, or prior weights.
+    offset : array_like (n,), optional
+        Known part of the linear predictor.
+    exposure : array_like (n,), optional
+        Its logarithm is added to the offset.
+    missing : {"none", "drop", "raise"}
+        What to do with rows that have missing values.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be fitted; the message names the column, level or row.
+
+    Notes
+    -----
+    The likelihood is approximated by Laplace's method or adaptive Gauss–Hermite quadrature (Pinheiro & Bates
+    1995), with all constants. Families with a dispersion (Gamma, inverse Gaussian, Gaussian) have it as a
+    parameter of the likelihood. Random effects are on the scale of the link and not relative to the
+    dispersion.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> cbpp = mx.datasets.load("cbpp")
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> result = mx.GeneralizedLinearMixedModel.from_formula(formula, cbpp, family="binomial").fit()
+    >>> round(result.objective, 4)
+    184.0526
+    """
+
+    _own_options: ClassVar[tuple[str, ...]] = ("family",)
+    _options: ClassVar[tuple[str, ...]] = (*MixedModel._options, "exposure")
+    _problem: GeneralizedProblem | None = None
+    success: str | None = None
+    _counts: Array | None = None
+
+    def _take_own_options(self, options: dict[str, Any]) -> None:
+        family, self.estimate_alpha = as_family(options.get("family", "binomial"))
+        self.family = copy.deepcopy(family)
+
+    def _given_options(self) -> dict[str, Any]:
+        return {"family": "negative_binomial" if self.estimate_alpha else self.family}
+
+    @property
+    def _noise(self) -> Noise:
+        if isinstance(self.family, families.Binomial):
+            return "trials"
+        if not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian)):
+            return "none"
+        linear = (
+            isinstance(self.family, families.Gaussian) and type(self.family.link) is families.links.Identity
+        )
+        return "residual" if linear else "dispersion"
+
+    def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
+        read = read_generalized(values, name, n, isinstance(self.family, families.Binomial))
+        self.success = read.success
+        if "design" not in vars(self):  # not yet checked
+            self._counts = read.counts
+        return read.y, read.trials
+
+    def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
+        for name in ("offset", "exposure"):
+            _refuse_missing(options.get(name), name)
+        super().__init__(endog, exog, terms, **options)
+        if options.get("exposure") is not None:
+            _refuse_exposure(self.family)
+        design = self.design
+        check_range(
+            self.family, design.endog, design.weights, self._counts, design.endog_name, design.row_labels
+        )
+        self._counts = None
+
+    @classmethod
+    def from_formula(cls, formula: str, data: Any, **options: Any) -> Any:
+        """Create a model from a formula in lme4's language and a data frame.
+
+        Parameters
+        ----------
+        formula : str
+            For example ``"cbind(s, f) ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any
+            expression that patsy reads; ``offset(z)`` adds a known part.
+        data : pandas.DataFrame or mapping of columns
+        family : statsmodels family, class or str
+            Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"``
+            estimates α, an instance of `NegativeBinomial` keeps its own.
+        weights : array_like, Series or str, optional
+            Trials of a proportion, or prior weights; a Series is aligned by its index, a str names a column.
+        offset : array_like, Series or str, optional
+            Known part of the linear predictor, added to those in the formula.
+        exposure : array_like, Series or str, optional
+            Its logarithm is added to the offset; for the log link.
+        subset, missing, allow_saturated
+            As `LinearMixedModel.from_formula` takes them. An offset or exposure given here must not have
+            missing values; rows in which a column of the formula is missing go by `missing`.
+
+        Returns
+        -------
+        GeneralizedLinearMixedModel
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read; a caret shows where.
+        DataError
+            If the data cannot be fitted; the message names the column, level or row.
+        TypeError
+            For an unknown keyword.
+        """
+        for name in ("offset", "exposure"):
+            _refuse_missing(options.get(name), name, data)
+        if options.get("exposure") is not None:
+            _refuse_exposure(as_family(options.get("family", "binomial"))[0])
+        return super().from_formula(formula, data, **options)
+
+    @classmethod
+    def _of_results(cls) -> Collection[str]:
+        return names_of_results(GeneralizedMixedResults)
+
+    @small_matrices
+    def fit(
+        self,
+        nagq: int = 1,
+        *,
+        hessian: str = "expected",
+        cov_type: str | None = None,
+        cov_kwds: Mapping[str, Any] | None = None,
+        start_theta: ArrayLike | None = None,
+        tol: float = 1e-11,
+        maxiter: int = 200,
+        **unknown: Any,
+    ) -> GeneralizedMixedResultsWrapper:
+        """Fit the model.
+
+        Parameters
+        ----------
+        nagq : int
+            0: Laplace with the fixed effects profiled inside the modes (fast, approximate); 1: Laplace; more:
+            nodes of adaptive Gauss–Hermite quadrature for each effect, for one grouping factor.
+        hessian : {"expected", "observed"}
+            Weights in the log-determinant of Laplace's approximation, and in the width over which the nodes
+            of quadrature are spread: the expected ones of Fisher, as lme4's (the default), or those observed,
+            as glmmTMB's. Canonical links have both alike; docs/generalized.md says which is nearer to the
+            likelihood when.
+        cov_type : {"hessian", "fixed_theta", "cluster"}, optional
+            Covariance of the fixed effects: from the Hessian in all parameters (the default but for
+            ``nagq=0``), at fixed θ, or a sandwich over clusters.
+        cov_kwds : mapping, optional
+            For ``"cluster"``: ``groups`` and ``correction`` as `get_robustcov_results` of the results takes
+            them.
+        start_theta : array_like, optional
+            Starting covariance parameters in the order of `theta`; by default moment estimates.
+        tol : float
+            Convergence: twice the expected further decrease of −2 log-likelihood.
+        maxiter : int
+            Largest number of iterations.
+
+        Returns
+        -------
+        GeneralizedMixedResults
+
+        Warns
+        -----
+        SingularFitWarning, ConvergenceWarning, IdentifiabilityWarning
+            For a covariance of lower rank, an optimiser that stopped early, and separation.
+        LikelihoodWarning
+            Where weights make no likelihood, and where Laplace's approximation is far from it because groups
+            are very small and variances large.
+        """
+        refuse_unknown(
+            "fit", unknown, ("nagq", "hessian", "cov_type", "cov_kwds", "start_theta", "tol", "maxiter")
+        )
+        if isinstance(nagq, bool) or not isinstance(nagq, (int, np.integer)) or not 0 <= nagq <= 101:
+            raise DataError(f"nagq must be a whole number from 0 to 101, not {nagq!r}")
+        if nagq > 1 and len(self.design.groups) > 1:
+            raise DataError(
+                f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
+                f"({', '.join(self.design.groups)}): use nagq=1"
+            )
+        check_option(hessian, "hessian", ("expected", "observed"))
+        cov_type = read_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
+        cov_kwds = read_cov_kwds(cov_kwds, cov_type)
+        problem = self.problem.with_hessian(hessian)
+        start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
+        try:
+            record = fit_generalized(problem, int(nagq), options, start)
+        except np.linalg.LinAlgError as error:
+            remedy = "; the criterion of hessian='expected' exists more widely" if problem.observed else ""
+            raise DataError(NO_LIKELIHOOD.format(error) + remedy) from error
+        remarks = self._remarks(record, problem)
+        results = GeneralizedMixedResults(self, record, cov_type)
+        results.remarks = [r.text for r in remarks]
+        warn_of_fit(results.labels, record.ranks, record.optimizer)
+        warn_of_remarks(remarks)
+        if cov_type == "cluster":
+            results = with_cluster_covariance(results, **cov_kwds)
+        return GeneralizedMixedResultsWrapper(results)
+
+    def _remarks(self, record: GeneralizedFit, problem: GeneralizedProblem) -> list[Remark]:
+        """Return what the data say of a fit."""
+        response = problem.response
+        assert isinstance(response, Response)
+        remarks = remarks_on_generalized(self.design, record, response)
+        # what is separated runs away by any approximation
+        if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
+            remarks += remarks_on_laplace(self.design, record, response, problem)
+        return remarks
+
+    def _response(self) -> Response:
+        return Response(self.family, self.design.endog, self.design.weights, self.estimate_alpha)
+
+    @property
+    def problem(self) -> GeneralizedProblem:
+        """The numbers of the model as the core wants them, made once."""
+        if self.design is None:
+            raise DataError("the data of this model were removed: it cannot be fitted again")
+        if self._problem is None:
+            rows = self.design.rows()
+            offset = 0.0 if self.design.offset is None else self.design.offset
+            # the basis is chosen by the columns alone
+            rows = type(rows)(np.zeros(rows.n), rows.x, None, rows.factors)
+            self._problem = GeneralizedProblem(rows, self._response(), offset)
+        return self._problem
+
+    def _profile(self, params: Array) -> tuple[float, Array]:
+        n = len(self.endog)
+        known = self.exog @ params + (0.0 if self.offset is None else self.offset)
+        rest = self.variant(exog=np.empty((n, 0)), exog_names=(), fixed_terms={}, offset=known)
+        try:
+            record = fit_generalized(rest.problem, 1, OptimizerOptions(1e-11))
+            problem = self.problem
+            theta = problem.from_data_scale(record.theta)
+            basis = problem.basis.x_transform
+            extra = [] if record.nuisance is None else [record.nuisance]
+            state = problem.evaluate(np.concatenate([theta, np.linalg.solve(basis, params), extra]))
+            # the other parameters are at their optimum: only β itself moves
+            slope = state.gradient[problem.size : problem.size + problem.p]
+        except np.linalg.LinAlgError as error:
+            raise DataError(NO_LIKELIHOOD.format(error)) from error
+        return -record.objective / 2, -np.linalg.solve(basis.T, slope) / 2
+
+    def _mean(self, linear: Array) -> Array:
+        return np.asarray(inverse_link(self.family, linear))
+
+    def _spread(self) -> Array:
+        # rows of the basis are lengths of coefficients in units of the working residuals
+        return 1e-3 * np.sqrt((self.problem.basis.x_transform**2).sum(axis=1))
+
+    def get_distribution(self, params: ArrayLike, scale: float = 1.0, exog: ArrayLike | None = None) -> Any:
+        """Return the distribution of responses whose random effects are zero, one trial each.
+
+        Parameters
+        ----------
+        params : array_like (p,)
+            The coefficients of the fixed effects.
+        scale : float
+            The dispersion of the families that have one, `dispersion` of the results.
+        exog : array_like (n, p), optional
+            Columns of the fixed effects; by default those of the model, with its offset.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+        """
+        family = copy.deepcopy(self.family)
+        if isinstance(family, families.Binomial):
+            family.n = 1
+        return family.get_distribution(self.predict(params, exog), scale=scale)
+
+    def problems_of(self, responses: Array) -> list[GeneralizedProblem]:
+        """Return the problems of other responses (n, m) of the same rows, in the same basis."""
+        return [
+            self.problem.with_response(Response(self.family, y, self.design.weights, self.estimate_alpha))
+            for y in responses.T
+        ]
+
+
+def _refuse_missing(values: Any, name: str, data: Any = None) -> None:
+    """Refuse an offset or exposure that is given by itself and has missing values."""
+    if isinstance(values, str):
+        try:
+            values = data[values]
+        except (KeyError, TypeError, IndexError):
+            return  # said better where the columns are read
+    if values is None:
+        return
+    missing = np.asarray(pd.isna(values))
+    if missing.any():
+        labels = values.index if isinstance(values, pd.Series) else pd.RangeIndex(missing.size)
+        raise DataError(
+            f"the {name} is missing in {rows_text(np.flatnonzero(missing), labels)}: give it for every row, "
+            "or leave such rows out of the data"
+        )
+
+
+def _refuse_exposure(family: Any) -> None:
+    if type(family.link) is not families.links.Log:
+        raise DataError(
+            f"exposure needs the log link, not {type(family.link).__name__}: give what is known of the "
+            "linear predictor by offset="
+        )

@@ -1,0 +1,1 @@
+"""Pictures: functions of arrays that draw on a matplotlib axes, a file each."""

@@ -1,0 +1,1 @@
+"""Linear predictors, predictions and simulated responses of a fit."""

@@ -1,0 +1,284 @@
+"""The results of a generalized linear mixed model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import statsmodels.base.wrapper as wrap
+from numpy.typing import NDArray
+from statsmodels.genmod import families
+from statsmodels.tools._decorators import cached_data
+
+from mixedext.core.generalized.fit import GeneralizedFit, covariance_of_point, fit_generalized
+from mixedext.core.generalized.laplace import GeneralizedProblem
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.errors import DataError
+from mixedext.families.links import inverse_link, marginal_mean
+from mixedext.findings.remarks import (
+    warn_of_hessian,
+)
+from mixedext.options import check_option, methods_answer_keywords
+from mixedext.results.base import MixedResults, MixedResultsWrapper
+
+Array = NDArray[np.float64]
+
+NO_LIKELIHOOD = (
+    "the likelihood could not be computed ({}): check the response, the link and the scale of the columns"
+)
+
+
+@methods_answer_keywords
+class GeneralizedMixedResults(MixedResults):
+    """Results of a generalized linear mixed model.
+
+    Attributes
+    ----------
+    params, bse, tvalues, pvalues
+        Fixed effects with z tests, as in statsmodels.
+    theta : ndarray
+        Covariance parameters in lme4's order (`theta_names`), on the scale of the link.
+    objective, llf : float
+        −2 log-likelihood and log-likelihood by the approximation used, all constants included.
+    deviance : float
+        Sum of squared deviance residuals, at the modes.
+    dispersion : float
+        φ of the families that have one, α of the negative binomial, else 1.
+    nagq : int
+    hessian : {"expected", "observed"} or None
+        Weights in the log-determinant; None where the link is canonical and they are the same.
+    cov_type : str
+    aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels
+        As for `LinearMixedResults`.
+    """
+
+    _record: GeneralizedFit
+    _has_residual = False
+
+    def __init__(self, model: Any, record: GeneralizedFit, cov_type: str):
+        super().__init__(model, record, record.scale)
+        self.family = copy.deepcopy(model.family)
+        self.nagq = record.nagq
+        self.hessian = record.hessian
+        #: the kind of fits like this one, also where a robust covariance took its place
+        self._own_cov_type = "hessian" if cov_type == "cluster" else cov_type
+        self.cov_type = self._own_cov_type
+        extra = 0 if record.nuisance is None else 1
+        self.n_params = len(record.params) + len(record.theta) + extra
+        self.df_resid = float(self.nobs - self.n_params)
+        if record.nuisance is not None:
+            self.dispersion = float(np.exp(record.nuisance))
+            if model.estimate_alpha:
+                # a new one: the variance function keeps an α of its own
+                self.family = families.NegativeBinomial(self.family.link, alpha=self.dispersion)
+        else:
+            self.dispersion = float(getattr(model.family, "alpha", 1.0))
+        self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
+            record.nagq, f"adaptive quadrature, {record.nagq} nodes"
+        )
+        if record.hessian == "observed" or (record.hessian and record.nagq <= 1):
+            self.method += f", {record.hessian} Hessian"
+
+    def fit_like(self, model: Any, *, start_theta: Array | None = None) -> GeneralizedMixedResults:
+        """Fit another model by the method of these results, without a wrapper or warnings."""
+        problem = model.problem.with_hessian(self.hessian or "expected")
+        record = fit_generalized(problem, self.nagq, OptimizerOptions(1e-11), start_theta)
+        return GeneralizedMixedResults(model, record, self._own_cov_type)
+
+    def fit_problem(
+        self, problem: GeneralizedProblem, tolerance: float = 1e-11, start_theta: Array | None = None
+    ) -> GeneralizedFit:
+        """Fit by the approximation of these results."""
+        try:
+            problem = problem.with_hessian(self.hessian or "expected")
+            return fit_generalized(problem, self.nagq, OptimizerOptions(tolerance), start_theta)
+        except np.linalg.LinAlgError as error:
+            raise DataError(NO_LIKELIHOOD.format(error)) from error
+
+    def from_record(self, model: Any, record: GeneralizedFit) -> GeneralizedMixedResults:
+        """Make results of a fit by the method of these."""
+        results = GeneralizedMixedResults(model, record, self._own_cov_type)
+        problem = model.problem.with_hessian(self.hessian or "expected")
+        results.remarks = [r.text for r in model._remarks(record, problem)]
+        return results
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood."""
+        return -self.objective / 2
+
+    @cached_property
+    def _point_covariance(self) -> Array | None:
+        """Covariance of all parameters, from the Hessian of the criterion; None where there is no minimum."""
+        try:
+            return covariance_of_point(self._model_with_data().problem, self._record)
+        except (np.linalg.LinAlgError, DataError) as error:
+            self.remarks.append(warn_of_hessian(str(error)))
+            return None
+
+    @cached_property
+    def _covariance(self) -> tuple[Array, Array]:
+        """Covariances of β and of θ, from the Hessian in all parameters."""
+        size, p = len(self.theta), len(self._record.params)
+        full = self._point_covariance
+        if full is None:
+            return self._record.normalized_cov_params, np.full((size, size), np.nan)
+        problem = self._model_with_data().problem
+        basis = problem.basis.x_transform
+        beta = basis @ full[size : size + p, size : size + p] @ basis.T
+        jacobian = _theta_jacobian(problem, self._record.point[:size])
+        return beta, jacobian @ full[:size, :size] @ jacobian.T
+
+    @cached_property
+    def cov_params_default(self) -> Array:
+        """Covariance of the fixed effects, of the kind `cov_type`."""
+        if self.cov_type == "fixed_theta":
+            return self._record.normalized_cov_params
+        return self._covariance[0]
+
+    @cached_property
+    def bse_theta(self) -> Array:
+        """Standard errors of `theta`, from the Hessian in all parameters."""
+        return np.sqrt(np.maximum(np.diag(self._covariance[1]), 0.0))
+
+    @cached_property
+    def bse_std_dev(self) -> pd.Series:
+        """Standard errors of the standard deviations of the random effects (missing where one is 0)."""
+        names, values, start = [], [], 0
+        covariance = self._covariance[1]
+        record = self._record
+        for term, structure, relative in zip(
+            self.labels.terms, record.structures, record.covariances, strict=True
+        ):
+            part = slice(start, start + structure.size)
+            slopes = structure.covariance_slopes(self.theta[part])
+            for a, name in enumerate(term.names):
+                std_dev = np.sqrt(relative[a, a])
+                names.append((term.label, name))
+                if std_dev > 0:
+                    slope = slopes[:, a, a] / std_dev
+                    values.append(float(np.sqrt(max(slope @ covariance[part, part] @ slope, 0.0))))
+                else:
+                    values.append(np.nan)
+            start = part.stop
+        return pd.Series(values, index=pd.MultiIndex.from_tuples(names, names=["group", "name"]))
+
+    # ------------------------------------------------------------------------------------------- rows
+
+    @cached_data
+    def fittedvalues(self) -> Array:
+        """Conditional means at the modes, (nobs,)."""
+        return self._model_with_data()._response().mean(self._record.eta)
+
+    @cached_data
+    def resid(self) -> Array:
+        """Response (proportion) less `fittedvalues`, (nobs,)."""
+        return self._model_with_data().endog - self.fittedvalues
+
+    @cached_data
+    def resid_pearson(self) -> Array:
+        """Residuals over their standard deviation given the modes, (nobs,)."""
+        response = self._model_with_data()._response()
+        return response.pearson_residuals(self._record.eta, self._record.nuisance or 0.0)
+
+    @cached_data
+    def resid_deviance(self) -> Array:
+        """Signed square roots of the rows' contributions to the deviance, (nobs,)."""
+        response = self._model_with_data()._response()
+        return response.deviance_residuals(self._record.eta, self._record.nuisance or 0.0)
+
+    @cached_property
+    def deviance(self) -> float:
+        """Sum of squared deviance residuals at the modes."""
+        return float((self.resid_deviance**2).sum())
+
+    @cached_property
+    def dispersion_ratio(self) -> float:
+        """Sum of squared Pearson residuals over `df_resid`: well above 1 it shows over-dispersion."""
+        return float((self.resid_pearson**2).sum() / self.df_resid)
+
+    def predict(
+        self, data: Any = None, random_effects: Any = "none", new_levels: str = "error", which: str = "mean"
+    ) -> pd.Series:
+        """Return predicted means or linear predictors.
+
+        Parameters
+        ----------
+        data : DataFrame or mapping, optional
+            Rows to predict for; by default those of the fit.
+        random_effects : {"none", "all"} or list of str
+            "none" sets the random effects to zero, "all" adds the conditional modes of all grouping factors,
+            a list those of the factors named.
+        new_levels : {"error", "population"}
+            What to do with a level that the fit has not seen, or a missing group: as for linear models.
+        which : {"mean", "linear", "marginal"}
+            The conditional mean, the linear predictor, or (with ``random_effects="none"``) the mean over the
+            distribution of the random effects, by Gauss–Hermite quadrature of each row's linear predictor;
+            the last for the rows of the fit only.
+
+        Returns
+        -------
+        Series (n,)
+        """
+        check_option(which, "which", ("mean", "linear", "marginal"))
+        eta = self._linear_predictor(data, random_effects, new_levels)
+        if which == "linear":
+            return eta
+        values = eta.to_numpy()
+        if which == "mean":
+            return pd.Series(inverse_link(self.family, values), index=eta.index, name=eta.name)
+        if data is not None or random_effects != "none":
+            raise DataError("which='marginal' is for the rows of the fit with random_effects='none'")
+        mean = marginal_mean(self.family, values, sum(self.random_variances()))
+        return pd.Series(mean, index=eta.index, name=eta.name)
+
+    @property
+    def _criterion_name(self) -> str:
+        return "-2 log-lik"
+
+    @property
+    def _title(self) -> str:
+        return "Generalized Linear Mixed Model fit by maximum likelihood"
+
+    @property
+    def _family_rows(self) -> list[tuple[str, str]]:
+        """What the summary says of the response."""
+        rows = [("Family:", type(self.family).__name__), ("Link:", type(self.family.link).__name__)]
+        if self.model.success is not None:
+            rows.append(("Success:", self.model.success))
+        if self._record.nuisance is not None or self.dispersion != 1.0:
+            rows.append(("Dispersion:", f"{self.dispersion:.4g}"))
+        return rows
+
+    def remove_data(self) -> None:
+        """Remove all arrays as long as the data; standard errors and the summary still work."""
+        if self.model.design is not None:
+            _ = self.cov_params_default, self._covariance
+        super().remove_data()
+
+
+def _theta_jacobian(problem: GeneralizedProblem, theta: Array) -> Array:
+    """Return the derivative of θ on the scale of the data in θ̃, by central differences."""
+    out = np.empty((len(theta), len(theta)))
+    for i in range(len(theta)):
+        step = np.zeros(len(theta))
+        step[i] = 1e-6 * max(1.0, abs(theta[i]))
+        out[:, i] = (problem.to_data_scale(theta + step) - problem.to_data_scale(theta - step)) / (
+            2 * step[i]
+        )
+    return out
+
+
+class GeneralizedMixedResultsWrapper(MixedResultsWrapper):
+    """Labels the arrays of `GeneralizedMixedResults` with the names of rows and columns."""
+
+    _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows", "resid_deviance": "rows"}
+    _wrap_attrs = wrap.union_dicts(MixedResultsWrapper._wrap_attrs, _attrs)
+
+
+wrap.populate_wrapper(GeneralizedMixedResultsWrapper, GeneralizedMixedResults)
+GeneralizedMixedResults._wrapper = GeneralizedMixedResultsWrapper
