@@ -19,7 +19,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 
-#: The floors, from the bottom up: folders, and modules at the root of the package. A module imports modules of
+#: The floors from the bottom up: folders, and modules at the root of the package. A module imports modules of
 #: its own floor and of those below, imports for type checkers counted; none import each other in a circle.
 FLOORS = (
     "mixedext.errors",
