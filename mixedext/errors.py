@@ -101,7 +101,7 @@ class ConvergenceWarning(MixedextWarning, _SMConvergenceWarning):
 
 
 class LikelihoodWarning(MixedextWarning):
-    """What was maximised is no likelihood, or an approximation that may be far from it."""
+    """What was maximised is no likelihood, an approximation that may be far from it, or has no maximum."""
 
 
 class OutOfRangeWarning(MixedextWarning):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -79,3 +82,54 @@ def test_a_response_that_hardly_varies_has_its_variances(noise: float) -> None:
     assert result.scale == pytest.approx(within, rel=1e-4)
     between = float(groups.mean().var()) - within / 5
     assert result.varcorr.variance[0] == pytest.approx(between, rel=1e-4)
+
+
+def few_rows(seed: int) -> tuple[str, pd.DataFrame, list[np.ndarray]]:
+    """Return a model of about as many columns as rows, and the columns of X and of each random effect."""
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(8, 16)), int(rng.integers(1, 7))
+    first, second = rng.integers(2, 6, size=2)
+    data = pd.DataFrame(rng.normal(size=(n, p + 1)), columns=["y", *(f"x{j}" for j in range(1, p)), "z"])
+    data["g"] = np.concatenate([np.arange(first), rng.integers(0, first, n - first)])
+    data["h"] = rng.permutation(np.concatenate([np.arange(second), rng.integers(0, second, n - second)]))
+    fixed = " + ".join(["1", *(f"x{j}" for j in range(1, p))])
+    x = np.column_stack([np.ones(n), data[[f"x{j}" for j in range(1, p)]]])
+    g, h = (pd.get_dummies(data[name]).to_numpy(float) for name in "gh")
+    if seed % 3:
+        return f"y ~ {fixed} + (1 | g) + (1 | h)", data, [x, g, h]
+    return f"y ~ {fixed} + (z || g)", data, [x, g, g * data[["z"]].to_numpy()]
+
+
+def falls_without_end(y: np.ndarray, x: np.ndarray, effects: list[np.ndarray], reml: bool) -> bool:
+    """Whether −2 log L of dense matrices goes on falling as σ² goes to 0 and some effects keep variances."""
+    for size in range(1, len(effects) + 1):
+        for chosen in itertools.combinations(effects, size):
+            z, values = np.column_stack(chosen), []
+            for variance in (1e-5, 1e-7, 1e-9):
+                covariance = variance * np.eye(len(y)) + z @ z.T
+                half = np.linalg.solve(np.linalg.cholesky(covariance), np.column_stack([x, y]))
+                fixed = np.linalg.slogdet(half[:, :-1].T @ half[:, :-1])[1] if reml else 0.0
+                left = half[:, -1] - half[:, :-1] @ np.linalg.lstsq(half[:, :-1], half[:, -1])[0]
+                values.append(np.linalg.slogdet(covariance)[1] + fixed + left @ left)
+            if values[1] < values[0] - 1 and values[2] < values[1] - 1:
+                return True
+    return False
+
+
+@both_criteria
+def test_a_likelihood_without_a_maximum_is_said_and_no_other(reml: bool) -> None:
+    told = 0
+    for seed in range(40):
+        formula, data, (x, *effects) = few_rows(seed)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            try:
+                summary = str(mx.lmer(formula, data).fit(reml=reml).summary())
+            except mx.DataError as error:
+                said = "fit any response" in str(error)
+            else:
+                said = any(issubclass(w.category, mx.LikelihoodWarning) for w in seen)
+                assert said == ("the likelihood has no maximum" in " ".join(summary.split()))
+        assert said == falls_without_end(data.y.to_numpy(), x, effects, reml), seed
+        told += said
+    assert told == 0 if reml else told > 5

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.exact import exact_factors, exact_means, suspicious
+from mixedext.core.linear.exact import (
+    exact_factors,
+    exact_means,
+    fits_any_response,
+    has_no_maximum,
+    suspicious,
+)
 from mixedext.core.linear.fit import LinearFit
 from mixedext.data.design import Design
-from mixedext.errors import DataError
+from mixedext.errors import DataError, LikelihoodWarning
+from mixedext.findings.remarks import Remark
 
 EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
 
@@ -31,8 +38,39 @@ def refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearFit) 
             f"the response {design.endog_name!r} does not vary within the levels of {found[0]!r}: "
             f"{without_bound}; take one row a level and a model without random effects of {found[0]!r}"
         )
+    if fits_any_response(problem.rows):
+        raise DataError(_any_text(design, problem, record.reml))
     effects = ", ".join(f"{name!r} by {t.label!r}" for t in terms for name in t.names)
     raise DataError(
         f"random effects ({effects}) with the fixed ones fit the response {design.endog_name!r} exactly: "
         f"{without_bound}; leave out a random effect"
     )
+
+
+def _any_text(design: Design, problem: LinearProblem, reml: bool) -> str:
+    """Say that the search ended at a residual variance of 0 as the effects fit any response."""
+    names = " and ".join(repr(g) for g in design.groups)
+    text = (
+        f"{problem.p} fixed effects and {_random_effects(problem)} random effects (by {names}) fit any "
+        f"response of {problem.n} rows exactly, and the search ended where the residual variance is 0"
+    )
+    if reml:
+        return f"{text}; leave out random or fixed effects"
+    return f"{text} and the likelihood has no maximum; take reml=True, or leave out random or fixed effects"
+
+
+def _random_effects(problem: LinearProblem) -> int:
+    return sum(f.width * f.n_levels for f in problem.rows.factors)
+
+
+def remarks_on_linear(problem: LinearProblem, record: LinearFit) -> list[Remark]:
+    """Say where the likelihood has no maximum though the search has found a local one."""
+    if record.reml or not has_no_maximum(problem.rows):
+        return []
+    text = (
+        f"the likelihood has no maximum: {problem.p} fixed effects and {_random_effects(problem)} random "
+        f"effects fit the {problem.n} rows exactly, and it grows without bound as the residual variance goes "
+        "to 0; the estimates are those of a local maximum. Take reml=True, or leave out random or fixed "
+        "effects"
+    )
+    return [Remark(text, True, LikelihoodWarning)]

@@ -14,8 +14,8 @@ from mixedext.core.linear.fit import fit_linear
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
-from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit
-from mixedext.findings.remarks import warn_of_fit
+from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
+from mixedext.findings.remarks import warn_of_fit, warn_of_remarks
 from mixedext.inference.fixed_effects.cluster import read_cov_kwds, read_cov_type, with_cluster_covariance
 from mixedext.models.base import MixedModel, read_fit_options
 from mixedext.models.likelihood import LikelihoodModelSide
@@ -100,6 +100,8 @@ class LinearMixedModel(LikelihoodModelSide):
             If a covariance of random effects is not of full rank.
         ConvergenceWarning
             If the optimiser stopped early.
+        LikelihoodWarning
+            If the likelihood has no maximum and the estimates are those of a local one.
         """
         refuse_unknown("fit", unknown, ("reml", "start_theta", "tol", "maxiter", "cov_type", "cov_kwds"))
         cov_type = read_cov_type(cov_type, ("nonrobust", "cluster"))
@@ -112,7 +114,10 @@ class LinearMixedModel(LikelihoodModelSide):
         record = fit_linear(problem, bool(reml), options, start)
         refuse_exact_fit(self.design, problem, record)
         results = LinearMixedResults(self, record)
+        remarks = remarks_on_linear(problem, record)
+        results.remarks = [r.text for r in remarks]
         warn_of_fit(results.labels, record.ranks, record.optimizer)
+        warn_of_remarks(remarks)
         if cov_type == "cluster":
             results = with_cluster_covariance(results, **cov_kwds)
         return LinearMixedResultsWrapper(results)

@@ -16,7 +16,7 @@ from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import LinearFit, fit_linear
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.errors import DataError
-from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit
+from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
 from mixedext.inference.fixed_effects.degrees_of_freedom import METHODS
 from mixedext.options import methods_answer_keywords
 from mixedext.results.base import MixedResults, MixedResultsWrapper
@@ -76,7 +76,9 @@ class LinearMixedResults(MixedResults):
         criterion = self.reml if reml is None else reml
         record = fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
         refuse_exact_fit(model.design, model.problem, record)
-        return LinearMixedResults(model, record)
+        results = LinearMixedResults(model, record)
+        results.remarks = [r.text for r in remarks_on_linear(model.problem, record)]
+        return results
 
     def fit_problem(
         self, problem: LinearProblem, tolerance: float = 1e-12, start_theta: Array | None = None

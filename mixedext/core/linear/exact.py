@@ -1,8 +1,19 @@
-"""Whether random and fixed effects fit the response exactly: then the residual variance is 0, and the
-likelihood grows without bound as the relative variances do.
+"""Whether random and fixed effects fit the response exactly: then the residual variance may go to 0, and the
+likelihood grow without bound as the relative variances do.
+
+Let r(·) be the rank and Σ the covariance of b. As σ² goes to 0, log|σ²I + ZΣZ'| goes like (n − r(Z)) log σ²,
+while the quadratic form of y − Xβ stays finite if, and only if, y lies in the span of [X Z]. So −2 log L
+falls without end where y does and r(Z) < n. That is so for any y where r([X Z]) = n > r(Z), as in few rows
+with many columns and levels. The same holds of the columns of some effects, as the others may have no
+variance. REML sees what is orthogonal to X: n − p contrasts, of which Z spans r([X Z]) − p. It has no bound
+where y lies in the span of [X Z] and r([X Z]) < n, hence for special y only.
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import lsqr
 
 from mixedext.core.covariance.parameters import CovarianceParameters
-from mixedext.core.rows import Factor, Rows
+from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
 
@@ -20,6 +31,12 @@ _ROUNDING = 1e-11
 _DENSE = 4_000_000
 #: Standard deviation relative to the residual one beyond which a fit is suspected.
 _SUSPECT = 1e5
+#: Rows up to which a likelihood without a maximum is looked for, and effects up to which it is for each set
+#: of them.
+_MOST_ROWS, _MOST_EFFECTS = 5_000, 5
+
+#: The columns of one effect: number of the grouping factor, and of the column in it.
+Effect = tuple[int, int]
 
 
 def suspicious(problem: CovarianceParameters, theta: Array, converged: bool) -> bool:
@@ -35,9 +52,9 @@ def exact_factors(rows: Rows) -> tuple[int, ...]:
     """
     candidates = [k for k, f in enumerate(rows.factors) if f.width * f.n_levels < rows.n]
     for k in candidates:
-        if _nothing_left(rows, (rows.factors[k],)):
+        if _nothing_left(rows, (k,)):
             return (k,)
-    if len(candidates) == len(rows.factors) > 1 and _nothing_left(rows, rows.factors):
+    if len(candidates) == len(rows.factors) > 1 and _nothing_left(rows, candidates):
         return tuple(candidates)
     return ()
 
@@ -49,18 +66,63 @@ def exact_means(rows: Rows, number: int) -> bool:
     return bool(np.allclose(first[codes], rows.y, rtol=1e-11, atol=0.0))
 
 
-def _nothing_left(rows: Rows, factors: tuple[Factor, ...]) -> bool:
+def fits_any_response(rows: Rows) -> bool:
+    """Whether the columns of fixed and random effects span all responses."""
+    effects = _effects(rows)
+    return _could_span(rows, effects) and _spans(rows, effects, _arbitrary(rows.n))
+
+
+def has_no_maximum(rows: Rows) -> bool:
+    """Whether the likelihood (not that of REML) has no maximum, whatever a search has found.
+
+    It is looked for where the columns of fixed and random effects are as many as the rows, and the rows no
+    more than some thousands; elsewhere it takes a special response, which leads the search to infinity.
+    """
+    every = _effects(rows)
+    if rows.n > _MOST_ROWS or not _could_span(rows, every):
+        return False
+    sizes = range(len(every), 0, -1) if len(every) <= _MOST_EFFECTS else (len(every),)
+    for size in sizes:
+        for effects in itertools.combinations(every, size):
+            if not (_could_span(rows, effects) and _spans(rows, effects, rows.y)):
+                continue
+            random = replace(rows, x=rows.x[:, :0])
+            if not (_could_span(random, effects) and _spans(random, effects, _arbitrary(rows.n))):
+                return True
+    return False
+
+
+def _effects(rows: Rows) -> tuple[Effect, ...]:
+    return tuple((k, a) for k, f in enumerate(rows.factors) for a in range(f.width))
+
+
+def _could_span(rows: Rows, effects: Sequence[Effect]) -> bool:
+    """Whether there are as many columns as rows."""
+    return rows.x.shape[1] + sum(rows.factors[k].n_levels for k, _ in effects) >= rows.n
+
+
+def _arbitrary(n: int) -> Array:
+    """Return a vector that lies in no subspace but by design."""
+    return np.random.default_rng(0).standard_normal(n)
+
+
+def _nothing_left(rows: Rows, numbers: Sequence[int]) -> bool:
+    """Whether grouping factors, with the fixed effects, leave nothing of y."""
+    return _spans(rows, [e for e in _effects(rows) if e[0] in numbers], rows.y)
+
+
+def _spans(rows: Rows, effects: Sequence[Effect], y: Array) -> bool:
+    """Whether a vector lies in the span of X and the columns of some effects."""
     n = rows.n
     blocks = [sp.csr_array(rows.x)]
-    for f in factors:
-        for column in f.columns:
-            blocks.append(sp.csr_array((column, (np.arange(n), f.codes)), shape=(n, f.n_levels)))
+    for k, a in effects:
+        f = rows.factors[k]
+        blocks.append(sp.csr_array((f.columns[a], (np.arange(n), f.codes)), shape=(n, f.n_levels)))
     matrix = sp.hstack(blocks, format="csc")
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel())
     inverse = 1.0 / np.where(length > 0, length, 1.0)
     matrix = matrix @ sp.dia_array((inverse[None], [0]), shape=(len(length), len(length)))
-    size = float(np.linalg.norm(rows.y))
-    y = rows.y / size
+    y = y / float(np.linalg.norm(y))
     if n * matrix.shape[1] <= _DENSE:
         solution = np.linalg.lstsq(matrix.toarray(), y, rcond=None)[0]
     else:
