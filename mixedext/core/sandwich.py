@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import grouped_sums
-from mixedext.core.generalized.fit import GeneralizedFit, covariance_of_point
+from mixedext.core.estimates import GeneralizedEstimates
+from mixedext.core.generalized.fit import covariance_of_point
 from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.generalized.quadrature import QuadratureState
 from mixedext.core.linear.criterion import LinearProblem, LinearState
@@ -247,7 +248,7 @@ def _with_zero(values: Array) -> Array:
 
 @threads_of_first(lambda problem: problem.work.storage.dense_columns)
 def generalized_sandwich(
-    problem: GeneralizedProblem, fit: GeneralizedFit, clusters: NDArray[np.int32], size: int
+    problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: NDArray[np.int32], size: int
 ) -> Array:
     """Return the sandwich covariance of the coefficients of a generalized model, (p, p).
 
@@ -257,7 +258,7 @@ def generalized_sandwich(
     Parameters
     ----------
     problem : GeneralizedProblem
-    fit : GeneralizedFit
+    fit : GeneralizedEstimates
         By Laplace or quadrature.
     clusters : ndarray (n,)
         Cluster of each row; every level of every factor lies in one, and no two factors are crossed.
@@ -275,7 +276,7 @@ def generalized_sandwich(
 
 
 def cluster_scores(
-    problem: GeneralizedProblem, fit: GeneralizedFit, clusters: NDArray[np.int32], size: int
+    problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: NDArray[np.int32], size: int
 ) -> Array:
     """Return each cluster's part of the gradient of the log-likelihood, (parameters, clusters).
 
@@ -299,7 +300,7 @@ def cluster_scores(
 
 def _criterion_by_cluster(
     problem: GeneralizedProblem,
-    fit: GeneralizedFit,
+    fit: GeneralizedEstimates,
     point: Array,
     clusters: NDArray[np.int32],
     size: int,

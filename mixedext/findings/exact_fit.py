@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.exact import (
     exact_factors,
@@ -10,7 +11,6 @@ from mixedext.core.linear.exact import (
     has_no_maximum,
     suspicious,
 )
-from mixedext.core.linear.fit import LinearFit
 from mixedext.data.design import Design
 from mixedext.errors import DataError, LikelihoodWarning
 from mixedext.findings.remarks import Remark
@@ -18,7 +18,7 @@ from mixedext.findings.remarks import Remark
 EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
 
 
-def refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearFit) -> None:
+def refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearEstimates) -> None:
     """Refuse a response that random effects, with the fixed ones, fit exactly.
 
     Raises
@@ -63,7 +63,7 @@ def _random_effects(problem: LinearProblem) -> int:
     return sum(f.width * f.n_levels for f in problem.rows.factors)
 
 
-def remarks_on_linear(problem: LinearProblem, record: LinearFit) -> list[Remark]:
+def remarks_on_linear(problem: LinearProblem, record: LinearEstimates) -> list[Remark]:
     """Say where the likelihood has no maximum though the search has found a local one."""
     if record.reml or not has_no_maximum(problem.rows):
         return []

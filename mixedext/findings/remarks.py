@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import statsmodels
 
-from mixedext.core.generalized.fit import GeneralizedFit
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.generalized.quadrature import fall_beside
 from mixedext.core.linear.fit import UNEQUAL_WEIGHTS
@@ -192,7 +192,7 @@ class Remark:
     category: type[MixedextWarning] = IdentifiabilityWarning
 
 
-def remarks_on_generalized(design: Design, record: GeneralizedFit, response: Response) -> list[Remark]:
+def remarks_on_generalized(design: Design, record: GeneralizedEstimates, response: Response) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
     out = [Remark(text, True) for text in separation(design, record, response)]
     if response.is_quasi:
@@ -243,7 +243,7 @@ def _best_scale(smaller: float, larger: float) -> tuple[float, float]:
 
 
 def remarks_on_laplace(
-    design: Design, record: GeneralizedFit, response: Response, problem: GeneralizedProblem
+    design: Design, record: GeneralizedEstimates, response: Response, problem: GeneralizedProblem
 ) -> list[Remark]:
     """Say where the optimum of Laplace's approximation is far from that of the likelihood.
 
@@ -336,7 +336,7 @@ def _uniform_groups(design: Design, response: Response) -> list[str]:
     return out
 
 
-def _pearson_ratio(design: Design, record: GeneralizedFit, response: Response) -> float | None:
+def _pearson_ratio(design: Design, record: GeneralizedEstimates, response: Response) -> float | None:
     """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
     if response.kind not in ("binomial", "poisson") or (
         response.kind == "binomial" and (np.max(response.m) <= 1 or response.is_quasi)

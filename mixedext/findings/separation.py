@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from mixedext.core.generalized.fit import GeneralizedFit
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.data.design import Design
 from mixedext.families.response import Response
 from mixedext.options import shown
@@ -31,14 +31,14 @@ _UNKNOWN = 1e3
 _MOST = 2_000_000
 
 
-def separation(design: Design, record: GeneralizedFit, response: Response) -> list[str]:
+def separation(design: Design, record: GeneralizedEstimates, response: Response) -> list[str]:
     """Say which columns and levels of the fixed effects have coefficients without a finite estimate, or which
     are all but undetermined.
 
     Parameters
     ----------
     design : Design
-    record : GeneralizedFit
+    record : GeneralizedEstimates
         Its standard errors tell whether to look for several columns that separate together.
     response : Response
 

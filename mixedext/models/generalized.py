@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.genmod import families
 
-from mixedext.core.generalized.fit import GeneralizedFit, fit_generalized
+from mixedext.core.estimates import GeneralizedEstimates
+from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
@@ -261,7 +262,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             results = with_cluster_covariance(results, **cov_kwds)
         return GeneralizedMixedResultsWrapper(results)
 
-    def _remarks(self, record: GeneralizedFit, problem: GeneralizedProblem) -> list[Remark]:
+    def _remarks(self, record: GeneralizedEstimates, problem: GeneralizedProblem) -> list[Remark]:
         """Return what the data say of a fit."""
         response = problem.response
         assert isinstance(response, Response)

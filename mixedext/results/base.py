@@ -16,7 +16,7 @@ from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.linear.fit import Fit
+from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import Labels
 from mixedext.data.whole import WholeTable
@@ -62,7 +62,7 @@ class MixedResults(WaldInference):
     cov_type = "nonrobust"
     cov_kwds: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, model: Any, record: Fit, scale: float):
+    def __init__(self, model: Any, record: Estimates, scale: float):
         super().__init__(model, record.params, record.normalized_cov_params, scale)
         self._record = record
         self.labels: Labels = model.design.labels()

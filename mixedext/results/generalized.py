@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from statsmodels.genmod import families
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.generalized.fit import GeneralizedFit, covariance_of_point, fit_generalized
+from mixedext.core.estimates import GeneralizedEstimates
+from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.errors import DataError
@@ -56,10 +57,10 @@ class GeneralizedMixedResults(MixedResults):
         As for `LinearMixedResults`.
     """
 
-    _record: GeneralizedFit
+    _record: GeneralizedEstimates
     _has_residual = False
 
-    def __init__(self, model: Any, record: GeneralizedFit, cov_type: str):
+    def __init__(self, model: Any, record: GeneralizedEstimates, cov_type: str):
         super().__init__(model, record, record.scale)
         self.family = copy.deepcopy(model.family)
         self.nagq = record.nagq
@@ -91,7 +92,7 @@ class GeneralizedMixedResults(MixedResults):
 
     def fit_problem(
         self, problem: GeneralizedProblem, tolerance: float = 1e-11, start_theta: Array | None = None
-    ) -> GeneralizedFit:
+    ) -> GeneralizedEstimates:
         """Fit by the approximation of these results."""
         try:
             problem = problem.with_hessian(self.hessian or "expected")
@@ -99,7 +100,7 @@ class GeneralizedMixedResults(MixedResults):
         except np.linalg.LinAlgError as error:
             raise DataError(NO_LIKELIHOOD.format(error)) from error
 
-    def from_record(self, model: Any, record: GeneralizedFit) -> GeneralizedMixedResults:
+    def from_record(self, model: Any, record: GeneralizedEstimates) -> GeneralizedMixedResults:
         """Make results of a fit by the method of these."""
         results = GeneralizedMixedResults(model, record, self._own_cov_type)
         problem = model.problem.with_hessian(self.hessian or "expected")

@@ -12,8 +12,9 @@ import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import NDArray
 
+from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.fit import LinearFit, fit_linear
+from mixedext.core.linear.fit import fit_linear
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.errors import DataError
 from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
@@ -59,10 +60,10 @@ class LinearMixedResults(MixedResults):
         Names and counts of the design.
     """
 
-    _record: LinearFit
+    _record: LinearEstimates
     _ddf_methods = METHODS
 
-    def __init__(self, model: Any, record: LinearFit):
+    def __init__(self, model: Any, record: LinearEstimates):
         super().__init__(model, record, record.scale)
         self.reml = record.reml
         self.use_t = True
@@ -82,7 +83,7 @@ class LinearMixedResults(MixedResults):
 
     def fit_problem(
         self, problem: LinearProblem, tolerance: float = 1e-12, start_theta: Array | None = None
-    ) -> LinearFit:
+    ) -> LinearEstimates:
         """Fit by the criterion of these results.
 
         Raises
@@ -96,7 +97,7 @@ class LinearMixedResults(MixedResults):
         refuse_exact_fit(self.model.design, problem, record)
         return record
 
-    def from_record(self, model: Any, record: LinearFit) -> LinearMixedResults:
+    def from_record(self, model: Any, record: LinearEstimates) -> LinearMixedResults:
         """Make results of a fit by the criterion of these."""
         return LinearMixedResults(model, record)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
-from mixedext.core.linear.fit import Fit
+from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
 from mixedext.data.columns import linear_constraints
 from mixedext.data.design import Labels
@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 class WaldInference(LikelihoodModelResults):
     """The part of the results that tests linear functions of the fixed effects."""
 
-    _record: Fit
+    _record: Estimates
     labels: Labels
     #: methods made so far
     _ddf_made: dict[str, DegreesOfFreedom]

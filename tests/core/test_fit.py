@@ -9,8 +9,9 @@ import pytest
 import scipy.optimize as so
 from numpy.typing import NDArray
 
+from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.fit import LinearFit, fit_linear
+from mixedext.core.linear.fit import fit_linear
 from mixedext.core.rows import Rows
 from mixedext.core.search import optimize
 from mixedext.core.search.boundary import BoundarySearch
@@ -28,7 +29,7 @@ every_kind = pytest.mark.parametrize("kind", FITTED)
 both_criteria = pytest.mark.parametrize("reml", [False, True], ids=["ML", "REML"])
 
 
-def fit(rows: Rows, reml: bool = True, start: Array | None = None) -> LinearFit:
+def fit(rows: Rows, reml: bool = True, start: Array | None = None) -> LinearEstimates:
     return fit_linear(LinearProblem(rows), reml, OptimizerOptions(), start)
 
 

@@ -15,8 +15,9 @@ from scipy import optimize, stats
 from mixedext.core.curves.charts import Chart, GeneralizedChart, LinearChart
 from mixedext.core.curves.fixed_parameter import Held, transformed_slopes
 from mixedext.core.curves.trace import BetterFitFound, Curve, monotone_spline, trace
+from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.fit import LinearFit, fit_linear
+from mixedext.core.linear.fit import fit_linear
 from mixedext.core.rows import Rows
 from mixedext.core.search.optimize import OptimizerOptions, follow
 from mixedext.inference.parameters.names import parameter_values, parameters_of
@@ -48,7 +49,7 @@ def small_rows(seed: int = 3) -> Rows:
     return Rows(y, x, rng.uniform(0.5, 2.0, 40), (plain_factor(codes, 8, (x[:, 0], x[:, 1]), (2,), (0,)),))
 
 
-def fitted(rows: Rows) -> tuple[LinearProblem, LinearFit]:
+def fitted(rows: Rows) -> tuple[LinearProblem, LinearEstimates]:
     problem = LinearProblem(rows)
     return problem, fit_linear(problem, False, OptimizerOptions())
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
 from mixedext.core.generalized.quadrature import QuadratureState
-from mixedext.core.linear.fit import Fit, modes_on_data_scale, relative_covariances
+from mixedext.core.linear.fit import modes_on_data_scale, relative_covariances
 from mixedext.core.linear.scan import local_minima, near
 from mixedext.core.search.boundary import BoundarySearch
 from mixedext.core.search.optimize import OptimizerOptions
@@ -32,34 +33,10 @@ _STEPS, _SMALL_STEP = 4, 0.02
 _FLAT = 1e-14
 
 
-@dataclass(frozen=True)
-class GeneralizedFit(Fit):
-    """What a fit of the generalized linear mixed model found besides; `point` is (θ̃, β̃, nuisance).
-
-    Attributes
-    ----------
-    nagq : int
-    nuisance : float or None
-        log φ, or log α of the negative binomial, where it is estimated.
-    eta : ndarray (n,)
-        Linear predictor at the modes.
-    penalty : float
-        ‖û‖².
-    hessian : str or None
-        "expected" or "observed": the weights in log|M|; None where the link is canonical and both the same.
-    """
-
-    nagq: int
-    nuisance: float | None
-    eta: Array
-    penalty: float
-    hessian: str | None
-
-
 @threads_of_first(lambda problem: problem.work.storage.dense_columns)
 def fit_generalized(
     problem: GeneralizedProblem, nagq: int, options: OptimizerOptions, start: Array | None = None
-) -> GeneralizedFit:
+) -> GeneralizedEstimates:
     """Minimise −2 log-likelihood by the fast profile (`nagq` 0), Laplace (1) or adaptive quadrature (more).
 
     Parameters
@@ -213,7 +190,7 @@ def _nuisance_start(problem: GeneralizedProblem) -> float:
 
 def _record(
     problem: GeneralizedProblem, state: LaplaceState | QuadratureState, search: BoundarySearch, nagq: int
-) -> GeneralizedFit:
+) -> GeneralizedEstimates:
     laplace = state.laplace if isinstance(state, QuadratureState) else state
     theta = problem.to_data_scale(state.point[: problem.size])
     basis = problem.basis
@@ -224,7 +201,7 @@ def _record(
     point = laplace.point
     if nagq == 0:
         point = np.concatenate([point[: problem.size], laplace.beta, point[problem.size :]])
-    return GeneralizedFit(
+    return GeneralizedEstimates(
         objective=state.objective,
         theta=theta,
         scale=1.0,
@@ -247,7 +224,7 @@ def _record(
 
 
 @threads_of_first(lambda problem: problem.work.storage.dense_columns)
-def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedFit) -> Array:
+def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedEstimates) -> Array:
     """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
 
     Directions in which a covariance of lower rank can be rotated have no curvature; they are left out. Those

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.parameters import CovarianceParameters
-from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.equations import small_blocks as sb
+from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem, LinearState, objective_by_rows
 from mixedext.core.linear.scan import rivals
 from mixedext.core.search.boundary import BoundarySearch
@@ -29,72 +29,10 @@ _UNEQUAL, _MOST_ROWS, _ERROR = 1e9, 1000, 1e-3
 UNEQUAL_WEIGHTS = "the weights differ by a factor of"
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What a fit found, on the scale of the data.
-
-    Attributes
-    ----------
-    objective : float
-        The criterion at its optimum.
-    theta : ndarray
-        Relative covariance parameters in lme4's order.
-    scale : float
-        σ̂², 1 where the model has no residual variance.
-    params : ndarray (p,)
-    normalized_cov_params : ndarray (p, p)
-        Times `scale` the covariance of the fixed effects at fixed θ.
-    structures : tuple of CovarianceStructure
-        Of each term.
-    covariances : tuple of ndarray (q, q)
-        Relative covariance TT' of each term.
-    ranks : tuple of int
-        Rank of each term's covariance.
-    modes : tuple of ndarray (q_k, J_k)
-        Conditional modes of the random effects of each grouping factor.
-    mode_covariances : tuple of ndarray (q_k, q_k, J_k)
-        Their conditional covariances over `scale`.
-    log_determinant : float
-        log|M| at the optimum.
-    point : ndarray
-        The optimum in the well-conditioned basis: θ̃, then what else the criterion is minimised over.
-    optimizer : OptimizerRecord
-    """
-
-    objective: float
-    theta: Array
-    scale: float
-    params: Array
-    normalized_cov_params: Array
-    structures: tuple[CovarianceStructure, ...]
-    covariances: tuple[Array, ...]
-    ranks: tuple[int, ...]
-    modes: tuple[Array, ...]
-    mode_covariances: tuple[Array, ...]
-    log_determinant: float
-    point: Array
-    optimizer: OptimizerRecord
-
-
-@dataclass(frozen=True)
-class LinearFit(Fit):
-    """What a fit of the linear mixed model found besides.
-
-    Attributes
-    ----------
-    reml : bool
-    penalized_rss : float
-        r² at the optimum.
-    """
-
-    reml: bool
-    penalized_rss: float
-
-
 @threads_of_first(lambda problem: problem.storage.dense_columns)
 def fit_linear(
     problem: LinearProblem, reml: bool, options: OptimizerOptions, start: Array | None = None
-) -> LinearFit:
+) -> LinearEstimates:
     """Minimise the criterion and return the record.
 
     Parameters
@@ -120,7 +58,7 @@ def fit_linear(
     inverse_root = state.x_root_inverse @ basis.x_transform.T
     blocks = state.factorization.posterior_blocks()
     modes, mode_covariances = modes_on_data_scale(problem, state.factors, state.scores, blocks)
-    return LinearFit(
+    return LinearEstimates(
         objective=state.objective,
         theta=theta,
         scale=state.scale,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.curves.fixed_parameter import transformed_slopes
-from mixedext.core.generalized.fit import GeneralizedFit
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.linear.sensitivity import sensitivity
 from mixedext.inference.parameters.names import Parameter, parameter_values, parameters_of, select_parameters
 from mixedext.inference.parameters.profile import profile
@@ -92,7 +92,7 @@ def _transformed(results: Any) -> tuple[Array, Array]:
     problem, record = results._model_with_data().problem, results._record
     slopes = transformed_slopes(problem, record.point[: problem.size])
     deviations = [p.role == "sd" for s in record.structures for p in s.natural]
-    if isinstance(record, GeneralizedFit):
+    if isinstance(record, GeneralizedEstimates):
         covariance = results._point_covariance
         if covariance is None:
             covariance = np.full((len(record.point), len(record.point)), np.nan)

@@ -15,8 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.curves.fixed_parameter import deviations_and_correlations
-from mixedext.core.generalized.fit import GeneralizedFit
-from mixedext.core.linear.fit import Fit
+from mixedext.core.estimates import Estimates, GeneralizedEstimates
 from mixedext.data.design import Labels
 from mixedext.errors import DataError
 from mixedext.options import nearest
@@ -60,7 +59,7 @@ class Parameter:
     column: int = 0
 
 
-def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
+def parameters_of(labels: Labels, record: Estimates) -> tuple[Parameter, ...]:
     """Return the parameters of a fit, in lme4's order.
 
     Where two terms of a grouping factor have an effect in common, the term's label takes the place of the
@@ -74,7 +73,7 @@ def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
         for role, a, b in record.structures[number].natural:
             effects_of = term.names[a] if a == b else f"{term.names[a]}.{term.names[b]}"
             out.append(Parameter(f"{role}_{effects_of}|{place}", role, number, a, b))
-    if not isinstance(record, GeneralizedFit):
+    if not isinstance(record, GeneralizedEstimates):
         out.append(Parameter("sigma", "sigma"))
     elif record.nuisance is not None:
         out.append(Parameter("dispersion", "dispersion"))
@@ -93,13 +92,13 @@ def parameters_of(labels: Labels, record: Fit) -> tuple[Parameter, ...]:
     return tuple(out)
 
 
-def parameter_values(record: Fit) -> Array:
+def parameter_values(record: Estimates) -> Array:
     """Return the values of the parameters of a fit, (k,), in the order of `parameters_of`.
 
     A correlation with an effect of variance 0 is NaN.
     """
     random = deviations_and_correlations(record.structures, record.covariances, record.scale)
-    if not isinstance(record, GeneralizedFit):
+    if not isinstance(record, GeneralizedEstimates):
         scale = [np.sqrt(record.scale)]
     else:
         scale = [] if record.nuisance is None else [np.exp(record.nuisance)]

@@ -13,7 +13,7 @@ from scipy import stats
 from mixedext.core.curves.charts import Chart, GeneralizedChart, LinearChart, is_defined
 from mixedext.core.curves.fixed_parameter import Held
 from mixedext.core.curves.trace import BETTER, BetterFitFound, Curve, trace
-from mixedext.core.generalized.fit import GeneralizedFit
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_profile
@@ -264,7 +264,7 @@ def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
 def _maximum_likelihood(results: MixedResults) -> tuple[MixedResults, list[str]]:
     """Return the fit by maximum likelihood of the same model, and what is to be said of it."""
     results._model_with_data()
-    if isinstance(results._record, GeneralizedFit) and results._record.nagq == 0:
+    if isinstance(results._record, GeneralizedEstimates) and results._record.nagq == 0:
         raise DataError(
             "a fit with nagq=0 has no likelihood to profile, its fixed effects are part of the modes: "
             "call fit(nagq=1)"
@@ -285,7 +285,7 @@ def _chart(fit: Any, parameter: Parameter) -> Chart | None:
     held = Held(parameter.kind, parameter.term, parameter.row, parameter.column)
     if not is_defined(problem, held, record.point[: problem.size]):
         return None
-    if isinstance(record, GeneralizedFit):
+    if isinstance(record, GeneralizedEstimates):
         problem = problem.with_hessian(record.hessian or "expected")
         return GeneralizedChart(problem, held, record.point, record.nagq)
     return LinearChart(problem, held, record.point)

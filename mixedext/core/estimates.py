@@ -1,0 +1,148 @@
+"""What a fit found: records of numbers, from which results are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.core.search.optimize import OptimizerRecord
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a fit found, on the scale of the data.
+
+    Attributes
+    ----------
+    objective : float
+        The criterion at its optimum.
+    theta : ndarray
+        Relative covariance parameters in lme4's order.
+    scale : float
+        σ̂², 1 where the model has no residual variance.
+    params : ndarray (p,)
+    normalized_cov_params : ndarray (p, p)
+        Times `scale` the covariance of the fixed effects at fixed θ.
+    structures : tuple of CovarianceStructure
+        Of each term.
+    covariances : tuple of ndarray (q, q)
+        Relative covariance TT' of each term.
+    ranks : tuple of int
+        Rank of each term's covariance.
+    modes : tuple of ndarray (q_k, J_k)
+        Conditional modes of the random effects of each grouping factor.
+    mode_covariances : tuple of ndarray (q_k, q_k, J_k)
+        Their conditional covariances over `scale`.
+    log_determinant : float
+        log|M| at the optimum.
+    point : ndarray
+        The optimum in the well-conditioned basis: θ̃, then what else the criterion is minimised over.
+    optimizer : OptimizerRecord
+    """
+
+    #: whether the random effects are relative to a residual variance σ², which is `scale`
+    has_residual: ClassVar[bool]
+
+    objective: float
+    theta: Array
+    scale: float
+    params: Array
+    normalized_cov_params: Array
+    structures: tuple[CovarianceStructure, ...]
+    covariances: tuple[Array, ...]
+    ranks: tuple[int, ...]
+    modes: tuple[Array, ...]
+    mode_covariances: tuple[Array, ...]
+    log_determinant: float
+    point: Array
+    optimizer: OptimizerRecord
+
+    @property
+    def spread(self) -> tuple[str, float] | None:
+        """Name and value of what is estimated of the spread of a row: σ, or the dispersion of the family."""
+        raise NotImplementedError
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters that were estimated."""
+        return len(self.params) + len(self.theta) + (self.spread is not None)
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a covariance of random effects is not of full rank."""
+        return any(rank < len(c) for rank, c in zip(self.ranks, self.covariances, strict=True))
+
+    def theta_by_term(self) -> list[Array]:
+        """Return the part of θ of each term."""
+        out, start = [], 0
+        for structure in self.structures:
+            out.append(self.theta[start : start + structure.size])
+            start += structure.size
+        return out
+
+    def factors(self) -> list[Array]:
+        """Return the factor F (q, q) of each term, FF' being its covariance on the scale of the data."""
+        root = np.sqrt(self.scale)
+        return [
+            root * structure.factor(theta)
+            for structure, theta in zip(self.structures, self.theta_by_term(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class LinearEstimates(Estimates):
+    """What a fit of the linear mixed model found besides.
+
+    Attributes
+    ----------
+    reml : bool
+    penalized_rss : float
+        r² at the optimum.
+    """
+
+    has_residual: ClassVar[bool] = True
+
+    reml: bool
+    penalized_rss: float
+
+    @property
+    def spread(self) -> tuple[str, float]:
+        """Name and value of σ."""
+        return "sigma", float(np.sqrt(self.scale))
+
+
+@dataclass(frozen=True)
+class GeneralizedEstimates(Estimates):
+    """What a fit of the generalized linear mixed model found besides; `point` is (θ̃, β̃, nuisance).
+
+    Attributes
+    ----------
+    nagq : int
+    nuisance : float or None
+        log φ, or log α of the negative binomial, where it is estimated.
+    eta : ndarray (n,)
+        Linear predictor at the modes.
+    penalty : float
+        ‖û‖².
+    hessian : str or None
+        "expected" or "observed": the weights in log|M|; None where the link is canonical and both the same.
+    """
+
+    has_residual: ClassVar[bool] = False
+
+    nagq: int
+    nuisance: float | None
+    eta: Array
+    penalty: float
+    hessian: str | None
+
+    @property
+    def spread(self) -> tuple[str, float] | None:
+        """Name and value of the dispersion, None where it is known."""
+        return None if self.nuisance is None else ("dispersion", float(np.exp(self.nuisance)))
