@@ -20,7 +20,9 @@ from mixedext.inference.marginal_means.adjust import (
     orthogonal_polynomials,
     read_adjustment,
 )
+from mixedext.inference.marginal_means.directions import tail_by_directions
 from mixedext.inference.marginal_means.largest import LargestT
+from mixedext.inference.marginal_means.orthoschemes import tail_by_orthoschemes
 
 FOUR = ["a", "b", "c", "d"]
 
@@ -112,12 +114,70 @@ def test_the_largest_of_all_differences_is_the_studentized_range(k: int, df: flo
     assert LargestT.of_differences(k).sf(t, df) == pytest.approx(expected, rel=1e-8)
 
 
-@pytest.mark.parametrize(("k", "df", "t"), [(3, 8.3, 2.0), (4, 10.0, 2.5), (5, math.inf, 3.0)])
-def test_correlations_without_a_structure_by_points_on_the_sphere(k: int, df: float, t: float) -> None:
+@pytest.mark.parametrize(
+    ("k", "df", "t"), [(3, 8.3, 2.0), (4, 10.0, 2.5), (5, math.inf, 3.0), (5, 4.2, 1.5), (6, 30.0, 2.6)]
+)
+def test_correlations_without_a_structure_by_orthoschemes(k: int, df: float, t: float) -> None:
     covariance = differences(k)
-    covariance[0, 1] = covariance[1, 0] = covariance[0, 1] + 1e-6  # no longer the studentized range
+    covariance[0, 1] = covariance[1, 0] = covariance[0, 1] + 1e-7  # no longer the studentized range
     expected = stats.studentized_range.sf(t * math.sqrt(2), k, df)
-    assert LargestT(covariance).sf(t, df) == pytest.approx(expected, rel=2e-4)
+    assert LargestT(covariance).sf(t, df) == pytest.approx(expected, abs=1e-7)
+
+
+def of_four_means(t: float, variances: list[float]) -> float:
+    """P(some difference of four means exceeds t standard errors), over a grid of two differences."""
+    v = np.array(variances)
+    bound = t * np.sqrt(v[:, None] + v)
+    covariance = v[0] + np.diag(v[1:])
+    x = np.linspace(-bound[0, 1], bound[0, 1], 1201)[:, None]
+    y = np.linspace(-bound[0, 2], bound[0, 2], 1201)[None, :]
+    slopes = np.linalg.solve(covariance[:2, :2], covariance[:2, 2])
+    spread = math.sqrt(covariance[2, 2] - slopes @ covariance[:2, 2])
+    low = np.maximum(np.maximum(-bound[0, 3], x - bound[1, 3]), y - bound[2, 3])
+    high = np.minimum(np.minimum(bound[0, 3], x + bound[1, 3]), y + bound[2, 3])
+    centre = slopes[0] * x + slopes[1] * y
+    below, above = (stats.norm.cdf((end - centre) / spread) for end in (low, high))
+    inside = np.maximum(above - below, 0.0)
+    precision = np.linalg.inv(covariance[:2, :2])
+    square = precision[0, 0] * x**2 + 2 * precision[0, 1] * x * y + precision[1, 1] * y**2
+    density = np.exp(-square / 2) * math.sqrt(np.linalg.det(precision)) / (2 * math.pi)
+    values = np.where(np.abs(x - y) <= bound[1, 2], inside * density, 0.0)
+    return 1 - float(np.trapezoid(np.trapezoid(values, y[0]), x[:, 0]))
+
+
+@pytest.mark.parametrize("t", [1.5, 2.6])
+def test_differences_of_means_of_unequal_precision_by_nested_integrals(t: float) -> None:
+    variances = [1.0, 2.0, 3.0, 0.5]
+    matrix = contrast_family("pairwise", FOUR).matrix
+    found = LargestT(matrix @ np.diag(variances) @ matrix.T).sf(t, math.inf)
+    assert found == pytest.approx(of_four_means(t, variances), abs=1e-6)
+
+
+@pytest.mark.parametrize("rank", [3, 4, 5])
+def test_strong_and_weak_correlations_by_orthoschemes(rank: int) -> None:
+    sizes = np.array([0.98, 0.9, 0.97, 0.3, 0.98])[:rank]
+    correlation = np.outer(sizes, sizes)
+    np.fill_diagonal(correlation, 1.0)
+    tail = tail_by_orthoschemes(np.linalg.cholesky(correlation))
+    assert tail is not None
+    for t, found in zip([1.0, 2.2, 3.5], tail(np.array([1.0, 2.2, 3.5])), strict=True):
+        expected = integrate.quad(_outside, -9, 9, (t, sizes), epsabs=1e-12, limit=200)[0]
+        assert found == pytest.approx(expected, abs=1e-8)
+
+
+def _outside(z: float, t: float, sizes: Any) -> float:
+    rest = np.sqrt(1 - sizes**2)
+    inside = stats.norm.cdf((t - sizes * z) / rest) - stats.norm.cdf((-t - sizes * z) / rest)
+    return float(stats.norm.pdf(z) * (1 - inside.prod()))
+
+
+def test_small_tails_of_high_rank_are_good_to_a_millionth() -> None:
+    for k, t in ((7, 3.0), (7, 3.5), (8, 4.0)):
+        matrix = contrast_family("pairwise", [str(j) for j in range(k)]).matrix
+        root = np.linalg.svd(matrix / math.sqrt(2), full_matrices=False)
+        found = tail_by_directions((root[0] * root[1])[:, : k - 1])(np.array([t]))
+        expected = stats.studentized_range.sf(t * math.sqrt(2), k, math.inf)
+        assert found == pytest.approx(expected, abs=2e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -127,7 +187,14 @@ def test_the_order_and_signs_of_contrasts_do_not_matter(seed: int) -> None:
     order, signs = rng.permutation(5), rng.choice([-1.0, 1.0], 5)
     other = (root * signs[:, None])[order]
     tails = [LargestT(a @ a.T).sf([2.5, 3.5], 12.0) for a in (root, other)]
-    np.testing.assert_allclose(tails[0], tails[1], rtol=3e-4)
+    np.testing.assert_allclose(tails[0], tails[1], atol=2e-8)
+
+
+def test_a_contrast_given_twice_counts_once() -> None:
+    root = np.random.default_rng(5).normal(size=(4, 3))
+    once, twice = root, np.vstack([root, -2 * root[:1], root[2:3]])
+    tails = [LargestT(a @ a.T).sf([1.0, 2.5], 7.0) for a in (once, twice)]
+    np.testing.assert_allclose(tails[0], tails[1], atol=1e-12)
 
 
 @pytest.mark.parametrize(("k", "df"), [(3, 0.7), (20, 2.2), (300, 900.0)])
@@ -160,9 +227,9 @@ def test_differences_from_a_control_by_dunnetts_integral(c: int, df: float, t: f
     scale = np.arange(1, c + 1)
     found = LargestT(correlation * np.outer(scale, scale)).sf(t, df)
     assert found == pytest.approx(dunnett(t, df, sizes), rel=1e-8)
-    # where they are nearly products, the difference alone is from points
-    correlation[0, 1] = correlation[1, 0] = correlation[0, 1] + 1e-6
-    assert LargestT(correlation).sf(t, df) == pytest.approx(dunnett(t, df, sizes), rel=2e-6)
+    # where they are nearly products, by orthoschemes
+    correlation[0, 1] = correlation[1, 0] = correlation[0, 1] + 1e-7
+    assert LargestT(correlation).sf(t, df) == pytest.approx(dunnett(t, df, sizes), abs=1e-7)
 
 
 def test_quantiles_of_the_largest_t_have_their_level() -> None:

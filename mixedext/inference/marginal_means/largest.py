@@ -1,8 +1,8 @@
 """The distribution of the largest of several correlated |t| statistics, by which families are adjusted.
 
-T = X/S with X normal of unit variances, S² = χ²_ν/ν. The tail of max|Xᵢ| is tabulated once, and mixed
-over S by the trapezoidal rule, which converges exponentially for such integrands. No eigenvector is taken:
-those of equal eigenvalues are turned otherwise by each processor.
+T = X/S with X normal of unit variances, S² = χ²_ν/ν. The tail of max|Xᵢ| is tabulated once, and mixed over
+S by the trapezoidal rule, which converges exponentially for such integrands. No eigenvector is taken: those
+of equal eigenvalues are turned otherwise by each processor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import interpolate, special
-from scipy.stats import qmc
+
+from mixedext.inference.marginal_means.directions import tail_by_directions
+from mixedext.inference.marginal_means.orthoschemes import tail_by_orthoschemes
 
 Array = NDArray[np.float64]
 
@@ -28,8 +30,10 @@ _SAME = 1e-8
 _LARGEST_LOADING = 0.995
 #: Numbers in one block of the mixture.
 _BLOCK = 2_000_000
-#: Powers of two: directions, those of one block, and classes in which their lengths are counted.
-_DIRECTIONS, _BLOCK_OF_DIRECTIONS, _CLASSES = 18, 14, 12
+#: Squared distance from the span of others, or from another, within which a statistic has no part of its own.
+_ROUNDING = 1e-9
+#: Correlations are the same for the tables that are kept where these many digits are.
+_DIGITS, _KEPT = 12, 32
 #: Products λᵢλⱼ as near as this to the correlations take most of the error of the points away.
 _NEAR = 0.25
 
@@ -39,10 +43,10 @@ class LargestT:
 
     Where the statistics are all differences of equally precise means it is the studentized range, where their
     correlations are products λᵢλⱼ (differences from a control, independent contrasts) a single integral
-    (Dunnett 1955); both are good to eight digits. Otherwise X has a direction, uniform on the sphere, and a
-    length independent of it, integrated exactly. Directions are taken evenly in the plane, by Sobol's
-    points in more dimensions, always the same: the tail is good to about 1e-5 of its size where correlations
-    are nearly products, to 1e-4 elsewhere.
+    (Dunnett 1955), and otherwise, of rank 5 or less, an integral over the sphere cut into orthoschemes: these
+    are good to 1e-8. Correlations of higher rank, or of many statistics (more than some 20 of rank 5), take
+    the mean over points on the sphere, always the same. P(max|Tᵢ| > t) of up to 24 statistics is then good to
+    2e-6 where it is less than 0.05, to 3e-5 where it is larger; for more of them, to about 1e-4 of its size.
 
     Parameters
     ----------
@@ -52,7 +56,7 @@ class LargestT:
 
     def __init__(self, covariance: Array):
         scale = np.sqrt(np.diag(covariance))
-        self._log_tail = _tabulated(_normal_tail(covariance / np.outer(scale, scale)))
+        self._log_tail = _table_of(covariance / np.outer(scale, scale))
 
     @classmethod
     def of_differences(cls, k: int) -> LargestT:
@@ -131,6 +135,20 @@ def _range_tail(q: Array, k: int) -> Array:
     return np.asarray(k * 0.15 * (np.exp(log_phi + (k - 1) * log_cdf) * lost).sum(axis=1))
 
 
+def _table_of(correlation: Array) -> Any:
+    """Return the table of the tail; the last ones are kept, for families of the same design."""
+    key = (len(correlation), correlation.round(_DIGITS).tobytes())
+    if key not in _TABLES:
+        table = _tabulated(_normal_tail(correlation))
+        if len(_TABLES) >= _KEPT:
+            _TABLES.pop(next(iter(_TABLES)))
+        _TABLES[key] = table
+    return _TABLES[key]
+
+
+_TABLES: dict[tuple[int, bytes], Any] = {}
+
+
 def _normal_tail(correlation: Array) -> Callable[[Array], Array]:
     """Return the tail of max|Xᵢ| by the best method that there is for the structure of the correlations."""
     c = len(correlation)
@@ -140,16 +158,29 @@ def _normal_tail(correlation: Array) -> Callable[[Array], Array]:
     loadings = _loadings(correlation)
     if loadings is not None and np.abs(loadings).max() <= _LARGEST_LOADING:
         return lambda t: _product_tail(t, loadings)
+    correlation = _without_repetitions(correlation)
     root = _root(correlation)
-    points = _by_direction(root)
-    near = _nearest_product(correlation) if root.shape[1] == c > 2 else None
+    if root.shape[1] == 1:
+        return lambda t: 2 * special.ndtr(-t)
+    exact = tail_by_orthoschemes(root)
+    if exact is not None:
+        return exact
+    points = tail_by_directions(root)
+    near = _nearest_product(correlation) if root.shape[1] == len(root) else None
     if near is None:
         return points
     # what the points give too much for the nearest correlations of known distribution they give for these too
     same = np.outer(near, near)
     np.fill_diagonal(same, 1.0)
-    same_points = _by_direction(_root(same))
+    same_points = tail_by_directions(_root(same))
     return lambda t: _corrected(points(t), same_points(t), _product_tail(t, near))
+
+
+def _without_repetitions(correlation: Array) -> Array:
+    """Return the correlations of statistics none of which is another, or another with its sign changed."""
+    same = np.abs(correlation) > 1 - _ROUNDING / 2
+    kept = [i for i in range(len(same)) if not same[i, :i].any()]
+    return correlation[np.ix_(kept, kept)]
 
 
 def _corrected(found: Array, same: Array, right: Array) -> Array:
@@ -220,42 +251,8 @@ def _root(correlation: Array) -> Array:
     left = correlation.copy()
     columns: list[Array] = []
     for i in range(len(left)):
-        if left[i, i] > 1e-9:
+        if left[i, i] > _ROUNDING:
             columns.append(left[:, i] / math.sqrt(left[i, i]))
             left = left - np.outer(columns[-1], columns[-1])
-    return np.column_stack(columns)
-
-
-def _by_direction(root: Array) -> Callable[[Array], Array]:
-    """Return the tail as a mean over directions U: P(χ²_r > t²/m²), m = max|(AU)ᵢ|."""
-    rank = root.shape[1]
-    if rank == 1:
-        squares, share = np.abs(root).max(axis=0) ** 2, np.ones(1)
-    elif rank == 2:
-        angles = (np.arange(2**_CLASSES) + 0.5) * np.pi / 2**_CLASSES
-        projections = np.abs(np.column_stack([np.cos(angles), np.sin(angles)]) @ root.T)
-        squares, share = projections.max(axis=1) ** 2, np.full(len(angles), 2.0**-_CLASSES)
-    else:
-        squares, share = _counted(_largest_squares(root))
-    return lambda t: special.chdtrc(rank, t[:, None] ** 2 / squares) @ share
-
-
-def _largest_squares(root: Array) -> Array:
-    sampler = qmc.Sobol(root.shape[1], scramble=True, seed=20)
-    parts: list[Array] = []
-    for _ in range(2 ** (_DIRECTIONS - _BLOCK_OF_DIRECTIONS)):
-        points = sampler.random_base2(_BLOCK_OF_DIRECTIONS) if not parts else sampler.random(len(parts[0]))
-        normal = special.ndtri(points)
-        parts.append(((normal @ root.T) ** 2).max(axis=1) / (normal**2).sum(axis=1))
-    return np.concatenate(parts)
-
-
-def _counted(squares: Array) -> tuple[Array, Array]:
-    """Return means and shares of numbers in narrow classes."""
-    low, high = squares.min(), squares.max()
-    width = (high - low) or 1.0
-    number = np.minimum(((squares - low) / width * 2**_CLASSES).astype(int), 2**_CLASSES - 1)
-    count = np.bincount(number, minlength=2**_CLASSES)
-    total = np.bincount(number, squares, minlength=2**_CLASSES)
-    kept = count > 0
-    return total[kept] / count[kept], count[kept] / len(squares)
+    root = np.column_stack(columns)
+    return np.asarray(root / np.linalg.norm(root, axis=1, keepdims=True))
