@@ -282,9 +282,60 @@ def test_models_of_other_data_are_refused() -> None:
     weighted = mx.lmer(model, sleep.assign(w=sleep.Days + 1), weights="w").fit()
     with pytest.raises(mx.DataError, match="different weights"):
         mx.anova(weighted, full)
-    shifted = mx.lmer(model, sleep.assign(o=sleep.Days), offset="o").fit()
-    with pytest.raises(mx.DataError, match="different offsets"):
-        mx.anova(shifted, full)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [mx.anova, lambda null, other: mx.bootstrap_lrt(null, other, 3, rng=1)],
+    ids=["anova", "bootstrap_lrt"],
+)
+def test_models_whose_offsets_differ_by_no_coefficient_are_refused(function: Any) -> None:
+    sleep = load_data("sleepstudy")
+    sleep = sleep.assign(o=sleep.Days**2, p=sleep.Days**2 * (1 + 1e-15))
+    small, large = "Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (Days | Subject)"
+    shifted = mx.lmer(small, sleep, offset="o").fit(reml=False)
+    for offset in (None, sleep["Days"]):
+        other = mx.lmer(large, sleep, offset=offset).fit(reml=False)
+        with pytest.raises(mx.DataError, match=r"is not nested in .*: their offsets differ.*compare"):
+            function(shifted, other)
+    function(shifted, mx.lmer(large, sleep, offset="p").fit(reml=False))
+
+
+def test_an_offset_that_the_larger_model_estimates_is_nested_in_it() -> None:
+    ticks = load_data("grouseticks").assign(o=lambda d: 0.5 * d.cHEIGHT / 100 + 1)
+    held = mx.glmer("TICKS ~ 1 + (1 | BROOD)", ticks, offset="o", family="poisson").fit()
+    free = mx.glmer("TICKS ~ cHEIGHT + (1 | BROOD)", ticks, family="poisson").fit()
+    table = mx.anova(held=held, free=free)
+    assert table["chisq"].iloc[1] == pytest.approx(2 * (free.llf - held.llf))
+    assert table["df"].iloc[1] == 1
+    test = mx.bootstrap_lrt(held, free, 5, rng=1)
+    assert test.statistic == pytest.approx(table["chisq"].iloc[1])
+    # the other way about it is not: no coefficient of the smaller model stands for what it lacks
+    other = mx.glmer(
+        "TICKS ~ cHEIGHT + (1 | BROOD)", ticks, offset=ticks["cHEIGHT"] ** 2 / 1e4, family="poisson"
+    )
+    with pytest.raises(mx.DataError, match="'held' is not nested in 'free': their offsets differ"):
+        mx.anova(held=held, free=other.fit())
+
+
+def test_rankings_name_models_of_other_offsets_and_weights() -> None:
+    sleep = load_data("sleepstudy")
+    sleep = sleep.assign(o=sleep.Days**2, w=sleep.Days + 1.0)
+    formula = "Reaction ~ Days + (1 | Subject)"
+    plain, shifted, weighted = (
+        mx.lmer(formula, sleep, **given).fit(reml=False) for given in ({}, {"offset": "o"}, {"weights": "w"})
+    )
+    notes = mx.compare(plain=plain, shifted=shifted, weighted=weighted).attrs["notes"]
+    assert notes == ["shifted: another offset than plain", "weighted: other weights than plain"]
+    assert not mx.compare(a=plain, b=plain).attrs["notes"]
+
+
+def test_deletions_keep_the_offset() -> None:
+    sleep = load_data("sleepstudy")
+    sleep = sleep.assign(o=sleep.Days**2)
+    full = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep, offset="o").fit(reml=False)
+    without = mx.lmer("Reaction ~ 1 + (1 | Subject)", sleep, offset="o").fit(reml=False)
+    assert mx.drop1(full, test="chisq").loc["Days", "llf"] == pytest.approx(without.llf)
 
 
 def test_models_of_other_families_and_approximations_are_refused() -> None:

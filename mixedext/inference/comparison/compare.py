@@ -20,6 +20,7 @@ from mixedext.inference.comparison.nesting import (
     boundary_degrees,
     boundary_p_value,
     covariances_nested,
+    offsets_nested,
     spans,
 )
 from mixedext.inference.fixed_effects.hypotheses import FixedEffects
@@ -94,7 +95,7 @@ def check_same_kind(models: Mapping[str, MixedResults], families: bool, weights:
     ----------
     models : dict
     families : bool
-        Whether families, links and offsets must be the same too.
+        Whether families and links must be the same too.
     weights : bool
         Whether the weights of linear models must be the same too.
     """
@@ -116,8 +117,16 @@ def check_same_kind(models: Mapping[str, MixedResults], families: bool, weights:
         own, given = results.model.weights, reference.model.weights
         if (weights or generalized) and not _same_rows(own, given, 1.0):
             raise DataError(f"{name!r} and {first!r} have different weights")
-        if families and not _same_rows(results.model.offset, reference.model.offset, 0.0):
-            raise DataError(f"{name!r} and {first!r} have different offsets")
+
+
+def check_offsets(small_name: str, small: MixedResults, big_name: str, big: MixedResults) -> None:
+    """Refuse a pair of models of which the larger one cannot take on the offset of the smaller."""
+    if not offsets_nested(small.model.design, big.model.design):
+        raise DataError(
+            f"{small_name!r} is not nested in {big_name!r}: their offsets differ by what the fixed effects "
+            f"of {big_name!r} do not make up for; a likelihood-ratio test needs nested models: give both the "
+            "same offset, or rank them by compare()"
+        )
 
 
 def _family_text(results: MixedResults) -> str:
@@ -241,6 +250,7 @@ def _formula_text(results: MixedResults) -> str:
 
 
 def _check_nested(small_name: str, small: MixedResults, big_name: str, big: MixedResults) -> None:
+    check_offsets(small_name, small, big_name, big)
     one, other = small.model.design, big.model.design
     why = None
     if not spans(other.exog, one.exog):
@@ -410,7 +420,8 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     Notes
     -----
     Fits by REML with different fixed effects, or beside others by maximum likelihood, are fitted again by
-    maximum likelihood, as `anova` does, and the table says so.
+    maximum likelihood, as `anova` does, and the table says so. It also names models whose offsets, or in
+    linear models weights, are others than those of the first.
 
     Burnham & Anderson (2002), *Model Selection and Multimodel Inference*. All parameters are counted,
     those of covariances and the residual variance too.
@@ -436,6 +447,7 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     if by_reml and not _comparable_reml(models):
         models = {name: r.by_maximum_likelihood() for name, r in models.items()}
         notes.append(f"{', '.join(by_reml)}: fitted by REML, refitted by maximum likelihood")
+    notes += _notes_on_rows(models)
     frame = pd.DataFrame(
         {
             "n_params": [r.n_params for r in models.values()],
@@ -458,3 +470,15 @@ def compare(*results: Any, **named: Any) -> InferenceTable:
     table = make_table(frame, frame.index, f"Models by AIC ({', '.join(methods)})", notes)
     table.attrs["formulas"] = {name: _formula_text(models[str(name)]) for name in frame.index}
     return table
+
+
+def _notes_on_rows(models: Mapping[str, MixedResults]) -> list[str]:
+    """Name models that take the rows with other offsets or weights than the first."""
+    (first, reference), *others = models.items()
+    out = []
+    for kind, other, default in (("offset", "another offset", 0.0), ("weights", "other weights", 1.0)):
+        given = getattr(reference.model, kind)
+        differ = [n for n, r in others if not _same_rows(getattr(r.model, kind), given, default)]
+        if differ:
+            out.append(f"{', '.join(differ)}: {other} than {first}")
+    return out

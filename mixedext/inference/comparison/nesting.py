@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 #: Relative length of what is left of a vector of which nothing should be left.
 _OUTSIDE = 1e-6
+#: Offsets that differ by a smaller share of the largest one are the same.
+_SAME_OFFSET = 1e-12
 
 
 def spans(columns: Array, others: Array) -> bool:
@@ -32,6 +34,20 @@ def spans(columns: Array, others: Array) -> bool:
     rest = _unit(others)
     rest = rest - basis @ (basis.T @ rest)
     return bool((np.linalg.norm(rest, axis=0) <= _OUTSIDE).all())
+
+
+def offsets_nested(small: Design, big: Design) -> bool:
+    """Whether the coefficients of `big` can make up for what its offset differs by from that of `small`.
+
+    So a coefficient held at 1, as that of an exposure is by an offset of its logarithm, can be tested against
+    the model that estimates it.
+    """
+    zero = np.zeros(len(big.endog))
+    one, other = (zero if d.offset is None else d.offset for d in (small, big))
+    difference = one - other
+    if np.abs(difference).max() <= _SAME_OFFSET * max(np.abs(one).max(), np.abs(other).max()):
+        return True
+    return spans(big.exog, difference[:, None])
 
 
 def _unit(columns: Array) -> Array:

@@ -20,7 +20,7 @@ from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_lost_workers
-from mixedext.inference.comparison.compare import check_same_data, check_same_kind
+from mixedext.inference.comparison.compare import check_offsets, check_same_data, check_same_kind
 from mixedext.inference.parameters.bootstrap import Outcome, fit_replicate
 from mixedext.inference.parameters.workers import blocks, run_blocks, stream
 from mixedext.inference.tables import read_results
@@ -165,7 +165,8 @@ def bootstrap_lrt(
     Raises
     ------
     DataError
-        If the models are of different kinds, rows, weights or approximations, or in the wrong order.
+        If the models are of different kinds, rows, weights or approximations, in the wrong order, or have
+        offsets that differ by what the fixed effects of the larger one do not make up for.
 
     Examples
     --------
@@ -210,6 +211,7 @@ def _check_comparable(null: MixedResults, alternative: MixedResults) -> None:
             f"null has more parameters ({null.n_params}) than alternative ({alternative.n_params}): the "
             "model under test comes first"
         )
+    check_offsets("null", null, "alternative", alternative)
 
 
 def _distribution(results: MixedResults) -> str:
