@@ -318,7 +318,6 @@ def _criterion_by_cluster(
         )
         for factor, g, parent in zip(state.factors, state.modes.g, parents, strict=True):
             out += np.bincount(parent, ((factor.T @ g) ** 2).sum(axis=0), minlength=size)
-    for block in state.factorization.stages:
-        logs = 2.0 * np.log(np.einsum("aaj->aj", block.lower)).sum(axis=0)
-        out += np.bincount(parents[block.stage.factor], logs, minlength=size)
+    for k, root in state.factorization.level_roots().items():
+        out += np.bincount(parents[k], root.log_determinants(), minlength=size)
     return np.asarray(out, dtype=float)

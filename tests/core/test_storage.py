@@ -11,7 +11,7 @@ from tests.designs import codes, plain_factor, random_rows
 
 def kinds_of(kind: str) -> list[tuple[str, str]]:
     stages = choose_storage(random_rows(kind).factors).stages
-    return [(s.kind, s.coupling) for s in stages]
+    return [(s.step, s.coupling) for s in stages]
 
 
 @pytest.mark.parametrize("kind", ["single 1", "single 15", "terms of one factor"])
@@ -46,7 +46,7 @@ def test_crossed_rest_follows_the_nested_factors() -> None:
         )
     )
     assert storage.stages[0] == Stage(2, (1, 0), "nested")
-    assert storage.stages[1].kind == "crossed"
+    assert storage.stages[1].step == "crossed"
     assert storage.stages[1].factor == 1
 
 

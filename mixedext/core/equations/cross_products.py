@@ -84,6 +84,11 @@ class CrossProducts:
             out.append((replace(basis, start=starts[:, j]), products))
         return out
 
+    def of_one_effect(self) -> tuple[Array, Array]:
+        """Return the diagonal of Z'WZ (J,) and X'WZ (p, J) of a model whose random part is one effect."""
+        (gram,), (rhs,) = self.gram, self.rhs
+        return gram[0, 0], rhs[0, :-1]
+
     @cached_property
     def _cross_matrices(self) -> dict[Pair, sp.csr_array]:
         return {pair: self.storage.pairs[pair].matrix(block) for pair, block in self.cross.items()}

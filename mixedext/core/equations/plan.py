@@ -1,10 +1,10 @@
-"""Which storage the equations take: one decision, made once from the grouping factors.
+"""Which solver and which storage the equations take: one decision, made once from the grouping factors.
 
 M = Λ'Z'WZΛ + I is reduced factor by factor. A factor whose every level meets one level of each factor that
 is left ("nested") goes without fill. Where no such factor is left, the one with most columns is eliminated
 and the rest is a dense matrix ("crossed"). The last factor standing alone is block diagonal ("single").
-Further kinds (a sparse factor with an ordering, an iterative solver) would be further values of
-`Stage.kind`.
+A further step of the elimination (a sparse rest with an ordering) would be a further value of `Stage.step`;
+a solver that does not eliminate (conjugate gradients) is a further name in `Storage.solver`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from mixedext.core.rows import Codes, Factor
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-#: Seconds a multiply-add: dense (BLAS) against gathered by index. Only their ratio matters.
+#: Seconds that a multiply-add takes, by BLAS and where the numbers are gathered by index. Only their ratio
+#: matters: it decides between the two forms of a crossed factor's coupling.
 _DENSE_COST = 5e-11
 _GATHER_COST = 3e-9
 
@@ -76,13 +77,22 @@ class PairPattern:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the elimination: `factor` goes, `rest` stays; what kind of step, and the form of a crossed
-    one.
+    """One step of the elimination.
+
+    Attributes
+    ----------
+    factor : int
+        The factor that goes.
+    rest : tuple of int
+        Those that stay.
+    step : {"single", "nested", "crossed"}
+    coupling : {"none", "dense", "sparse"}
+        How a crossed factor's cross-products with the rest are multiplied.
     """
 
     factor: int
     rest: tuple[int, ...]
-    kind: Literal["single", "nested", "crossed"]
+    step: Literal["single", "nested", "crossed"]
     coupling: Literal["none", "dense", "sparse"] = "none"
 
 
@@ -104,6 +114,16 @@ class Storage:
     stages: tuple[Stage, ...]
     pairs: dict[tuple[int, int], PairPattern]
 
+    @property
+    def solver(self) -> str:
+        """Name of the solver that suits these factors, one of `core.equations.solvers.SOLVERS`."""
+        return "elimination"
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether there are factors of which none is nested in the others."""
+        return self.stages[-1].step == "crossed"
+
     @cached_property
     def dense_columns(self) -> int:
         """Order of the dense matrix that is left when no factor can go without fill (0: there is none)."""
@@ -117,9 +137,9 @@ class Storage:
         for stage in self.stages:
             columns = self.widths[stage.factor] * self.levels[stage.factor]
             line = f"{names[stage.factor]}: {columns} columns in {self.levels[stage.factor]} diagonal blocks"
-            if stage.kind == "nested":
+            if stage.step == "nested":
                 line += f", nested in {', '.join(names[k] for k in stage.rest)} (no fill)"
-            elif stage.kind == "crossed":
+            elif stage.step == "crossed":
                 rest = " + ".join(names[k] for k in stage.rest)
                 line += f", crossed with {rest}: dense Schur complement of order {self.dense_columns}"
                 line += f", {stage.coupling} coupling"

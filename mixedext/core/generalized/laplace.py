@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.equations.cross_products import CrossProducts
-from mixedext.core.equations.elimination import Factorization
+from mixedext.core.equations.solver import Factorization, Solver
 from mixedext.core.generalized.modes import (
     Modes,
     ResponseModel,
@@ -93,6 +93,19 @@ class GeneralizedProblem(CovarianceParameters):
         self.tangent: Tangent | None = None
         #: whether log|M| takes the observed weights; with a canonical link they are the Fisher weights
         self.observed = False
+
+    def with_solver(self, solver: type[Solver]) -> GeneralizedProblem:
+        """Return the problem with a solver of another class.
+
+        Raises
+        ------
+        RefusedQuestion
+            If it does not answer what a generalized model asks.
+        """
+        problem = copy(self)
+        problem.work = self.work.with_solver(solver)
+        problem.tangent = None
+        return problem
 
     def with_hessian(self, kind: str) -> GeneralizedProblem:
         """Return the problem with the "expected" or the "observed" Hessian in log|M|."""
@@ -238,7 +251,7 @@ class LaplaceState:
 
     @cached_property
     def _fisher_factorization(self) -> Factorization:
-        return self.problem.work.elimination.factorize(self._fisher_modes_only, self.factors)
+        return self.problem.work.solver.factorize(self._fisher_modes_only, self.factors)
 
     @cached_property
     def factorization(self) -> Factorization:
@@ -252,7 +265,7 @@ class LaplaceState:
             return self._fisher, self._fisher_factorization
         work = self.problem.work
         products = work.weighted_products(self.terms.observed, work.x)
-        return products, work.elimination.factorize(products, self.factors)
+        return products, work.solver.factorize(products, self.factors)
 
     @cached_property
     def _adjoint(self) -> tuple[tuple[Array, ...], Array, Array, Array]:

@@ -10,6 +10,7 @@ until the penalised deviance falls.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import CrossProducts
-from mixedext.core.equations.elimination import Elimination, Factorization
 from mixedext.core.equations.plan import Storage, choose_storage
+from mixedext.core.equations.solver import Factorization, Solver
+from mixedext.core.equations.solvers import make_solver
 from mixedext.core.rows import Basis, Rows, find_basis
 
 Array = NDArray[np.float64]
@@ -62,6 +64,10 @@ class ResponseModel(Protocol):
     def rounding(self, weights: Array) -> float: ...
 
 
+#: What the criterion and its derivatives ask of a solver.
+_QUESTIONS = ("reduce", "solve", "log_determinant", "gram_sums", "posterior_blocks", "posterior_pattern")
+
+
 class WorkingRows:
     """The rows in the well-conditioned basis, with all that grouped sums need, formed once.
 
@@ -89,7 +95,8 @@ class WorkingRows:
             x_transform=unit * basis.x_transform,
             z_transforms=tuple(unit * t for t in basis.z_transforms),
         )
-        self.elimination = Elimination(self.storage)
+        self.solver = make_solver(self.storage)
+        self.solver.require(_QUESTIONS, "a generalized model")
         self.offset = offset
         self.n, self.p = rows.x.shape
         # columns one after the other: each is summed by itself
@@ -110,6 +117,13 @@ class WorkingRows:
             c if value is None else np.broadcast_to(np.array([[value]]), c.shape)
             for c, value in zip(z, self._constant, strict=True)
         )
+
+    def with_solver(self, solver: type[Solver]) -> WorkingRows:
+        """Return the same rows with a solver of another class."""
+        work = copy(self)
+        work.solver = make_solver(self.storage, solver)
+        work.solver.require(_QUESTIONS, "a generalized model")
+        return work
 
     def random_part(self, modes: Sequence[Array]) -> Array:
         """Return Zb (n,) for b by factor (q_k, J_k)."""
@@ -388,7 +402,7 @@ def _newton(
     moment = weights * random
     moment += terms.score  # W(z − Xβ − o) with z the working response
     products = work.weighted_products(weights, work.x if profile else None)
-    factorization = work.elimination.factorize(products, factors)
+    factorization = work.solver.factorize(products, factors)
     new_g, _, change = solve_working(work, factorization, products, moment, profile)
     decrement = float(change @ (work.x.T @ terms.score)) if profile else 0.0
     for f, a, b, s in zip(factors, g, new_g, score, strict=True):

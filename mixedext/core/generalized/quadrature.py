@@ -50,20 +50,20 @@ class QuadratureState:
 
     def _integrate(self) -> float:
         laplace, work, response = self.laplace, self.problem.work, self.problem.response
-        (block,) = laplace.factorization.stages
+        (root,) = laplace.factorization.level_roots().values()
         (factor,), (g,), (z,), (codes,) = self.factors, laplace.modes.g, work.z, work.codes
         q, levels = g.shape
         fixed = work.x @ self.beta + work.offset
         u = factor.T @ g
         b = factor @ u
         # u = û + √2 L⁻'t, b = Λu
-        spread = _inverse_transposed(block.lower)
+        spread = _inverse_transposed(root.lower)
         nodes, weights = hermgauss(self.nagq)
         terms = []
         for chosen in itertools.product(range(self.nagq), repeat=q):
             t = nodes[list(chosen)]
             du = np.sqrt(2.0) * np.einsum("abj,b->aj", spread, t)
-            db = np.sqrt(2.0) * np.einsum("baj,b->aj", block.half, t)
+            db = np.sqrt(2.0) * np.einsum("baj,b->aj", root.kernel_root, t)
             here = b + db
             eta = fixed + sum((z[a] * here[a][codes] for a in range(1, q)), z[0] * here[0][codes])
             loglik = np.bincount(codes, response.row_loglik(eta, laplace.nuisance), minlength=levels)

@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.equations import small_blocks as sb
 from mixedext.core.equations.cross_products import CrossProducts, cross_products
-from mixedext.core.equations.elimination import BackSolved, Elimination, Factorization, Reduced
 from mixedext.core.equations.plan import Storage, choose_storage
+from mixedext.core.equations.solver import BackSolved, Factorization, Reduced, Solver
+from mixedext.core.equations.solvers import make_solver
 from mixedext.core.rows import Rows, find_basis
 
 Array = NDArray[np.float64]
 
 _EPSILON = float(np.finfo(float).eps)
+#: What is asked of a solver.
+_QUESTIONS = ("reduce", "solve", "log_determinant", "gram_sums", "posterior_blocks")
 
 
 class LinearProblem(CovarianceParameters):
@@ -36,17 +39,30 @@ class LinearProblem(CovarianceParameters):
     ----------
     rows : Rows
         X of full column rank.
+    solver : class of solver, optional
+        By default the one that suits the grouping factors.
+
+    Raises
+    ------
+    RefusedQuestion
+        If the solver does not answer what a linear model asks.
     """
 
-    def __init__(self, rows: Rows):
+    def __init__(self, rows: Rows, solver: type[Solver] | None = None):
         super().__init__(rows, find_basis(rows))
         self.storage: Storage = choose_storage(rows.factors)
         self.products: CrossProducts = cross_products(rows, self.basis, self.storage)
-        self.elimination = Elimination(self.storage)
+        self.solver = _usable(make_solver(self.storage, solver))
         self.n, self.p = rows.x.shape
         self.log_weights = 0.0 if rows.weights is None else float(np.log(rows.weights).sum())
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
+
+    def with_solver(self, solver: type[Solver]) -> LinearProblem:
+        """Return the problem with a solver of another class; the cross-products are shared."""
+        problem = copy(self)
+        problem.solver = _usable(make_solver(self.storage, solver))
+        return problem
 
     def with_responses(self, responses: Array) -> list[LinearProblem]:
         """Return the problems of other responses (n, m), less the offset, on the same rows.
@@ -75,6 +91,12 @@ class LinearProblem(CovarianceParameters):
     def evaluate(self, theta: Array, reml: bool) -> LinearState:
         """Return the state of the criterion at θ̃."""
         return LinearState(self, np.array(theta, dtype=float), reml)
+
+
+def _usable(solver: Solver) -> Solver:
+    """Return the solver, if it answers what the criterion and its derivatives ask."""
+    solver.require(_QUESTIONS, "a linear model")
+    return solver
 
 
 class LinearState:
@@ -121,7 +143,7 @@ class LinearState:
     @cached_property
     def factorization(self) -> Factorization:
         """M = Λ'Z'WZΛ + I, eliminated."""
-        return self.problem.elimination.factorize(self.problem.products, self.factors)
+        return self.problem.solver.factorize(self.problem.products, self.factors)
 
     @cached_property
     def reduced(self) -> Reduced:

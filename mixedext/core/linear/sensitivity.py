@@ -220,7 +220,7 @@ def _traces(problem: LinearProblem, state: LinearState, directions: list[tuple[i
     out = np.empty((m + 1, m + 1))
 
     def first_order(factors: list[Array]) -> Array:
-        sums = problem.elimination.factorize(problem.products, factors).gram_sums()
+        sums = problem.solver.factorize(problem.products, factors).gram_sums()
         return np.array([u @ sums[k] @ u for k, u in directions])
 
     at_zero = first_order(list(state.factors))

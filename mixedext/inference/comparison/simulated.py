@@ -335,7 +335,7 @@ def _spectral_draws(problem: LinearProblem, reml: bool, count: int, rng: np.rand
     N = Σ λμ_s/(1 + λμ_s) u_s, D = Σ u_s/(1 + λμ_s) + χ² of what is left of the n − p dimensions.
     """
     p, products = problem.p, problem.products
-    own, fixed = products.gram[0][0, 0], products.rhs[0][0, :p]
+    own, fixed = products.of_one_effect()
     inside = np.diag(own) - fixed.T @ np.linalg.solve(products.outer[:p, :p], fixed)
     mu = np.linalg.eigvalsh(inside)
     mu = mu[mu > 1e-10 * own.max()]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.rows import Factor, Rows
 from mixedext.core.sandwich import (
     ClusterSandwich,
@@ -400,12 +401,12 @@ def _refuse_large_orders(model: Any, rows: Rows, clusters: Codes, name: str) -> 
 
 def _generalized(results: Any, model: Any, clusters: Codes, size: int, name: str) -> Array:
     problem = model.problem
-    if any(stage.kind == "crossed" for stage in problem.work.storage.stages):
+    if problem.work.storage.is_crossed:
         raise DataError(
             f"grouping factors are crossed within the clusters of {name}: the likelihood of a generalized "
             "model is then not known cluster by cluster"
         )
     try:
         return generalized_sandwich(problem, results._record, clusters, size)
-    except np.linalg.LinAlgError as error:
+    except (np.linalg.LinAlgError, RefusedQuestion) as error:
         raise DataError(f"no sandwich covariance can be had of this fit: {error}") from error

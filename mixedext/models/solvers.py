@@ -1,0 +1,95 @@
+"""The solvers of the penalised equations that are known by name, an open set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+from mixedext.core.equations.solver import QUESTIONS, Answer, RefusedQuestion
+from mixedext.core.equations.solvers import SOLVERS
+from mixedext.core.generalized.laplace import GeneralizedProblem
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.errors import OptionError
+from mixedext.options import Registry, check_option
+
+P = TypeVar("P", LinearProblem, GeneralizedProblem)
+
+
+class SolverRegistry(Registry):
+    """Solvers by name.
+
+    A solver is a class as `mixedext.core.equations.solver.Solver`, which says of each question that is asked
+    of the equations whether it answers exactly, by an estimate, or refuses.
+
+    Examples
+    --------
+    >>> from mixedext.models.solvers import solvers
+    >>> list(solvers)
+    ['elimination']
+    >>> solvers["elimination"].capabilities["log_determinant"]
+    'exact'
+    """
+
+    def register(self, name: str, member: Any) -> None:
+        """Add a solver.
+
+        Parameters
+        ----------
+        name : str
+            By which users name it, `member.name`.
+        member : class
+            As `mixedext.core.equations.solver.Solver`.
+
+        Raises
+        ------
+        OptionError
+            If the name is taken or is not the solver's own, or the solver lacks a method, or does not say how
+            it answers a question; the message names what is missing.
+        """
+        shown = getattr(member, "__name__", type(member).__name__)
+        said = getattr(member, "capabilities", None)
+        if isinstance(said, Mapping):
+            silent = [question for question in QUESTIONS if said.get(question) not in get_args(Answer)]
+            if silent:
+                raise OptionError(
+                    f"solver {name!r} ({shown}) does not say in `capabilities` whether it answers "
+                    f"{', '.join(silent)}: write 'exact', 'estimate' or 'refused'"
+                )
+        if name == "auto":
+            raise OptionError("solver='auto' is the package's own choice: choose another name")
+        own = getattr(member, "name", name)
+        if own != name:
+            raise OptionError(f"solver {name!r} ({shown}) calls itself {own!r}: register it by that name")
+        super().register(name, member)
+
+
+#: Those that users can name.
+solvers = SolverRegistry("solver", ("name", "capabilities", "answer", "require", "factorize"), SOLVERS)
+
+
+def use_solver(problem: P, solver: str) -> P:
+    """Return a problem whose equations are solved otherwise.
+
+    Parameters
+    ----------
+    problem : LinearProblem or GeneralizedProblem
+    solver : str
+        "auto", the one that suits the grouping factors, or a registered name.
+
+    Returns
+    -------
+    LinearProblem or GeneralizedProblem
+        It shares all numbers with the problem given.
+
+    Raises
+    ------
+    OptionError
+        If there is no such solver, or it refuses what the problem asks.
+    """
+    check_option(solver, "solver", ("auto", *solvers))
+    if solver == "auto":
+        return problem
+    try:
+        return problem.with_solver(solvers[solver])
+    except RefusedQuestion as error:
+        raise OptionError(f"solver={solver!r} cannot be taken: {error}") from error
