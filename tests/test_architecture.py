@@ -112,7 +112,6 @@ OFFENDERS: dict[str, set[str]] = {
     "mixedext.inference.comparison.random_terms": {"mixedext.results.base", "mixedext.results.linear"},
     "mixedext.inference.comparison.simulated": {"mixedext.results.base", "mixedext.results.linear"},
     "mixedext.inference.fixed_effects.anova": {"mixedext.results.base"},
-    "mixedext.inference.fixed_effects.degrees_of_freedom": {"mixedext.results.base"},
     "mixedext.inference.fixed_effects.hypotheses": {"mixedext.results.base"},
     "mixedext.inference.marginal_means.grid": {"mixedext.results.base"},
     "mixedext.inference.marginal_means.means": {"mixedext.results.base"},
@@ -121,10 +120,7 @@ OFFENDERS: dict[str, set[str]] = {
     "mixedext.inference.parameters.confint": {"mixedext.results.base"},
     "mixedext.inference.parameters.profile": {"mixedext.results.base"},
     "mixedext.inference.tables": {"mixedext.models.base", "mixedext.results.base"},
-    "mixedext.prediction.linear_predictor": {
-        "mixedext.inference.fixed_effects.degrees_of_freedom",
-        "mixedext.results.base",
-    },
+    "mixedext.prediction.linear_predictor": {"mixedext.results.base"},
     "mixedext.prediction.simulation": {"mixedext.results.base"},
     "mixedext.report.summary": {"mixedext.results.base"},
 }

@@ -596,7 +596,7 @@ def test_standard_errors_of_standard_deviations_follow_from_those_of_theta():
     sd = result.bse_std_dev
     assert sd.iloc[0] == pytest.approx(result.bse_theta[0])
     # the second is sqrt(θ₂² + θ₃²): by simulation from the normal approximation of θ
-    covariance = result._covariance[1]
+    covariance = result._covariance_of_theta
     draws = np.random.default_rng(0).multivariate_normal(result.theta, covariance * 1e-4, 200_000)
     spread = np.hypot(draws[:, 1], draws[:, 2]).std() * 100
     assert sd.iloc[1] == pytest.approx(spread, rel=0.02)  # 200,000 draws: 0.2 %, and curvature

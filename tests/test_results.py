@@ -378,7 +378,7 @@ def test_results_that_cannot_be_pickled_leave_the_file_alone(tmp_path: Path) -> 
     path = tmp_path / "a.pickle"
     result.save(path)
     before = path.read_bytes()
-    result._results.remarks.append(lambda: None)
+    result._results.note = lambda: None
     with pytest.raises(mx.DataError, match="cannot be pickled"):
         result.save(path)
     assert path.read_bytes() == before

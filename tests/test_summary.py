@@ -107,7 +107,7 @@ def test_a_summary_of_a_generalized_fit_without_a_hessian_says_so(monkeypatch: p
 
     data = mx.datasets.load("cbpp")
     result = mx.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", data).fit()
-    monkeypatch.setattr("mixedext.results.generalized.covariance_of_point", no_minimum)
+    monkeypatch.setattr("mixedext.models.methods.covariance_of_point", no_minimum)
     with pytest.warns(mx.ConvergenceWarning, match="could not be had from the Hessian"):
         text = result.summary().as_text()
     assert "Standard errors could not be had from the Hessian (the Hessian is not positive" in text

@@ -166,6 +166,28 @@ class MixedModel(LikelihoodModel):
         return _MixedData(self.design)
 
     @property
+    def template(self) -> Design:
+        """What the design knows besides its rows."""
+        return self._template
+
+    @property
+    def formula_parts(self) -> MixedFormula | None:
+        """The formula, None in models made of arrays."""
+        return self._parsed
+
+    @property
+    def given_offsets(self) -> Mapping[str, Any]:
+        """Offset and exposure given beside the formula: a column's name, one number, or None for values by
+        row.
+        """
+        return self._given_offsets
+
+    @property
+    def kept(self) -> Kept | None:
+        """What the model keeps of the data that it was made from."""
+        return self.data.kept
+
+    @property
     def _noise(self) -> Noise:
         """What is estimated of the rows besides the random effects."""
         return "residual"

@@ -11,32 +11,28 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.genmod import families
 
-from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
 from mixedext.data.checks import Noise
 from mixedext.data.frames import rows_text
-from mixedext.errors import DataError, IdentifiabilityWarning
+from mixedext.errors import DataError
 from mixedext.families.links import inverse_link
 from mixedext.families.names import as_family
 from mixedext.families.reading import check_range, read_generalized
 from mixedext.families.response import Response
 from mixedext.findings.remarks import (
-    Remark,
-    remarks_on_generalized,
-    remarks_on_laplace,
     warn_of_fit,
     warn_of_remarks,
 )
-from mixedext.inference.fixed_effects.cluster import read_cov_kwds, read_cov_type, with_cluster_covariance
+from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_kwds, read_cov_type
 from mixedext.models.base import MixedModel, read_fit_options
 from mixedext.models.likelihood import LikelihoodModelSide
+from mixedext.models.methods import NO_LIKELIHOOD, GeneralizedMethod
 from mixedext.options import check_option, refuse_unknown
 from mixedext.results.base import names_of_results
 from mixedext.results.generalized import (
-    NO_LIKELIHOOD,
     GeneralizedMixedResults,
     GeneralizedMixedResultsWrapper,
 )
@@ -248,31 +244,19 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         cov_kwds = read_cov_kwds(cov_kwds, cov_type)
         problem = self.problem.with_hessian(hessian)
         start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
-        try:
-            record = fit_generalized(problem, int(nagq), options, start)
-        except np.linalg.LinAlgError as error:
-            remedy = "; the criterion of hessian='expected' exists more widely" if problem.observed else ""
-            raise DataError(NO_LIKELIHOOD.format(error) + remedy) from error
-        remarks = self._remarks(record, problem)
-        results = GeneralizedMixedResults(self, record, cov_type)
-        results.remarks = [r.text for r in remarks]
-        warn_of_fit(results.labels, record.ranks, record.optimizer)
-        warn_of_remarks(remarks)
+        asked = GeneralizedMethod(int(nagq), hessian, cov_type)
+        estimates = asked.minimize(problem, options, start)
+        method = GeneralizedMethod(int(nagq), estimates.hessian, cov_type)
+        findings = method.findings(self, estimates)
+        fit = method.fitted(self, estimates, findings)
+        warn_of_fit(fit.labels, estimates.ranks, estimates.optimizer)
+        warn_of_remarks(findings)
         if cov_type == "cluster":
-            results = with_cluster_covariance(results, **cov_kwds)
-        return GeneralizedMixedResultsWrapper(results)
+            fit = fit.with_covariance(cluster_covariance(fit, **cov_kwds))
+        return GeneralizedMixedResultsWrapper(GeneralizedMixedResults(fit))
 
-    def _remarks(self, record: GeneralizedEstimates, problem: GeneralizedProblem) -> list[Remark]:
-        """Return what the data say of a fit."""
-        response = problem.response
-        assert isinstance(response, Response)
-        remarks = remarks_on_generalized(self.design, record, response)
-        # what is separated runs away by any approximation
-        if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
-            remarks += remarks_on_laplace(self.design, record, response, problem)
-        return remarks
-
-    def _response(self) -> Response:
+    def response(self) -> Response:
+        """Return the likelihood of the response by row."""
         return Response(self.family, self.design.endog, self.design.weights, self.estimate_alpha)
 
     @property
@@ -285,7 +269,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             offset = 0.0 if self.design.offset is None else self.design.offset
             # the basis is chosen by the columns alone
             rows = type(rows)(np.zeros(rows.n), rows.x, None, rows.factors)
-            self._problem = GeneralizedProblem(rows, self._response(), offset)
+            self._problem = GeneralizedProblem(rows, self.response(), offset)
         return self._problem
 
     def _profile(self, params: Array) -> tuple[float, Array]:

@@ -10,15 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.fit import fit_linear
-from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
-from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
 from mixedext.findings.remarks import warn_of_fit, warn_of_remarks
-from mixedext.inference.fixed_effects.cluster import read_cov_kwds, read_cov_type, with_cluster_covariance
+from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_kwds, read_cov_type
 from mixedext.models.base import MixedModel, read_fit_options
 from mixedext.models.likelihood import LikelihoodModelSide
+from mixedext.models.methods import LinearMethod
 from mixedext.options import check_flag, refuse_unknown
 from mixedext.results.base import names_of_results
 from mixedext.results.linear import LinearMixedResults, LinearMixedResultsWrapper
@@ -109,18 +107,15 @@ class LinearMixedModel(LikelihoodModelSide):
         check_flag(reml, "reml")
         problem = self.problem
         start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
-        if problem.is_exact:
-            raise DataError(EXACT_FIT)
-        record = fit_linear(problem, bool(reml), options, start)
-        refuse_exact_fit(self.design, problem, record)
-        results = LinearMixedResults(self, record)
-        remarks = remarks_on_linear(problem, record)
-        results.remarks = [r.text for r in remarks]
-        warn_of_fit(results.labels, record.ranks, record.optimizer)
-        warn_of_remarks(remarks)
+        method = LinearMethod(bool(reml))
+        estimates = method.minimize(problem, self.design, options, start)
+        findings = method.findings(self, estimates)
+        fit = method.fitted(self, estimates, findings)
+        warn_of_fit(fit.labels, estimates.ranks, estimates.optimizer)
+        warn_of_remarks(findings)
         if cov_type == "cluster":
-            results = with_cluster_covariance(results, **cov_kwds)
-        return LinearMixedResultsWrapper(results)
+            fit = fit.with_covariance(cluster_covariance(fit, **cov_kwds))
+        return LinearMixedResultsWrapper(LinearMixedResults(fit))
 
     @property
     def problem(self) -> LinearProblem:
@@ -159,11 +154,10 @@ class LinearMixedModel(LikelihoodModelSide):
             exog_names=(),
             fixed_terms={},
         )
-        if rest.problem.is_exact:
-            raise DataError(EXACT_FIT)
-        fit = LinearMixedResults(rest, fit_linear(rest.problem, False, OptimizerOptions()))
+        fit = LinearMethod(reml=False).fit_model(rest)
         # the variances are at their optimum: only β itself moves, and Σ⁻¹(y − Xβ) = W(y − Xβ − Zb)/σ²
-        weighted = np.asarray(fit.resid) * (1.0 if self.weights is None else self.weights)
+        known = 0.0 if rest.offset is None else rest.offset
+        weighted = (rest.endog - known - fit.random_part()) * (1.0 if self.weights is None else self.weights)
         return fit.llf, self.exog.T @ weighted / fit.scale
 
     def _mean(self, linear: Array) -> Array:

@@ -20,10 +20,10 @@ from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.values import numbers
 from mixedext.errors import DataError
 from mixedext.families.response import inverse_link, mean_and_derivatives
+from mixedext.fitted import DegreesOfFreedom
 from mixedext.options import check_option, complement, nearest, refuse_unknown
 
 if TYPE_CHECKING:
-    from mixedext.inference.fixed_effects.degrees_of_freedom import DegreesOfFreedom
     from mixedext.results.base import MixedResults
 
 Array = NDArray[np.float64]

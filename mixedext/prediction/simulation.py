@@ -15,6 +15,7 @@ from mixedext.families.links import inverse_link
 from mixedext.families.response import Response
 from mixedext.findings.remarks import warn_of_draws
 from mixedext.options import check_count, check_generator, check_option
+from mixedext.prediction.linear_predictor import linear_predictor
 
 if TYPE_CHECKING:
     from mixedext.results.base import MixedResults
@@ -64,7 +65,7 @@ class Simulator:
         self.weights: Array | float = 1.0 if weights is None else weights
         #: the linear predictor without the random effects that are drawn
         kept = "all" if random_effects == "conditional" else "none"
-        self.mean: Array = results._linear_predictor(None, kept, "error").to_numpy()
+        self.mean: Array = linear_predictor(results, None, kept, "error").to_numpy()
         self.roots: list[Array] = []
         if random_effects == "new":
             start = 0

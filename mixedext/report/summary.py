@@ -325,8 +325,8 @@ def _add_top(out: MixedSummary, results: MixedResults) -> None:
         ("Converged:", "yes" if results.converged else "no"),
         *results._family_rows,
     ]
-    if results._robust is not None:
-        left.append(("Covariance type:", results._robust.title))
+    if results.fitted.covariance.title:
+        left.append(("Covariance type:", results.fitted.covariance.title))
     right = [
         (f"{results._criterion_name}:", f"{results.objective:.1f}"),
         ("Log-likelihood:", f"{results.llf:.1f}"),

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from inspect import getattr_static
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,17 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
-from mixedext.data.design import Labels
 from mixedext.data.whole import WholeTable
-from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit
-from mixedext.inference.fixed_effects.cluster import ClusterCovariance, read_cov_type, with_cluster_covariance
-from mixedext.inference.fixed_effects.degrees_of_freedom import DegreesOfFreedom
+from mixedext.fitted import FittedModel
+from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_type
 from mixedext.inference.parameters.bootstrap import Bootstrap, bootstrap
 from mixedext.inference.parameters.confint import confint
 from mixedext.inference.parameters.profile import Profile, profile
 from mixedext.options import methods_answer_keywords
-from mixedext.prediction.linear_predictor import linear_predictor, mean_prediction
+from mixedext.prediction.linear_predictor import mean_prediction
 from mixedext.prediction.simulation import simulate
-from mixedext.report.summary import format_digits, make_summary
+from mixedext.report.summary import make_summary
 from mixedext.results.levels import LevelCovariances, coefficients
 from mixedext.results.saving import load, save
 from mixedext.results.wald import WaldInference
@@ -40,7 +37,7 @@ Array = NDArray[np.float64]
 #: Public attributes that results get when they are made.
 _MADE = (
     *("params", "scale", "sigma", "theta", "objective", "converged", "is_singular", "optimizer", "labels"),
-    *("n_params", "df_resid", "ngroups", "remarks", "method", "reml", "nagq", "dispersion", "model"),
+    *("n_params", "df_resid", "ngroups", "method", "reml", "nagq", "dispersion", "model", "fitted"),
 )
 
 
@@ -54,44 +51,74 @@ def names_of_results(kind: type) -> frozenset[str]:
 class MixedResults(WaldInference):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
-    #: whether the model has a residual variance beside those of the random effects
-    _has_residual = True
-    #: the robust covariance of the fixed effects, if these results have one
-    _robust: ClusterCovariance | None = None
-    #: of what kind the covariance of the fixed effects is, and with which options
-    cov_type = "nonrobust"
-    cov_kwds: Mapping[str, Any] = MappingProxyType({})
+    fitted: FittedModel
 
-    def __init__(self, model: Any, record: Estimates, scale: float):
-        super().__init__(model, record.params, record.normalized_cov_params, scale)
-        self._record = record
-        self.labels: Labels = model.design.labels()
-        self.nobs = self.labels.nobs
-        self.objective = float(record.objective)
-        self.theta = record.theta.copy()
+    def __init__(self, fit: FittedModel):
+        estimates = fit.estimates
+        model: Any = fit.model
+        super().__init__(model, fit.params, estimates.normalized_cov_params, fit.scale)
+        #: the record that these results show
+        self.fitted = fit
+        self.labels = fit.labels
+        self.nobs = fit.nobs
+        self.objective = fit.objective
+        self.theta = fit.theta.copy()
         self.theta.flags.writeable = False
-        self.optimizer = record.optimizer
-        self.converged = bool(record.optimizer.converged)
-        self.is_singular = any(
-            rank < len(t.names) for rank, t in zip(record.ranks, self.labels.terms, strict=True)
-        )
-        self.n_params = len(record.params) + len(record.theta) + 1
+        self.optimizer = estimates.optimizer
+        self.converged = fit.converged
+        self.is_singular = fit.is_singular
+        self.n_params = fit.n_params
         self.df_model = float(model.df_model)
-        self.df_resid = float(self.nobs - self.n_params)
-        self.ngroups = {g: len(levels) for g, levels in self.labels.groups.items()}
+        self.df_resid = fit.df_resid
+        self.ngroups = fit.ngroups
+        self.method = fit.method.name
+        self.use_t = fit.use_t
         weights = model.weights
         self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
         self._residual_quantiles: Array | None = None
-        self._ddf_made: dict[str, DegreesOfFreedom] = {}
-        #: further findings for the summary, a line each
-        self.remarks: list[str] = []
 
     @property
-    def _family_rows(self) -> list[tuple[str, str]]:
-        """What the summary says of the response besides its name."""
-        return [("Scale:", format_digits([self.scale])[0])]
+    def cov_type(self) -> str:
+        """Of what kind the covariance of the fixed effects is."""
+        return self.fitted.covariance.kind
 
-    # ------------------------------------------------------------------------------ scalars of the fit
+    @property
+    def cov_kwds(self) -> Mapping[str, Any]:
+        """With which options it was made."""
+        return self.fitted.covariance.options
+
+    @property
+    def remarks(self) -> list[str]:
+        """Further findings for the summary, a line each."""
+        return self.fitted.remarks
+
+    @property
+    def cov_params_default(self) -> Array:
+        """Covariance of the fixed effects, of the kind `cov_type`, (p, p)."""
+        return self.fitted.cov_params.copy()
+
+    @property
+    def _record(self) -> Any:
+        return self.fitted.estimates
+
+    @property
+    def _has_residual(self) -> bool:
+        return self.fitted.has_residual
+
+    def fit_like(self, model: Any, *, reml: bool | None = None, start_theta: Array | None = None) -> Any:
+        """Fit another model by the method of these results, without a wrapper or warnings."""
+        method = self.fitted.method if reml is None else self.fitted.method.with_reml(reml)
+        return type(self)(method.fit_model(model, start_theta))
+
+    def fit_problem(
+        self, problem: Any, tolerance: float | None = None, start_theta: Array | None = None
+    ) -> Any:
+        """Fit by the criterion of these results."""
+        return self.fitted.method.fit(problem, self.fitted.design, tolerance, start_theta)
+
+    def from_record(self, model: Any, record: Estimates) -> Any:
+        """Make results of a fit by the method of these."""
+        return type(self)(self.fitted.refitted(model, record))
 
     @property
     def aic(self) -> float:
@@ -102,8 +129,6 @@ class MixedResults(WaldInference):
     def bic(self) -> float:
         """−2 llf + log(nobs) n_params."""
         return -2 * self.llf + math.log(self.nobs) * self.n_params
-
-    # ---------------------------------------------------------------------------------- random effects
 
     @cached_property
     def theta_names(self) -> list[str]:
@@ -123,21 +148,15 @@ class MixedResults(WaldInference):
 
     def term_covariances(self) -> list[Array]:
         """Return the covariance matrices of `cov_re` as arrays, in the order of the terms."""
-        return [self.scale * c for c in self._record.covariances]
+        return self.fitted.term_covariances()
 
     def modes_of(self, group: str) -> Array:
         """Return the conditional modes of a grouping factor as an array (effects, levels)."""
-        return self._record.modes[list(self.labels.groups).index(group)]
+        return self.fitted.modes_of(group)
 
     def random_variances(self) -> list[Array]:
         """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term."""
-        model = self._model_with_data()
-        out = []
-        for own, term in zip(model.problem.terms, model.design.terms, strict=True):
-            # by z'T: the products of z'Σz lose digits where a column is far from 0
-            factor = own.covariance.factor(self._record.theta[own.theta])
-            out.append(self.scale * ((np.column_stack(term.columns) @ factor) ** 2).sum(axis=1))
-        return out
+        return self.fitted.random_variances()
 
     @cached_property
     def varcorr(self) -> pd.DataFrame:
@@ -209,22 +228,14 @@ class MixedResults(WaldInference):
         """
         return coefficients(self)
 
-    # ------------------------------------------------------------------------------------------- rows
-
     @cached_data
     def fittedvalues(self) -> Array:
         """Conditional means: fixed effects, conditional modes and offset, (nobs,)."""
         model = self._model_with_data()
-        out = model.exog @ self._record.params
+        out = model.exog @ self.fitted.params
         if model.offset is not None:
             out = out + model.offset
-        starts = dict.fromkeys(self.labels.groups, 0)
-        modes = dict(zip(self.labels.groups, self._record.modes, strict=True))
-        for term in model.design.terms:
-            for column in term.columns:
-                out += column * modes[term.group][starts[term.group]][term.codes]
-                starts[term.group] += 1
-        return out
+        return np.asarray(out + self.fitted.random_part())
 
     @cached_data
     def resid(self) -> Array:
@@ -238,8 +249,7 @@ class MixedResults(WaldInference):
         return self.resid * (1 if weights is None else np.sqrt(weights)) / np.sqrt(self.scale)
 
     def _model_with_data(self) -> Any:
-        if self.model.design is None:
-            raise DataError("the data of this model were removed: there are no rows to compute with")
+        _ = self.fitted.design
         return self.model
 
     def residual_quantiles(self) -> Array:
@@ -261,8 +271,6 @@ class MixedResults(WaldInference):
         for name in list(cache):
             if isinstance(getattr_static(type(self), name, None), cached_data):
                 del cache[name]
-
-    # -------------------------------------------------------------------------------- simulation, bootstrap
 
     #: labels the arrays of these results
     _wrapper: Any = None
@@ -315,7 +323,8 @@ class MixedResults(WaldInference):
         {'Intercept': 6.632, 'Days': 1.502}
         """
         read_cov_type(cov_type, ("cluster",))
-        return self._wrapper(with_cluster_covariance(self, groups, correction))
+        covariance = cluster_covariance(self.fitted, groups, correction)
+        return self._wrapper(type(self)(self.fitted.with_covariance(covariance)))
 
     def simulate(self, nsim: int = 1, rng: Any = None, random_effects: str = "new") -> pd.DataFrame:
         """Return new responses drawn from the fitted model.
@@ -464,8 +473,6 @@ class MixedResults(WaldInference):
         """
         return bootstrap(self, nsim, kind, statistic, rng, n_jobs, progress, groups)
 
-    # ------------------------------------------------------------------------------------------ intervals
-
     def profile(self, parm: Any = None, level: float = 0.95) -> Profile:
         """Return profiles of the likelihood: of standard deviations, correlations, σ and the fixed effects.
 
@@ -567,9 +574,10 @@ class MixedResults(WaldInference):
         """
         return confint(self, parm, level, method, options)
 
-    def by_maximum_likelihood(self) -> MixedResults:
+    def by_maximum_likelihood(self) -> Any:
         """Return the fit by maximum likelihood, these results themselves if they are one."""
-        return self
+        fit = self.fitted.by_maximum_likelihood()
+        return self if fit is self.fitted else type(self)(fit)
 
     def get_prediction(self, data: Any = None, ddf: str | None = None) -> PredictionResultsMean:
         """Return predicted means at the population level with standard errors and intervals of the mean.
@@ -600,9 +608,6 @@ class MixedResults(WaldInference):
         1  345.61    14.63         314.75         376.47
         """
         return mean_prediction(self, data, ddf)
-
-    def _linear_predictor(self, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
-        return linear_predictor(self, data, random_effects, new_levels)
 
     def __repr__(self) -> str:
         what = getattr(self.model, "mixed_formula", None)

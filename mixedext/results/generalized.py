@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,26 +10,17 @@ import numpy as np
 import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import NDArray
-from statsmodels.genmod import families
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.estimates import GeneralizedEstimates
-from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
-from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.errors import DataError
 from mixedext.families.links import inverse_link, marginal_mean
-from mixedext.findings.remarks import (
-    warn_of_hessian,
-)
+from mixedext.fitted import FittedModel
 from mixedext.options import check_option, methods_answer_keywords
+from mixedext.prediction.linear_predictor import linear_predictor
 from mixedext.results.base import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
-
-NO_LIKELIHOOD = (
-    "the likelihood could not be computed ({}): check the response, the link and the scale of the columns"
-)
 
 
 @methods_answer_keywords
@@ -53,59 +43,16 @@ class GeneralizedMixedResults(MixedResults):
     hessian : {"expected", "observed"} or None
         Weights in the log-determinant; None where the link is canonical and they are the same.
     cov_type : str
-    aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels
+    aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels, fitted
         As for `LinearMixedResults`.
     """
 
-    _record: GeneralizedEstimates
-    _has_residual = False
-
-    def __init__(self, model: Any, record: GeneralizedEstimates, cov_type: str):
-        super().__init__(model, record, record.scale)
-        self.family = copy.deepcopy(model.family)
-        self.nagq = record.nagq
-        self.hessian = record.hessian
-        #: the kind of fits like this one, also where a robust covariance took its place
-        self._own_cov_type = "hessian" if cov_type == "cluster" else cov_type
-        self.cov_type = self._own_cov_type
-        extra = 0 if record.nuisance is None else 1
-        self.n_params = len(record.params) + len(record.theta) + extra
-        self.df_resid = float(self.nobs - self.n_params)
-        if record.nuisance is not None:
-            self.dispersion = float(np.exp(record.nuisance))
-            if model.estimate_alpha:
-                # a new one: the variance function keeps an α of its own
-                self.family = families.NegativeBinomial(self.family.link, alpha=self.dispersion)
-        else:
-            self.dispersion = float(getattr(model.family, "alpha", 1.0))
-        self.method = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
-            record.nagq, f"adaptive quadrature, {record.nagq} nodes"
-        )
-        if record.hessian == "observed" or (record.hessian and record.nagq <= 1):
-            self.method += f", {record.hessian} Hessian"
-
-    def fit_like(self, model: Any, *, start_theta: Array | None = None) -> GeneralizedMixedResults:
-        """Fit another model by the method of these results, without a wrapper or warnings."""
-        problem = model.problem.with_hessian(self.hessian or "expected")
-        record = fit_generalized(problem, self.nagq, OptimizerOptions(1e-11), start_theta)
-        return GeneralizedMixedResults(model, record, self._own_cov_type)
-
-    def fit_problem(
-        self, problem: GeneralizedProblem, tolerance: float = 1e-11, start_theta: Array | None = None
-    ) -> GeneralizedEstimates:
-        """Fit by the approximation of these results."""
-        try:
-            problem = problem.with_hessian(self.hessian or "expected")
-            return fit_generalized(problem, self.nagq, OptimizerOptions(tolerance), start_theta)
-        except np.linalg.LinAlgError as error:
-            raise DataError(NO_LIKELIHOOD.format(error)) from error
-
-    def from_record(self, model: Any, record: GeneralizedEstimates) -> GeneralizedMixedResults:
-        """Make results of a fit by the method of these."""
-        results = GeneralizedMixedResults(model, record, self._own_cov_type)
-        problem = model.problem.with_hessian(self.hessian or "expected")
-        results.remarks = [r.text for r in model._remarks(record, problem)]
-        return results
+    def __init__(self, fit: FittedModel):
+        super().__init__(fit)
+        self.family = fit.family
+        self.dispersion = fit.dispersion
+        self.nagq = fit.method.nagq
+        self.hessian = fit.method.hessian
 
     @property
     def llf(self) -> float:
@@ -113,44 +60,25 @@ class GeneralizedMixedResults(MixedResults):
         return -self.objective / 2
 
     @cached_property
-    def _point_covariance(self) -> Array | None:
-        """Covariance of all parameters, from the Hessian of the criterion; None where there is no minimum."""
-        try:
-            return covariance_of_point(self._model_with_data().problem, self._record)
-        except (np.linalg.LinAlgError, DataError) as error:
-            self.remarks.append(warn_of_hessian(str(error)))
-            return None
-
-    @cached_property
-    def _covariance(self) -> tuple[Array, Array]:
-        """Covariances of β and of θ, from the Hessian in all parameters."""
-        size, p = len(self.theta), len(self._record.params)
-        full = self._point_covariance
+    def _covariance_of_theta(self) -> Array:
+        """Covariance of θ, from the Hessian in all parameters."""
+        size = len(self.theta)
+        full = self.fitted.joint_covariance
         if full is None:
-            return self._record.normalized_cov_params, np.full((size, size), np.nan)
-        problem = self._model_with_data().problem
-        basis = problem.basis.x_transform
-        beta = basis @ full[size : size + p, size : size + p] @ basis.T
-        jacobian = _theta_jacobian(problem, self._record.point[:size])
-        return beta, jacobian @ full[:size, :size] @ jacobian.T
-
-    @cached_property
-    def cov_params_default(self) -> Array:
-        """Covariance of the fixed effects, of the kind `cov_type`."""
-        if self.cov_type == "fixed_theta":
-            return self._record.normalized_cov_params
-        return self._covariance[0]
+            return np.full((size, size), np.nan)
+        jacobian = _theta_jacobian(self.fitted.problem, self.fitted.estimates.point[:size])
+        return np.asarray(jacobian @ full[:size, :size] @ jacobian.T)
 
     @cached_property
     def bse_theta(self) -> Array:
         """Standard errors of `theta`, from the Hessian in all parameters."""
-        return np.sqrt(np.maximum(np.diag(self._covariance[1]), 0.0))
+        return np.sqrt(np.maximum(np.diag(self._covariance_of_theta), 0.0))
 
     @cached_property
     def bse_std_dev(self) -> pd.Series:
         """Standard errors of the standard deviations of the random effects (missing where one is 0)."""
         names, values, start = [], [], 0
-        covariance = self._covariance[1]
+        covariance = self._covariance_of_theta
         record = self._record
         for term, structure, relative in zip(
             self.labels.terms, record.structures, record.covariances, strict=True
@@ -173,7 +101,7 @@ class GeneralizedMixedResults(MixedResults):
     @cached_data
     def fittedvalues(self) -> Array:
         """Conditional means at the modes, (nobs,)."""
-        return self._model_with_data()._response().mean(self._record.eta)
+        return self._model_with_data().response().mean(self._record.eta)
 
     @cached_data
     def resid(self) -> Array:
@@ -183,13 +111,13 @@ class GeneralizedMixedResults(MixedResults):
     @cached_data
     def resid_pearson(self) -> Array:
         """Residuals over their standard deviation given the modes, (nobs,)."""
-        response = self._model_with_data()._response()
+        response = self._model_with_data().response()
         return response.pearson_residuals(self._record.eta, self._record.nuisance or 0.0)
 
     @cached_data
     def resid_deviance(self) -> Array:
         """Signed square roots of the rows' contributions to the deviance, (nobs,)."""
-        response = self._model_with_data()._response()
+        response = self._model_with_data().response()
         return response.deviance_residuals(self._record.eta, self._record.nuisance or 0.0)
 
     @cached_property
@@ -226,7 +154,7 @@ class GeneralizedMixedResults(MixedResults):
         Series (n,)
         """
         check_option(which, "which", ("mean", "linear", "marginal"))
-        eta = self._linear_predictor(data, random_effects, new_levels)
+        eta = linear_predictor(self, data, random_effects, new_levels)
         if which == "linear":
             return eta
         values = eta.to_numpy()
@@ -239,11 +167,11 @@ class GeneralizedMixedResults(MixedResults):
 
     @property
     def _criterion_name(self) -> str:
-        return "-2 log-lik"
+        return self.fitted.method.criterion_name
 
     @property
     def _title(self) -> str:
-        return "Generalized Linear Mixed Model fit by maximum likelihood"
+        return self.fitted.method.title
 
     @property
     def _family_rows(self) -> list[tuple[str, str]]:
@@ -258,7 +186,7 @@ class GeneralizedMixedResults(MixedResults):
     def remove_data(self) -> None:
         """Remove all arrays as long as the data; standard errors and the summary still work."""
         if self.model.design is not None:
-            _ = self.cov_params_default, self._covariance
+            _ = self.fitted.cov_params, self._covariance_of_theta
         super().remove_data()
 
 

@@ -12,14 +12,10 @@ import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import NDArray
 
-from mixedext.core.estimates import LinearEstimates
-from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.fit import fit_linear
-from mixedext.core.search.optimize import OptimizerOptions
-from mixedext.errors import DataError
-from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
-from mixedext.inference.fixed_effects.degrees_of_freedom import METHODS
+from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
+from mixedext.prediction.linear_predictor import linear_predictor
+from mixedext.report.summary import format_digits
 from mixedext.results.base import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
@@ -58,52 +54,15 @@ class LinearMixedResults(MixedResults):
         Evaluations, iterations, gradient norm, message and trace.
     labels : Labels
         Names and counts of the design.
+    fitted : FittedModel
+        The record that the results show: model, estimates, method, covariance of the fixed effects. Functions
+        of this package take it for the results.
     """
 
-    _record: LinearEstimates
-    _ddf_methods = METHODS
-
-    def __init__(self, model: Any, record: LinearEstimates):
-        super().__init__(model, record, record.scale)
-        self.reml = record.reml
-        self.use_t = True
-        self.sigma = float(np.sqrt(record.scale))
-        self.method = "REML" if record.reml else "ML"
-
-    def fit_like(
-        self, model: Any, *, reml: bool | None = None, start_theta: Array | None = None
-    ) -> LinearMixedResults:
-        """Fit another model by the method of these results, without a wrapper or warnings."""
-        criterion = self.reml if reml is None else reml
-        record = fit_linear(model.problem, criterion, OptimizerOptions(), start_theta)
-        refuse_exact_fit(model.design, model.problem, record)
-        results = LinearMixedResults(model, record)
-        results.remarks = [r.text for r in remarks_on_linear(model.problem, record)]
-        return results
-
-    def fit_problem(
-        self, problem: LinearProblem, tolerance: float = 1e-12, start_theta: Array | None = None
-    ) -> LinearEstimates:
-        """Fit by the criterion of these results.
-
-        Raises
-        ------
-        DataError
-            If fixed effects, or random ones with them, fit the response exactly.
-        """
-        if problem.is_exact:
-            raise DataError(EXACT_FIT)
-        record = fit_linear(problem, self.reml, OptimizerOptions(tolerance), start_theta)
-        refuse_exact_fit(self.model.design, problem, record)
-        return record
-
-    def from_record(self, model: Any, record: LinearEstimates) -> LinearMixedResults:
-        """Make results of a fit by the criterion of these."""
-        return LinearMixedResults(model, record)
-
-    def by_maximum_likelihood(self) -> LinearMixedResults:
-        """Return the fit by maximum likelihood, these results themselves if they are one."""
-        return self.fit_like(self.model, reml=False) if self.reml else self
+    def __init__(self, fit: FittedModel):
+        super().__init__(fit)
+        self.reml = fit.method.reml
+        self.sigma = fit.sigma
 
     @property
     def llf(self) -> float:
@@ -120,12 +79,17 @@ class LinearMixedResults(MixedResults):
         return constant + n * (1 + math.log(2 * math.pi * record.penalized_rss / n))
 
     @property
+    def _family_rows(self) -> list[tuple[str, str]]:
+        """What the summary says of the response besides its name."""
+        return [("Scale:", format_digits([self.scale])[0])]
+
+    @property
     def _criterion_name(self) -> str:
-        return "REML criterion" if self.reml else "Deviance"
+        return self.fitted.method.criterion_name
 
     @property
     def _title(self) -> str:
-        return f"Linear Mixed Model fit by {'REML' if self.reml else 'maximum likelihood'}"
+        return self.fitted.method.title
 
     def predict(self, data: Any = None, random_effects: Any = "none", new_levels: str = "error") -> pd.Series:
         """Return predicted means.
@@ -149,7 +113,7 @@ class LinearMixedResults(MixedResults):
         Series (n,)
             Indexed as the rows; missing where a value needed is missing.
         """
-        return self._linear_predictor(data, random_effects, new_levels)
+        return linear_predictor(self, data, random_effects, new_levels)
 
 
 class LinearMixedResultsWrapper(MixedResultsWrapper):

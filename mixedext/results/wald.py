@@ -12,18 +12,15 @@ from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
-from mixedext.core.estimates import Estimates
-from mixedext.core.threads import small_matrices
 from mixedext.data.columns import linear_constraints
 from mixedext.data.design import Labels
 from mixedext.data.whole import WholeTable
 from mixedext.errors import DataError
+from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import (
     DegreesOfFreedom,
     estimates_table,
     joint_test,
-    make_ddf,
-    read_method,
 )
 from mixedext.options import methods_answer_keywords
 
@@ -34,14 +31,9 @@ Array = NDArray[np.float64]
 class WaldInference(LikelihoodModelResults):
     """The part of the results that tests linear functions of the fixed effects."""
 
-    _record: Estimates
     labels: Labels
-    #: methods made so far
-    _ddf_made: dict[str, DegreesOfFreedom]
-    #: what ``ddf=`` may be; the first is the default
-    _ddf_methods: tuple[str, ...] = ("infinite", "residual")
+    fitted: FittedModel
 
-    @small_matrices
     def ddf_method(self, ddf: str | None = None) -> DegreesOfFreedom:
         """Return degrees of freedom and the covariance of the fixed effects by one method, made once.
 
@@ -57,21 +49,12 @@ class WaldInference(LikelihoodModelResults):
             For another name, for Kenward–Roger's method of a fit by maximum likelihood, and where the data
             were removed.
         """
-        method = self._ddf_methods[0] if ddf is None else read_method(ddf, self._ddf_methods)
-        if method not in self._ddf_made:
-            if self.model.design is None and method in ("satterthwaite", "kenward-roger"):
-                raise DataError(
-                    "the data of this model were removed before these degrees of freedom were asked for: "
-                    "take ddf='infinite' or ddf='residual', or fit again"
-                )
-            self._ddf_made[method] = make_ddf(self, method)
-        return self._ddf_made[method]
+        return self.fitted.ddf(ddf)
 
     @property
     def knows_ddf(self) -> bool:
         """Whether the default degrees of freedom are at hand or can be made."""
-        method = self._ddf_methods[0]
-        return method in self._ddf_made or method == "infinite" or self.model.design is not None
+        return self.fitted.knows_ddf
 
     def coef_table(self, ddf: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Return one row a coefficient: ``estimate std_err df statistic p_value ci_lower ci_upper``.
@@ -91,9 +74,9 @@ class WaldInference(LikelihoodModelResults):
         >>> result.coef_table("kenward-roger")["df"].round(3).to_dict()
         {'Intercept': 17.0, 'Days': 17.0}
         """
-        identity = np.eye(len(self._record.params))
+        identity = np.eye(len(self.fitted.params))
         names = list(self.labels.exog_names)
-        table = estimates_table(self.ddf_method(ddf), self._record.params, identity, names, level)
+        table = estimates_table(self.ddf_method(ddf), self.fitted.params, identity, names, level)
         return WholeTable(table)
 
     @cached_property
@@ -121,7 +104,7 @@ class WaldInference(LikelihoodModelResults):
 
     def _hypotheses(self, hypotheses: Any) -> tuple[Array, Array]:
         """Return R (r, p) and r (r,) of hypotheses Rβ = r in words, as a matrix, or as a pair of these."""
-        p = len(self._record.params)
+        p = len(self.fitted.params)
         words = [hypotheses] if isinstance(hypotheses, (str, Mapping)) else hypotheses
         if isinstance(words, (list, tuple)) and words and all(isinstance(w, (str, Mapping)) for w in words):
             return linear_constraints(hypotheses, self.labels.exog_names)
@@ -168,7 +151,7 @@ class WaldInference(LikelihoodModelResults):
         """
         matrix, null = self._hypotheses(r_matrix)
         method = self.ddf_method("infinite" if use_t is False and ddf is None else ddf)
-        effect = matrix @ self._record.params
+        effect = matrix @ self.fitted.params
         covariance = method.cov_params if cov_p is None else np.asarray(cov_p, dtype=float)
         with np.errstate(divide="ignore", invalid="ignore"):
             std_err = np.sqrt(np.einsum("ij,jk,ik->i", matrix, covariance, matrix))
@@ -209,7 +192,7 @@ class WaldInference(LikelihoodModelResults):
             use_f = self.use_t
         if not use_f or any(given is not None for given in (cov_p, invcov, df_constraints)):
             return super().wald_test((matrix, null), cov_p, invcov, use_f, df_constraints, scalar)
-        test = joint_test(self.ddf_method(ddf), self._record.params, matrix, null)
+        test = joint_test(self.ddf_method(ddf), self.fitted.params, matrix, null)
         statistic = test.statistic if scalar else np.array([[test.statistic]])
         out = ContrastResults(F=statistic, df_num=test.num_df, df_denom=test.den_df)
         out.pvalue = np.asarray(test.p_value)  # SciPy's F is NaN where the degrees of freedom are infinite
@@ -252,7 +235,7 @@ class WaldInference(LikelihoodModelResults):
         -------
         WaldTestResults
         """
-        identity = np.eye(len(self._record.params))
+        identity = np.eye(len(self.fitted.params))
         terms = self.labels.fixed_terms or {n: (j,) for j, n in enumerate(self.labels.exog_names)}
         constraints = [
             (name, identity[list(columns)])

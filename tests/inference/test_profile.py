@@ -286,8 +286,9 @@ def test_intervals_do_not_depend_on_the_scale_of_the_data() -> None:
 
 def test_a_fit_that_is_not_the_best_is_replaced_and_said_to_be() -> None:
     good = fit_linear(SLEEP, "sleepstudy", False)._results
-    record = replace(good._record, point=good._record.point + 0.3)
-    poor = mx.LinearMixedResults(good.model, record)
+    estimates = good.fitted.estimates
+    worse = replace(estimates, point=estimates.point + 0.3)
+    poor = mx.LinearMixedResults(replace(good.fitted, estimates=worse))
     with pytest.warns(mx.ConvergenceWarning, match="likelihood above that of the fit"):
         profile = poor.profile(["sigma", "sd_Days|Subject"])
     assert profile.objective == pytest.approx(good.objective, abs=1e-8)

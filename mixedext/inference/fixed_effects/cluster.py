@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.equations.solver import RefusedQuestion
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.rows import Factor, Rows
 from mixedext.core.sandwich import (
     ClusterSandwich,
@@ -22,9 +21,11 @@ from mixedext.core.sandwich import (
     is_nested,
     linear_sandwich,
 )
+from mixedext.data.design import Design
 from mixedext.data.frames import align_by_index, group_codes, rows_text
 from mixedext.errors import DataError
-from mixedext.inference.fixed_effects.degrees_of_freedom import DegreesOfFreedom, independent_rows
+from mixedext.fitted import CoefficientCovariance, DegreesOfFreedom, FittedModel
+from mixedext.inference.fixed_effects.degrees_of_freedom import independent_rows
 from mixedext.options import check_option, nearest
 
 Array = NDArray[np.float64]
@@ -139,55 +140,59 @@ class ClusterFixed(DegreesOfFreedom):
         return self.value, 1.0
 
 
-@dataclass(frozen=True)
-class ClusterCovariance:
+class ClusterCovariance(CoefficientCovariance):
     """A covariance of the fixed effects over clusters.
 
-    Attributes
+    Parameters
     ----------
-    cov_params : ndarray (p, p)
-    model_based : ndarray (p, p)
-        That of the model at fixed θ.
+    sandwich : ndarray (p, p)
+        The covariance.
     correction : {"CR0", "CR2"}
     name : str
         Of the clusters.
     size : int
         Number of clusters.
-    sandwich : ClusterSandwich or None
+    moments : ClusterSandwich or None
         What degrees of freedom are made of; None for generalized models.
     """
 
-    cov_params: Array
-    model_based: Array
-    correction: str
-    name: str
-    size: int
-    sandwich: ClusterSandwich | None
+    kind = "cluster"
+
+    def __init__(
+        self, sandwich: Array, correction: str, name: str, size: int, moments: ClusterSandwich | None
+    ):
+        self.sandwich, self.moments = sandwich, moments
+        self.correction, self.name, self.size = correction, name, size
+        self.ddf_methods = _GENERALIZED_DDF_METHODS if moments is None else _DDF_METHODS[correction]
 
     @property
-    def title(self) -> str:
+    def options(self) -> dict[str, Any]:  # type: ignore[override]
+        """`cov_kwds` of the results."""
+        return {"correction": self.correction, "groups": self.name, "n_groups": self.size}
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
         """What the summary says."""
         return f"cluster, {self.correction}"
 
     @property
-    def remark(self) -> str:
+    def remark(self) -> str:  # type: ignore[override]
         """What the summary says below its tables."""
         return (
             f"Covariance of the fixed effects: sandwich {self.correction} over {self.size} clusters of "
             f"{self.name}."
         )
 
-    @property
-    def ddf_methods(self) -> tuple[str, ...]:
-        """Names of the methods of degrees of freedom, the default first."""
-        return _GENERALIZED_DDF_METHODS if self.sandwich is None else _DDF_METHODS[self.correction]
+    def matrix(self, fit: FittedModel) -> Array:
+        """Return the covariance (p, p)."""
+        return self.sandwich
 
-    def make_ddf(self, method: str, df_resid: float) -> DegreesOfFreedom:
-        """Return degrees of freedom by one of `ddf_methods`."""
-        if method == "satterthwaite" and self.sandwich is not None:
-            return ClusterSatterthwaite(self.sandwich)
-        value = math.inf if method == "infinite" else df_resid
-        return ClusterFixed(self.cov_params, self.model_based, method, value)
+    def degrees_of_freedom(self, fit: FittedModel, method: str) -> DegreesOfFreedom:
+        """Return one of `ddf_methods`."""
+        if method == "satterthwaite" and self.moments is not None:
+            return ClusterSatterthwaite(self.moments)
+        value = math.inf if method == "infinite" else fit.df_resid
+        return ClusterFixed(self.sandwich, fit.estimates.normalized_cov_params, method, value)
 
 
 def read_cov_kwds(cov_kwds: Any, cov_type: str) -> dict[str, Any]:
@@ -227,59 +232,40 @@ def read_cov_type(cov_type: Any, known: tuple[str, ...]) -> str:
     return str(cov_type)
 
 
-def with_cluster_covariance(results: Any, groups: Any = None, correction: Any = None) -> Any:
-    """Return results that differ in the covariance of the fixed effects and what follows of it.
+def cluster_covariance(fit: FittedModel, groups: Any = None, correction: Any = None) -> ClusterCovariance:
+    """Return the sandwich covariance of the fixed effects over clusters.
 
     Parameters
     ----------
-    results : MixedResults
+    fit : FittedModel
     groups, correction
-        As `MixedResults.get_robustcov_results` takes them.
+        As `get_robustcov_results` of the results takes them.
+
+    Raises
+    ------
+    DataError
+        If the clusters are none, or levels of a grouping factor lie in several of them.
     """
-    generalized = not results._has_residual
+    generalized = not fit.has_residual
     correction = _read_correction(correction, generalized)
-    if generalized and results.nagq == 0:
+    if fit.method.nagq == 0:
         raise DataError(
             "cov_type='cluster' needs the scores of the likelihood, and nagq=0 does not maximise it: fit by "
             "nagq=1"
         )
-    model = results._model_with_data()
-    rows = model.design.rows()
-    name, clusters, size = _read_clusters(model, rows, groups)
+    design = fit.design
+    rows = design.rows()
+    name, clusters, size = _read_clusters(fit, rows, groups)
     if size < 2:
         raise DataError(f"all rows are in one cluster of {name}: a cluster covariance needs two or more")
-    _refuse_shared_levels(model, rows, name, clusters)
-    sandwich = None
+    _refuse_shared_levels(design, rows, name, clusters)
     if generalized:
-        covariance = _generalized(results, model, clusters, size, name)
-    else:
-        problem = model.problem
-        if correction == "CR2":
-            _refuse_large_orders(model, rows, clusters, name)
-        state = problem.evaluate(results._record.point, results.reml)
-        sandwich = linear_sandwich(state, clusters, size, correction == "CR2")
-        covariance = sandwich.covariance
-    model_based = results._record.normalized_cov_params
-    found = ClusterCovariance(covariance, model_based, correction, name, size, sandwich)
-    return _copied(results, found)
-
-
-def _copied(results: Any, found: ClusterCovariance) -> Any:
-    """Return a copy without what depends on the covariance."""
-    out = copy.copy(results)
-    out._cache = {}
-    for name in ("pvalues", "cov_params_default"):
-        out.__dict__.pop(name, None)
-    out._ddf_made = {}
-    out._robust = found
-    out._ddf_methods = found.ddf_methods
-    out.cov_params_default = found.cov_params
-    out.cov_type = "cluster"
-    out.cov_kwds = {"correction": found.correction, "groups": found.name, "n_groups": found.size}
-    out.use_t = found.ddf_methods[0] != "infinite"
-    before = None if results._robust is None else results._robust.remark
-    out.remarks = [*(remark for remark in results.remarks if remark != before), found.remark]
-    return out
+        return ClusterCovariance(_generalized(fit, clusters, size, name), correction, name, size, None)
+    if correction == "CR2":
+        _refuse_large_orders(rows, clusters, name)
+    state = fit.problem.evaluate(fit.estimates.point, fit.method.reml)
+    moments = linear_sandwich(state, clusters, size, correction == "CR2")
+    return ClusterCovariance(moments.covariance, correction, name, size, moments)
 
 
 def _read_correction(correction: Any, generalized: bool) -> str:
@@ -296,19 +282,19 @@ def _read_correction(correction: Any, generalized: bool) -> str:
 # ------------------------------------------------------------------------------------------- clusters
 
 
-def _read_clusters(model: Any, rows: Rows, groups: Any) -> tuple[str, Codes, int]:
+def _read_clusters(fit: FittedModel, rows: Rows, groups: Any) -> tuple[str, Codes, int]:
     """Return the name of the clusters, the cluster of each row and the number of clusters."""
-    names = model.design.groups
+    names = fit.design.groups
     if groups is None:
         return _outermost(names, rows)
     if isinstance(groups, str) and groups in names:
         factor = rows.factors[names.index(groups)]
         return groups, np.asarray(factor.codes, dtype=np.int32), factor.n_levels
-    values = _values_by_row(model, groups, names)
+    values = _values_by_row(fit, groups, names)
     name = groups if isinstance(groups, str) else str(getattr(values, "name", None) or "groups")
     codes, levels = group_codes(values, name)
     if (codes < 0).any():
-        where = rows_text(np.flatnonzero(codes < 0), model.design.row_labels)
+        where = rows_text(np.flatnonzero(codes < 0), fit.design.row_labels)
         raise DataError(f"groups: the cluster is missing in {where}: give it for every row of the fit")
     return name, codes, len(levels)
 
@@ -327,12 +313,12 @@ def _outermost(names: tuple[str, ...], rows: Rows) -> tuple[str, Codes, int]:
     return names[number], np.asarray(outer.codes, dtype=np.int32), outer.n_levels
 
 
-def _values_by_row(model: Any, groups: Any, names: tuple[str, ...]) -> pd.Series | pd.Categorical:
+def _values_by_row(fit: FittedModel, groups: Any, names: tuple[str, ...]) -> pd.Series | pd.Categorical:
     """Return the clusters of the rows of the fit."""
-    design = model.design
+    design = fit.design
     n = len(design.endog)
     if isinstance(groups, str):
-        kept = model.data.kept
+        kept = fit.model.kept
         frame = kept if kept is None else kept.frame() if kept.snapshot is None else kept.snapshot
         known = [*names, *([] if frame is None else map(str, frame.columns))]
         if frame is None or groups not in frame.columns:
@@ -365,11 +351,11 @@ def _values_by_row(model: Any, groups: Any, names: tuple[str, ...]) -> pd.Series
     )
 
 
-def _refuse_shared_levels(model: Any, rows: Rows, name: str, clusters: Codes) -> None:
-    for group, factor in zip(model.design.groups, rows.factors, strict=True):
+def _refuse_shared_levels(design: Design, rows: Rows, name: str, clusters: Codes) -> None:
+    for group, factor in zip(design.groups, rows.factors, strict=True):
         if not is_nested(factor, clusters):
             level = _shared_level(factor, clusters)
-            label = next(t.levels[level] for t in model.design.terms if t.group == group)
+            label = next(t.levels[level] for t in design.terms if t.group == group)
             raise DataError(
                 f"level {label!r} of {group!r} has rows in several clusters of {name}, which its random "
                 f"effects make dependent: take clusters in which {group!r} is nested"
@@ -382,7 +368,7 @@ def _shared_level(factor: Factor, clusters: Codes) -> int:
     return int(factor.codes[elsewhere].min())
 
 
-def _refuse_large_orders(model: Any, rows: Rows, clusters: Codes, name: str) -> None:
+def _refuse_large_orders(rows: Rows, clusters: Codes, name: str) -> None:
     """Refuse clusters of which the dense matrices of CR2 would fill the memory."""
     counts = np.bincount(clusters)
     order = counts
@@ -399,14 +385,15 @@ def _refuse_large_orders(model: Any, rows: Rows, clusters: Codes, name: str) -> 
         )
 
 
-def _generalized(results: Any, model: Any, clusters: Codes, size: int, name: str) -> Array:
-    problem = model.problem
+def _generalized(fit: FittedModel, clusters: Codes, size: int, name: str) -> Array:
+    problem = fit.problem
     if problem.work.storage.is_crossed:
         raise DataError(
             f"grouping factors are crossed within the clusters of {name}: the likelihood of a generalized "
             "model is then not known cluster by cluster"
         )
+    assert isinstance(fit.estimates, GeneralizedEstimates)
     try:
-        return generalized_sandwich(problem, results._record, clusters, size)
+        return generalized_sandwich(problem, fit.estimates, clusters, size)
     except (np.linalg.LinAlgError, RefusedQuestion) as error:
         raise DataError(f"no sandwich covariance can be had of this fit: {error}") from error

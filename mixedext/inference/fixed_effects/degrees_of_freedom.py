@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,8 @@ from scipy import stats
 
 from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
 from mixedext.errors import DataError
-from mixedext.options import check_level, check_option
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
+from mixedext.fitted import DegreesOfFreedom, FittedModel
+from mixedext.options import check_level
 
 Array = NDArray[np.float64]
 
@@ -39,34 +37,6 @@ class JointTest:
     num_df: int
     den_df: float
     p_value: float
-
-
-class DegreesOfFreedom:
-    """One and the same number for all hypotheses; the methods that look at each are subclasses.
-
-    Parameters
-    ----------
-    cov_params : ndarray (p, p)
-        Covariance of the coefficients that goes with the method.
-    value : float
-    """
-
-    #: as it is given by ``ddf=``
-    name = "residual"
-    #: why there are none, if there are none
-    undetermined = ""
-
-    def __init__(self, cov_params: Array, value: float):
-        self.cov_params = cov_params
-        self.value = value
-
-    def single(self, contrasts: Array) -> Array:
-        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
-        return np.full(len(contrasts), self.value)
-
-    def joint(self, contrasts: Array) -> tuple[float, float]:
-        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
-        return self.value, 1.0
 
 
 class Infinite(DegreesOfFreedom):
@@ -177,22 +147,6 @@ class KenwardRogerDdf(_MatchedMoments):
             return math.inf, 1.0
         df = 4 + (q + 2) / (q * rho - 1)
         return df, 1.0 if abs(df - 2) < 0.01 else df * (1 - a2 / q) / (df - 2)
-
-
-METHODS = ("satterthwaite", "kenward-roger", "residual", "infinite")
-
-
-def read_method(name: Any, known: tuple[str, ...] = METHODS) -> str:
-    """Return the method that a user's ``ddf=`` names.
-
-    Raises
-    ------
-    DataError
-        If there is none of this name.
-    """
-    spelt = name.lower().replace("_", "-").replace(" ", "-") if isinstance(name, str) else name
-    check_option(spelt, "ddf", known)
-    return str(spelt)
 
 
 def joint_test(
@@ -306,8 +260,14 @@ def t_quantile(probability: float, df: Array) -> Array:
     return np.where(np.isinf(df), stats.norm.ppf(probability), stats.t.ppf(probability, df))
 
 
-def make_ddf(results: MixedResults, method: str) -> DegreesOfFreedom:
-    """Return a method of degrees of freedom for one fit; `method` as `read_method` returns it.
+def make_ddf(fit: FittedModel, method: str) -> DegreesOfFreedom:
+    """Return a method of degrees of freedom that goes with the covariance that follows from the model.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    method : {"satterthwaite", "kenward-roger", "residual", "infinite"}
+        The first two for linear models.
 
     Raises
     ------
@@ -315,23 +275,21 @@ def make_ddf(results: MixedResults, method: str) -> DegreesOfFreedom:
         For Kenward–Roger's method of a fit by maximum likelihood, which it is not defined for, and where the
         data were removed.
     """
-    if results._robust is not None:
-        return results._robust.make_ddf(method, results.df_resid)
-    covariance = np.asarray(results.cov_params(), dtype=float)
+    covariance = fit.cov_params
     if method == "infinite":
         return Infinite(covariance)
     if method == "residual":
-        return DegreesOfFreedom(covariance, results.df_resid)
-    if method == "kenward-roger" and not results.reml:
+        return DegreesOfFreedom(covariance, fit.df_resid)
+    if method == "kenward-roger" and not fit.method.reml:
         raise DataError(
             "ddf='kenward-roger' needs a fit by REML: call fit(reml=True), or take ddf='satterthwaite'"
         )
-    problem, point = results._model_with_data().problem, results._record.point
+    problem, point = fit.problem, fit.estimates.point
     try:
         # where the residual variance all but vanishes the criterion beside the estimates can be beyond floats
         with np.errstate(all="ignore"):
             if method == "satterthwaite":
-                return Satterthwaite(sensitivity(problem, point, results.reml))
+                return Satterthwaite(sensitivity(problem, point, fit.method.reml))
             return KenwardRogerDdf(kenward_roger(problem, point))
     except (np.linalg.LinAlgError, ZeroDivisionError) as error:
         return Undetermined(covariance, method, str(error))

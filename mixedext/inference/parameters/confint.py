@@ -93,7 +93,7 @@ def _transformed(results: Any) -> tuple[Array, Array]:
     slopes = transformed_slopes(problem, record.point[: problem.size])
     deviations = [p.role == "sd" for s in record.structures for p in s.natural]
     if isinstance(record, GeneralizedEstimates):
-        covariance = results._point_covariance
+        covariance = results.fitted.joint_covariance
         if covariance is None:
             covariance = np.full((len(record.point), len(record.point)), np.nan)
         jacobian = np.zeros((len(slopes) + problem.extra, len(record.point)))

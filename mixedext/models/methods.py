@@ -1,0 +1,206 @@
+"""By which criterion a model is fitted, and others like it: how a problem comes to a fitted model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.genmod import families
+
+from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
+from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
+from mixedext.core.generalized.laplace import GeneralizedProblem
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.fit import fit_linear
+from mixedext.core.linear.sensitivity import sensitivity
+from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.data.design import Design
+from mixedext.errors import DataError, IdentifiabilityWarning
+from mixedext.families.response import Response
+from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
+from mixedext.findings.remarks import Remark, remarks_on_generalized, remarks_on_laplace
+from mixedext.fitted import CoefficientCovariance, FittedModel, Method
+from mixedext.inference.fixed_effects.covariance import FixedTheta, FromHessian, ModelBased
+
+Array = NDArray[np.float64]
+
+NO_LIKELIHOOD = (
+    "the likelihood could not be computed ({}): check the response, the link and the scale of the columns"
+)
+#: Newton decrements at which fits are done.
+LINEAR_TOLERANCE, GENERALIZED_TOLERANCE = 1e-12, 1e-11
+
+
+class LinearMethod(Method):
+    """Restricted or full maximum likelihood of linear models.
+
+    Parameters
+    ----------
+    reml : bool
+    """
+
+    nagq: int | None = None
+    hessian: str | None = None
+
+    def __init__(self, reml: bool):
+        self.reml = reml
+        self.name = "REML" if reml else "ML"
+        self.criterion_name = "REML criterion" if reml else "Deviance"
+        self.title = f"Linear Mixed Model fit by {'REML' if reml else 'maximum likelihood'}"
+        self.covariance: CoefficientCovariance = ModelBased()
+
+    def fit(
+        self,
+        problem: LinearProblem,
+        design: Design,
+        tolerance: float | None = None,
+        start: Array | None = None,
+    ) -> LinearEstimates:
+        """Return the estimates of a problem.
+
+        Raises
+        ------
+        DataError
+            If fixed effects, or random ones with them, fit the response exactly.
+        """
+        return self.minimize(problem, design, OptimizerOptions(tolerance or LINEAR_TOLERANCE), start)
+
+    def minimize(
+        self, problem: LinearProblem, design: Design, options: OptimizerOptions, start: Array | None = None
+    ) -> LinearEstimates:
+        """Return the estimates of a problem by an optimiser with given options."""
+        if problem.is_exact:
+            raise DataError(EXACT_FIT)
+        estimates = fit_linear(problem, self.reml, options, start)
+        refuse_exact_fit(design, problem, estimates)
+        return estimates
+
+    def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
+        """Fit a model, without warnings."""
+        estimates = self.fit(model.problem, model.design, None, start)
+        return self.fitted(model, estimates, self.findings(model, estimates))
+
+    def fitted(self, model: Any, estimates: LinearEstimates, findings: Sequence[Remark] = ()) -> FittedModel:
+        """Return the record of estimates of a model."""
+        texts = tuple(r.text for r in findings)
+        return FittedModel(model, estimates, self, self.covariance, model.design.labels(), findings=texts)
+
+    def findings(self, model: Any, estimates: LinearEstimates) -> list[Remark]:
+        """Return what the data say of a fit."""
+        return remarks_on_linear(model.problem, estimates)
+
+    def with_reml(self, reml: bool) -> LinearMethod:
+        """Return the method that maximises the restricted likelihood or not, itself if it is that."""
+        return self if reml == self.reml else LinearMethod(reml)
+
+    def joint_covariance(self, problem: LinearProblem, estimates: LinearEstimates) -> Array:
+        """Return the covariance of (θ̃, log σ²)."""
+        return sensitivity(problem, estimates.point, self.reml).parameters
+
+
+class GeneralizedMethod(Method):
+    """Laplace's approximation or quadrature of the likelihood of generalized linear models.
+
+    Parameters
+    ----------
+    nagq : int
+    hessian : str or None
+        "expected" or "observed"; None where the link is canonical and both are the same.
+    cov_type : str
+        "fixed_theta", or the covariance is that from the Hessian.
+    """
+
+    reml = False
+
+    def __init__(self, nagq: int, hessian: str | None, cov_type: str):
+        self.nagq: int = nagq
+        self.hessian = hessian
+        name = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
+            nagq, f"adaptive quadrature, {nagq} nodes"
+        )
+        if hessian == "observed" or (hessian and nagq <= 1):
+            name += f", {hessian} Hessian"
+        self.name = name
+        self.criterion_name = "-2 log-lik"
+        self.title = "Generalized Linear Mixed Model fit by maximum likelihood"
+        self.covariance: CoefficientCovariance = FixedTheta() if cov_type == "fixed_theta" else FromHessian()
+
+    def problem_of(self, problem: GeneralizedProblem) -> GeneralizedProblem:
+        """Return the problem with the weights in its log-determinant that this method takes."""
+        return problem.with_hessian(self.hessian or "expected")
+
+    def fit(
+        self,
+        problem: GeneralizedProblem,
+        design: Design,
+        tolerance: float | None = None,
+        start: Array | None = None,
+    ) -> GeneralizedEstimates:
+        """Return the estimates of a problem.
+
+        Raises
+        ------
+        DataError
+            If the likelihood cannot be computed.
+        """
+        return self.minimize(
+            self.problem_of(problem), OptimizerOptions(tolerance or GENERALIZED_TOLERANCE), start
+        )
+
+    def minimize(
+        self, problem: GeneralizedProblem, options: OptimizerOptions, start: Array | None = None
+    ) -> GeneralizedEstimates:
+        """Return the estimates of a problem by an optimiser with given options."""
+        try:
+            return fit_generalized(problem, self.nagq, options, start)
+        except np.linalg.LinAlgError as error:
+            remedy = "; the criterion of hessian='expected' exists more widely" if problem.observed else ""
+            raise DataError(NO_LIKELIHOOD.format(error) + remedy) from error
+
+    def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
+        """Fit a model, without warnings."""
+        return self.fitted(model, self.fit(model.problem, model.design, None, start))
+
+    def fitted(
+        self, model: Any, estimates: GeneralizedEstimates, findings: Sequence[Remark] = ()
+    ) -> FittedModel:
+        """Return the record of estimates of a model."""
+        family = copy.deepcopy(model.family)
+        dispersion = float(getattr(family, "alpha", 1.0))
+        if estimates.nuisance is not None:
+            dispersion = float(np.exp(estimates.nuisance))
+            if model.estimate_alpha:
+                # a new one: the variance function keeps an α of its own
+                family = families.NegativeBinomial(family.link, alpha=dispersion)
+        return FittedModel(
+            model,
+            estimates,
+            self,
+            self.covariance,
+            model.design.labels(),
+            family,
+            dispersion,
+            tuple(r.text for r in findings),
+        )
+
+    def findings(self, model: Any, estimates: GeneralizedEstimates) -> list[Remark]:
+        """Return what the data say of a fit."""
+        problem = self.problem_of(model.problem)
+        response = problem.response
+        assert isinstance(response, Response)
+        remarks = remarks_on_generalized(model.design, estimates, response)
+        # what is separated runs away by any approximation
+        if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
+            remarks += remarks_on_laplace(model.design, estimates, response, problem)
+        return remarks
+
+    def with_reml(self, reml: bool) -> GeneralizedMethod:
+        """Return the method itself: generalized models have no restricted likelihood."""
+        return self
+
+    def joint_covariance(self, problem: GeneralizedProblem, estimates: GeneralizedEstimates) -> Array:
+        """Return the covariance of (θ̃, β̃, nuisance)."""
+        return covariance_of_point(problem, estimates)
