@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import update_wrapper
-from numbers import Integral
+from numbers import Integral, Real
 from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixedext.errors import OptionError
 
@@ -139,6 +140,66 @@ def check_jobs(n_jobs: Any) -> int | None:
     if n_jobs is not None and not whole:
         raise OptionError(f"n_jobs must be a whole number other than 0, or None, not {n_jobs!r}")
     return None if n_jobs is None else int(n_jobs)
+
+
+def check_missing(missing: Any) -> None:
+    """Refuse a value of `missing` that means nothing.
+
+    Raises
+    ------
+    OptionError
+    """
+    check_option(missing, "missing", ("drop", "raise", "none"))
+
+
+def check_tolerance(tol: Any) -> float:
+    """Return a tolerance of the optimiser as a float.
+
+    Raises
+    ------
+    OptionError
+        If it is not a positive finite number.
+    """
+    if isinstance(tol, bool) or not isinstance(tol, Real) or not 0 < float(tol) < np.inf:
+        raise OptionError(f"tol must be a positive number, not {tol!r}")
+    return float(tol)
+
+
+def check_start(start_theta: Any, size: int) -> NDArray[np.float64] | None:
+    """Return starting values of the covariance parameters as floats, None where none were given.
+
+    Parameters
+    ----------
+    start_theta : array_like or None
+    size : int
+        How many there are.
+
+    Raises
+    ------
+    OptionError
+        If they are not so many finite numbers.
+    """
+    if start_theta is None:
+        return None
+    start = np.asarray(start_theta)
+    if start.shape != (size,):
+        raise OptionError(f"start_theta must have {size} elements, not shape {start.shape}")
+    if start.dtype.kind not in "iuf" or not np.isfinite(start).all():
+        raise OptionError(f"start_theta must be finite numbers, not {start_theta!r}")
+    return start.astype(float)
+
+
+def check_nodes(nagq: Any) -> int:
+    """Return a number of nodes of quadrature.
+
+    Raises
+    ------
+    OptionError
+        If it is not a whole number from 0 to 101.
+    """
+    if isinstance(nagq, bool) or not isinstance(nagq, (int, np.integer)) or not 0 <= nagq <= 101:
+        raise OptionError(f"nagq must be a whole number from 0 to 101, not {nagq!r}")
+    return int(nagq)
 
 
 class Registry(Mapping[str, Any]):
@@ -409,13 +470,15 @@ def answers_keywords(function: _Function) -> _Function:
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return function  # it reads them itself
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [p.name for p in parameters if p.kind in kinds and p.name != "self"]
+    known = [p.name for p in parameters if p.kind in kinds and p.name not in ("self", "cls")]
     allowed, refuse, complement = frozenset(known), refuse_unknown, _by_its_complement
+    owner, _, name = function.__qualname__.rpartition(".")
+    called = owner.rpartition(".")[2] if name == "__init__" else name
 
     def answering(*args: Any, **options: Any) -> Any:
         if not allowed.issuperset(options):
             complement(options, allowed)
-            refuse(function.__name__, options, known)
+            refuse(called, options, known)
         return function(*args, **options)
 
     # of the function's own module, where doctest looks for examples

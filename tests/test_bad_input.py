@@ -636,9 +636,9 @@ def test_unknown_keywords_of_the_constructor_and_of_fit_are_type_errors() -> Non
 
 @pytest.mark.parametrize("missing", ["garbage", None, True, "Drop", 0])
 def test_an_unknown_value_of_missing_is_refused(missing: Any) -> None:
-    with rejects("missing", "'drop', 'raise' or 'none'"):
+    with rejects("missing", "one of 'drop', 'raise', 'none'", kind=mx.OptionError):
         mx.lmer(FORMULA, make_data(), missing=missing)
-    with rejects("missing", "'drop', 'raise' or 'none'"):
+    with rejects("missing", "one of 'drop', 'raise', 'none'", kind=mx.OptionError):
         mx.LinearMixedModel(make_data()["y"], None, make_data()["g"], missing=missing)
 
 

@@ -19,7 +19,7 @@ _DDF = ("options", "inference.fixed_effects.degrees_of_freedom")
 #: Old module → modules that hold now what it held, below the package.
 MOVED: dict[str, tuple[str, ...]] = {
     "_caller": ("data.caller",),
-    "arrays": ("data.arrays",),
+    "arrays": ("data.arrays", "data.from_arrays"),
     "checks": ("data.checks",),
     "columns": ("data.columns",),
     "complete": ("data.complete",),
@@ -44,7 +44,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "core.start": ("core.search.start",),
     "core.storage": ("core.equations.plan",),
     "delimited": ("data.files.delimited",),
-    "design": ("data.design",),
+    "design": ("data.design", "data.given", "data.response", "data.from_formula"),
     "diagnostics": ("findings.remarks",),
     "dialects": ("data.formula.dialects", "options"),
     "double_bars": ("data.double_bars",),
@@ -77,12 +77,12 @@ MOVED: dict[str, tuple[str, ...]] = {
     "likelihood": ("models.likelihood",),
     "linear": _RESULTS_LINEAR,
     "links": ("families.links",),
-    "model": ("models.base",),
+    "model": ("models.base", "models.holder", "data.scope"),
     "names": ("data.names",),
     "new_rows": ("data.new_rows",),
     "operations": ("data.operations",),
     "r_functions": ("data.r_functions",),
-    "reading": ("families.reading",),
+    "reading": ("families.reading", "data.response"),
     "response": ("families.response",),
     "saving": ("results.saving",),
     "separation": ("findings.separation",),
@@ -100,6 +100,8 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "prediction": ("prediction.linear_predictor",),
     "results": ("results.base",),
 }
+#: Names that are others now, by old module and name.
+RENAMED = {("formula", "RandomTerm"): "Bar", ("model", "_MixedData"): "MixedData"}
 
 
 def lookup(old: str, places: Sequence[str]) -> Callable[[str], Any]:
@@ -108,9 +110,10 @@ def lookup(old: str, places: Sequence[str]) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if name[:2] != "__":
             for place in places:
-                found = getattr(importlib.import_module(f"mixedext.{place}"), name, None)
+                current = RENAMED.get((old, name), name)
+                found = getattr(importlib.import_module(f"mixedext.{place}"), current, None)
                 if found is not None:
-                    warn_of_old_path(f"mixedext.{old}", f"mixedext.{place}", name)
+                    warn_of_old_path(f"mixedext.{old}.{name}", f"mixedext.{place}.{current}")
                     return found
         listed = " and ".join(f"mixedext.{place}" for place in places)
         raise AttributeError(f"mixedext.{old} is now {listed}, where there is no {name!r}")

@@ -1,4 +1,4 @@
-"""From arrays to the numbers of a model, for people without a formula."""
+"""Arrays as users give them: the response, columns of numbers, random terms."""
 
 from __future__ import annotations
 
@@ -12,19 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixedext.core.covariance.registry import STRUCTURES
 from mixedext.core.covariance.structure import CovarianceStructure
-from mixedext.data.checks import Noise, finish_design
-from mixedext.data.design import (
-    Design,
-    DesignTerm,
-    ResponseReader,
-    log_exposure,
-    read_numbers,
-    with_trials,
-)
-from mixedext.data.frames import check_missing_option, given_by_row, group_codes
-from mixedext.data.kept import own_index
-from mixedext.data.values import missing_rows, numbers, widened
-from mixedext.errors import DataError, MissingValuesError
+from mixedext.data.design import DesignTerm
+from mixedext.data.frames import group_codes
+from mixedext.data.values import widened
+from mixedext.errors import DataError
 from mixedext.options import check_option, shown
 
 Array = NDArray[np.float64]
@@ -64,8 +55,8 @@ class RandomTerm:
 
 
 @dataclass(frozen=True)
-class _Term:
-    """A random term that has been read: floats may be missing still."""
+class ReadTerm:
+    """A random term that was read; values may still be missing."""
 
     name: str
     groups: pd.Series
@@ -74,88 +65,13 @@ class _Term:
     correlated: bool
     structure: type[CovarianceStructure]
 
-
-def design_from_arrays(
-    endog: Any,
-    exog: Any,
-    terms: Any,
-    *,
-    weights: Any = None,
-    offset: Any = None,
-    missing: str = "none",
-    allow_saturated: bool = False,
-    noise: Noise = "residual",
-    exposure: Any = None,
-    read_response: ResponseReader | None = None,
-) -> Design:
-    """Build the design of a model made of arrays; pandas objects must have the same rows in the same order.
-
-    Parameters
-    ----------
-    endog, exog, terms, weights, offset, missing, allow_saturated, exposure
-        As `mixedext.models.base.MixedModel` takes them.
-    noise : {"residual", "dispersion", "trials", "none"}
-        What is estimated of the rows besides the random effects.
-    read_response : callable, optional
-        Turns the response into numbers and, for proportions, their trials.
-
-    Returns
-    -------
-    Design
-    """
-    check_missing_option(missing)
-    y = _response_values(endog)
-    n = len(y)
-    labelled = [v for v in (endog, exog) if isinstance(v, (pd.Series, pd.DataFrame))]
-    index = own_index(labelled[0].index) if labelled and len(labelled[0]) == n else pd.RangeIndex(n)
-    frame = pd.DataFrame(index=index)
-    x = np.ones((n, 1)) if exog is None else matrix(exog, "exog", n, index)
-    given = {"weights": weights, "offset": offset, "exposure": exposure}
-    extra = {k: given_by_row(v, k, frame) for k, v in given.items() if v is not None}
-    read = [_read_term(t, number, n, index) for number, t in enumerate(_as_terms(terms))]
-
-    absent = {
-        "endog": pd.isna(y).reshape(n, -1).any(axis=1),
-        "exog": np.isnan(x).any(axis=1),
-        **{
-            f"the term of {t.name!r}": t.groups.isna().to_numpy() | np.isnan(t.columns).any(axis=1)
-            for t in read
-        },
-        **{k: m for k, s in extra.items() if k != "weights" and (m := missing_rows(s)) is not None},
-    }
-    absent = {name: mask for name, mask in absent.items() if mask.any()}
-    if absent and missing != "drop":
-        raise MissingValuesError({name: int(mask.sum()) for name, mask in absent.items()}, missing)
-    used = np.flatnonzero(~np.logical_or.reduce(list(absent.values()))) if absent else None
-    if used is not None:
-        if not len(used):
-            raise DataError(f"no complete row is left: values are missing in {', '.join(absent)}")
-        y, x, index = y[used], np.asfortranarray(x[used]), index[used]
-        extra = {k: v.iloc[used] for k, v in extra.items()}
-    values = {k: numbers(v, k) for k, v in extra.items()}
-    endog_name = str(_own_name(endog) or "y")
-    numeric, trials = (read_response or read_numbers)(y, endog_name, len(y))
-    offsets = [values["offset"]] if "offset" in values else []
-    if "exposure" in values:
-        offsets.append(log_exposure(values["exposure"]))
-    design = Design(
-        endog=numeric,
-        exog=x,
-        endog_name=endog_name,
-        exog_names=_names_of(exog, x),
-        fixed_terms={},
-        terms=tuple(piece for t in read for piece in _design_terms(t, used)),
-        weights=with_trials(values.get("weights"), trials),
-        offset=sum(offsets[1:], offsets[0]) if offsets else None,
-        row_labels=index,
-        used=used,
-        n_missing=n - len(y),
-    )
-    return finish_design(design, allow_saturated, noise)
+    def absent(self) -> NDArray[np.bool_]:
+        """Return the rows in which the group or a column is missing."""
+        return self.groups.isna().to_numpy() | np.isnan(self.columns).any(axis=1)
 
 
-def _response_values(endog: Any) -> Any:
-    """Return the response as an array or a Categorical; what it must hold the model decides."""
+def response_values(endog: Any) -> Any:
+    """Return the response as an array or a Categorical; the kind of model decides what it must hold."""
     if isinstance(endog, pd.DataFrame) and endog.shape[1] == 1:
         endog = endog.iloc[:, 0]
     if isinstance(getattr(endog, "dtype", None), pd.CategoricalDtype):
@@ -220,7 +136,8 @@ def _check_index(values: Any, what: str, index: pd.Index) -> None:
         )
 
 
-def _as_terms(terms: Any) -> list[RandomTerm]:
+def as_terms(terms: Any) -> list[RandomTerm]:
+    """Return the random terms that a user's ``terms=`` stands for."""
     if isinstance(terms, RandomTerm):
         return [terms]
     if isinstance(terms, Mapping) and terms:
@@ -254,8 +171,9 @@ def _named_term(name: str, value: Any) -> RandomTerm:
     return RandomTerm(*value, name=name)
 
 
-def _read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> _Term:
-    name = str(term.name or _own_name(term.groups) or (f"group{number}" if number else "group"))
+def read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> ReadTerm:
+    """Read a random term of n rows; its `number` among the terms names it if need be."""
+    name = str(term.name or own_name(term.groups) or (f"group{number}" if number else "group"))
     shape = (
         np.shape(term.groups)
         if hasattr(term.groups, "shape")
@@ -271,40 +189,41 @@ def _read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> _Term:
     check_option(term.covariance, f"covariance of {name!r}", STRUCTURES)
     structure = STRUCTURES[term.covariance]
     if term.exog_re is None:
-        return _Term(name, groups, np.ones((n, 1)), ("Intercept",), term.correlated, structure)
+        return ReadTerm(name, groups, np.ones((n, 1)), ("Intercept",), term.correlated, structure)
     columns = matrix(term.exog_re, f"exog_re of {name!r}", n, index)
     if not columns.shape[1]:
         raise DataError(f"exog_re of {name!r} has no columns")
-    effects = _names_of(term.exog_re, columns, prefix="z")
-    return _Term(name, groups, columns, effects, term.correlated, structure)
+    effects = names_of(term.exog_re, columns, prefix="z")
+    return ReadTerm(name, groups, columns, effects, term.correlated, structure)
 
 
-def _design_terms(term: _Term, used: NDArray[np.intp] | None) -> list[DesignTerm]:
+def design_terms(term: ReadTerm, used: NDArray[np.intp] | None) -> list[DesignTerm]:
+    """Return a random term in the rows used, one for each column where these are not correlated."""
     codes, levels = group_codes(term.groups if used is None else term.groups.iloc[used], term.name)
     columns = term.columns if used is None else np.asfortranarray(term.columns[used])
     width = range(len(term.effects))
     return [
         DesignTerm(
-            term.name,
-            term.name,
-            levels,
-            codes,
-            tuple(term.effects[j] for j in places),
-            tuple(columns[:, j] for j in places),
+            group=term.name,
+            label=term.name,
+            levels=levels,
+            codes=codes,
+            names=tuple(term.effects[j] for j in places),
+            columns=tuple(columns[:, j] for j in places),
             structure=term.structure,
         )
         for places in ([tuple(width)] if term.correlated else [(j,) for j in width])
     ]
 
 
-def _own_name(values: Any) -> Any:
+def own_name(values: Any) -> Any:
     """Return the name of a Series or Index, or that of the one column of a data frame."""
     if isinstance(values, pd.DataFrame):
         return values.columns[0] if values.shape[1] == 1 else None
     return getattr(values, "name", None)
 
 
-def _names_of(given: Any, values: Array, prefix: str = "x") -> tuple[str, ...]:
+def names_of(given: Any, values: Array, prefix: str = "x") -> tuple[str, ...]:
     """Return the names of columns: their own, else statsmodels' ``const``, ``x1``, ``x2``."""
     if isinstance(given, pd.DataFrame):
         return tuple(map(str, given.columns))

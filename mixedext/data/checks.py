@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mixedext.core.identifiability import absorbed, undetermined
 from mixedext.core.rows import Rows, independent_columns
+from mixedext.data.design import Design, DesignTerm
 from mixedext.data.frames import refuse_extreme, rows_text
 from mixedext.data.names import refuse_names_twice
+from mixedext.data.response import Noise
 from mixedext.errors import DataError
 from mixedext.options import shown
-
-if TYPE_CHECKING:
-    from mixedext.data.design import Design, DesignTerm
-
-#: What rows have besides the random effects: a residual with a covariance known but for σ², a dispersion of
-#: another distribution, trials of which a single one has no variance of its own, or nothing that is
-#: estimated.
-Noise = Literal["residual", "dispersion", "trials", "none"]
 
 
 def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design:

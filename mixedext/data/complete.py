@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -53,99 +54,120 @@ def rows_left(
     return (positions if used is None else used[positions]), n - len(positions)
 
 
-def rows_with_values(
-    expressions: Iterable[str],
-    raw: Mapping[str, pd.Series],
-    absent: Mapping[str, Mask],
-    texts: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    used: Positions | None,
-    missing: str,
-) -> tuple[Positions | None, int]:
-    """Return the rows in which expressions have a value though a column inside may be missing.
+@dataclass(frozen=True, kw_only=True)
+class AllRows:
+    """The columns of all rows of the data that a formula uses.
 
-    A row goes where a column inside an expression is missing and the expression has no value, or cannot be
-    evaluated with missing values. What expressions learn (a mean) they learn anew of the rows that are left,
-    so that a row that goes has no say in it.
-
-    Parameters
+    Attributes
     ----------
-    expressions : iterable of str
+    formula : MixedFormula
     raw : dict
-        Columns of all rows by the name that expressions use.
-    absent : dict
-        Those in which values are missing → where.
-    texts : dict
-        Name → the user's.
+        Columns by the name that expressions use.
+    columns : dict
+        Name that expressions use → the user's.
     scope : mapping
-    used : ndarray of int or None
-        Positions of the rows, None for all.
-    missing : {"drop", "raise", "none"}
-
-    Returns
-    -------
-    used : ndarray of int or None
-    dropped : int
-        How many rows went.
-    """
-    inside = {code: [name for name, _ in needed_names([code]) if name in raw] for code in expressions}
-    inside = {code: names for code, names in inside.items() if any(name in absent for name in names)}
-    dropped, settled = 0, False
-    while not settled:
-        settled = True
-        for code, names in inside.items():
-            while True:
-                lacking = {name: absent[name] for name in names if name in absent}
-                lacking = {k: m if used is None else m[used] for k, m in lacking.items()}
-                some = np.logical_or.reduce(list(lacking.values()))
-                if not some.any():
-                    break
-                columns = {k: raw[k] if used is None else raw[k].iloc[used] for k in names}
-                lost = some & _without_value(code, Table(columns, len(some), texts), scope)
-                if not lost.any():
-                    break
-                settled = False
-                gone = {str(texts[k]): m & lost for k, m in lacking.items() if (m & lost).any()}
-                used, more = rows_left(gone, used, len(some), missing)
-                dropped += more
-    return used, dropped
-
-
-def values_among_neighbours(
-    expressions: Iterable[str],
-    raw: Mapping[str, pd.Series],
-    texts: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    chosen: Positions | None,
-    n: int,
-) -> dict[str, Any]:
-    """Return the values of those expressions that look at neighbouring rows, as ``x.shift()`` does.
-
-    They are evaluated over the rows that `subset` leaves, before incomplete ones go: the row before a row is
-    the one before it in the data.
-
-    Parameters
-    ----------
-    expressions : iterable of str
-    raw, texts, scope
-        As for `rows_with_values`.
+        Names of the caller's scope.
     chosen : ndarray of int or None
         Positions of the rows that `subset` leaves, None for all.
     n : int
         Number of all rows.
-
-    Returns
-    -------
-    dict
-        Expression → array or Categorical (n,), missing in rows that are not chosen.
     """
-    codes = [code for code in expressions if code not in raw and looks_at_neighbours(code)]
-    if not codes:
-        return {}
-    rows = raw if chosen is None else {name: series.iloc[chosen] for name, series in raw.items()}
-    mask = np.ones(n, dtype=bool) if chosen is None else np.isin(np.arange(n), chosen)
-    table = Table(rows, int(mask.sum()), texts)
-    return {code: spread(evaluate(code, table, scope), mask) for code in codes}
+
+    formula: MixedFormula
+    raw: Mapping[str, pd.Series]
+    columns: Mapping[str, Any]
+    scope: Mapping[str, Any]
+    chosen: Positions | None
+    n: int
+
+    def table(self, known: Mapping[str, Any], used: Positions | None) -> Table:
+        """Return some rows as expressions see them; `known` are values of all rows of some expressions."""
+        rows = self.raw if used is None else {k: series.iloc[used] for k, series in self.raw.items()}
+        own = known if used is None else {code: values[used] for code, values in known.items()}
+        return Table(rows, self.n if used is None else len(used), self.columns, known=own)
+
+    def values_among_neighbours(self) -> dict[str, Any]:
+        """Return the values of those expressions that look at neighbouring rows, as ``x.shift()`` does.
+
+        They are evaluated over the rows that `subset` leaves, before incomplete ones go: the row before a row
+        is the one before it in the data.
+
+        Returns
+        -------
+        dict
+            Expression → array or Categorical (n,), missing in rows that are not chosen.
+        """
+        codes = [c for c in codes_of(self.formula).all if c not in self.raw and looks_at_neighbours(c)]
+        if not codes:
+            return {}
+        mask = np.ones(self.n, dtype=bool) if self.chosen is None else np.isin(np.arange(self.n), self.chosen)
+        table = self.table({}, self.chosen)
+        return {code: spread(evaluate(code, table, self.scope), mask) for code in codes}
+
+    def complete(
+        self, by_row: Mapping[str, pd.Series], known: Mapping[str, Any], missing: str
+    ) -> tuple[Positions | None, int]:
+        """Return the positions of the chosen rows that are complete (None for all) and how many are not.
+
+        Parameters
+        ----------
+        by_row : dict
+            What was given by row beside the data; missing weights are left for a later check.
+        known : dict
+            Values of all rows of expressions that look at neighbouring rows.
+        missing : {"drop", "raise", "none"}
+        """
+        chosen, n = self.chosen, self.n
+        absent = absent_values(self.raw)
+        codes = codes_of(self.formula).all
+        alone = {str(self.columns[name]): mask for name, mask in absent.items() if name in codes}
+        alone |= absent_values({k: series for k, series in by_row.items() if k != "weights"})
+        for code, values in known.items():
+            if (mask := missing_values(values, n)) is not None:
+                alone[self.formula.in_users_words(code)] = mask
+        used, dropped = chosen, 0
+        if chosen is not None:
+            alone = {name: mask[chosen] for name, mask in alone.items() if mask[chosen].any()}
+        if alone:
+            used, dropped = rows_left(alone, chosen, n if chosen is None else len(chosen), missing)
+        if not all(name in codes for name in absent):
+            expressions = [code for code in codes if code not in self.raw and code not in known]
+            used, more = self._with_values(expressions, absent, used, missing)
+            dropped += more
+        return used, dropped
+
+    def _with_values(
+        self, expressions: Iterable[str], absent: Mapping[str, Mask], used: Positions | None, missing: str
+    ) -> tuple[Positions | None, int]:
+        """Return the rows in which expressions have a value though a column inside may be missing.
+
+        A row goes where a column inside an expression is missing and the expression has no value, or cannot
+        be evaluated with missing values. What expressions learn (a mean) they learn anew of the rows that are
+        left, so that a row that goes has no say in it.
+        """
+        inside = {
+            code: [name for name, _ in needed_names([code]) if name in self.raw] for code in expressions
+        }
+        inside = {code: names for code, names in inside.items() if any(name in absent for name in names)}
+        dropped, settled = 0, False
+        while not settled:
+            settled = True
+            for code, names in inside.items():
+                while True:
+                    lacking = {name: absent[name] for name in names if name in absent}
+                    lacking = {k: m if used is None else m[used] for k, m in lacking.items()}
+                    some = np.logical_or.reduce(list(lacking.values()))
+                    if not some.any():
+                        break
+                    own = {k: self.raw[k] if used is None else self.raw[k].iloc[used] for k in names}
+                    lost = some & _without_value(code, Table(own, len(some), self.columns), self.scope)
+                    if not lost.any():
+                        break
+                    settled = False
+                    gone = {str(self.columns[k]): m & lost for k, m in lacking.items() if (m & lost).any()}
+                    used, more = rows_left(gone, used, len(some), missing)
+                    dropped += more
+        return used, dropped
 
 
 def _without_value(code: str, table: Table, scope: Mapping[str, Any]) -> Mask:
@@ -196,34 +218,3 @@ def _read_codes(sides: tuple[str, ...], others: tuple[str, ...]) -> Codes:
     codes = tuple(dict.fromkeys([*of_sides, *others]))
     inside = {name for code in codes for name, _ in needed_names([code]) if name != code}
     return Codes(codes, frozenset(of_sides), frozenset(inside))
-
-
-def rows_of_the_fit(
-    formula: MixedFormula,
-    raw: Mapping[str, pd.Series],
-    extra: Mapping[str, pd.Series],
-    known: Mapping[str, Any],
-    columns: Mapping[str, Any],
-    scope: Mapping[str, Any],
-    chosen: Positions | None,
-    n: int,
-    missing: str,
-) -> tuple[Positions | None, int]:
-    """Return the positions of the chosen rows that are complete (None for all rows) and how many are not."""
-    absent = absent_values(raw)
-    codes = codes_of(formula).all
-    alone = {str(columns[name]): mask for name, mask in absent.items() if name in codes}
-    alone |= absent_values({k: series for k, series in extra.items() if k != "weights"})
-    for code, values in known.items():
-        if (mask := missing_values(values, n)) is not None:
-            alone[formula.in_users_words(code)] = mask
-    used, dropped = chosen, 0
-    if chosen is not None:
-        alone = {name: mask[chosen] for name, mask in alone.items() if mask[chosen].any()}
-    if alone:
-        used, dropped = rows_left(alone, chosen, n if chosen is None else len(chosen), missing)
-    if not all(name in codes for name in absent):
-        expressions = [code for code in codes if code not in raw and code not in known]
-        used, more = rows_with_values(expressions, raw, absent, columns, scope, used, missing)
-        dropped += more
-    return used, dropped

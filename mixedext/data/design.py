@@ -1,12 +1,8 @@
-"""From a formula and a data frame to the numbers of a model.
-
-Rows are chosen first (subset, then complete cases over the columns of all parts), expressions evaluated
-after, so that ``center(x)`` and unused categories see the rows of the fit and no others.
-"""
+"""The records of a design: the numbers of a model, complete rows only, with the names of what they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,50 +13,14 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.core.rows import Factor, Rows
-from mixedext.data.checks import Noise, finish_design
-from mixedext.data.columns import (
-    Columns,
-    Expression,
-    evaluate,
-    expressions_of,
-    in_r_order,
-    learn_columns,
-    learn_expression,
-    needed_names,
-    one_number_a_row,
-    single_levels,
-)
-from mixedext.data.complete import (
-    codes_of,
-    missing_values,
-    rows_left,
-    rows_of_the_fit,
-    values_among_neighbours,
-)
-from mixedext.data.double_bars import DoubleBar, read_otherwise
-from mixedext.data.expressions import Kinds, Table
+from mixedext.data.columns import Columns, Expression
+from mixedext.data.double_bars import DoubleBar
+from mixedext.data.expressions import Kinds
 from mixedext.data.formula.parser import MixedFormula
-from mixedext.data.formula.parser import RandomTerm as Bar
-from mixedext.data.frames import (
-    check_missing_option,
-    chosen_rows,
-    column_named,
-    crossed_codes,
-    given_by_row,
-    group_codes,
-    read_frame,
-    used_columns,
-)
-from mixedext.data.kept import COPIES_ON_WRITE, Kept, KeptLevels, KeptNumbers, own_index, own_scope
-from mixedext.data.values import native, numbers
-from mixedext.errors import DataError
-from mixedext.options import shown
 
 Array = NDArray[np.float64]
-Positions = NDArray[np.intp]
 
-#: (values, name, number of rows) → response and trials
-ResponseReader = Callable[[Any, str, int], tuple[Array, "Array | None"]]
+_NO_CODES, _NO_LABELS = np.empty(0, dtype=np.int32), pd.RangeIndex(0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +31,7 @@ class Grouping:
     levels: pd.Index
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DesignTerm:
     """One random term.
 
@@ -121,7 +81,7 @@ class TermLabels:
     levels: pd.Index
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Labels:
     """Names and counts of a model, all that its results keep of the design."""
 
@@ -141,7 +101,7 @@ class Labels:
         return {t.group: t.levels for t in self.terms}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """The numbers of a model, complete rows only.
 
@@ -209,15 +169,28 @@ class Design:
     def labels(self) -> Labels:
         """Return the names and counts."""
         return Labels(
-            self.endog_name,
-            self.exog_names,
-            self.fixed_terms,
-            tuple(TermLabels(t.group, t.label, t.names, t.levels) for t in self.terms),
-            len(self.endog),
-            self.n_missing,
-            self.dropped_columns,
-            self.single_levels,
-            self.weights is not None,
+            endog_name=self.endog_name,
+            exog_names=self.exog_names,
+            fixed_terms=self.fixed_terms,
+            terms=tuple(TermLabels(t.group, t.label, t.names, t.levels) for t in self.terms),
+            nobs=len(self.endog),
+            n_missing=self.n_missing,
+            dropped_columns=self.dropped_columns,
+            single_levels=self.single_levels,
+            weighted=self.weights is not None,
+        )
+
+    def without_rows(self) -> Design:
+        """Return what a design knows besides its rows."""
+        return replace(
+            self,
+            endog=self.endog[:0].copy(),
+            exog=self.exog[:0].copy(),
+            terms=tuple(replace(t, codes=_NO_CODES, columns=()) for t in self.terms),
+            weights=None,
+            offset=None,
+            row_labels=_NO_LABELS,
+            used=None,
         )
 
     def without_builders(self) -> Design:
@@ -248,274 +221,6 @@ class Design:
         return Rows(y, self.exog, self.weights, tuple(factors))
 
 
-def design_from_formula(
-    formula: MixedFormula,
-    data: Any,
-    scope: Mapping[str, Any],
-    *,
-    subset: Any = None,
-    weights: Any = None,
-    offset: Any = None,
-    missing: str = "drop",
-    allow_saturated: bool = False,
-    noise: Noise = "residual",
-    exposure: Any = None,
-    read_response: ResponseReader | None = None,
-    known: Mapping[str, Any] | None = None,
-) -> tuple[Design, Kept, dict[str, Any]]:
-    """Build the design.
-
-    Parameters
-    ----------
-    formula : MixedFormula
-    data : DataFrame or mapping
-    scope : mapping
-        Names of the caller's scope.
-    subset, weights, offset, missing, allow_saturated, exposure
-        As `mixedext.models.base.MixedModel.from_formula` takes them.
-    noise : {"residual", "dispersion", "trials", "none"}
-        What is estimated of the rows besides the random effects.
-    read_response : callable, optional
-        Turns what the left side evaluates to into numbers and, for proportions, their trials.
-    known : dict, optional
-        Values of expressions that depend on rows that the data do not have any more.
-
-    Returns
-    -------
-    design : Design
-    kept : Kept
-        What the fit used of the data, with the arrays of the caller's scope that the formula uses.
-    scope : dict
-        What else the formula uses of the caller's scope.
-    """
-    check_missing_option(missing)
-    frame = read_frame(data)
-    chosen = chosen_rows(frame, subset, scope)
-    expressions = expressions_of(formula)
-    needed = {name for name, _ in needed_names(expressions)}
-    columns, frame = used_columns(expressions, formula, frame, scope)
-    bare = pd.DataFrame(frame, copy=False)  # without attrs, which pandas would copy with every column
-    given = {"weights": weights, "offset": offset, "exposure": exposure}
-    raw = {name: native(bare[column]) for name, column in columns.items()}
-    extra = {k: given_by_row(v, k, bare, chosen) for k, v in given.items() if v is not None}
-    scope = own_scope({k: v for k, v in scope.items() if k in needed and k not in columns})
-    if known is None:
-        known = values_among_neighbours(codes_of(formula).all, raw, columns, scope, chosen, len(frame))
-    used, n_missing = rows_of_the_fit(formula, raw, extra, known, columns, scope, chosen, len(frame), missing)
-
-    while True:
-        parts = _Parts(formula, raw, known, columns, scope, used, len(frame))
-        absent = parts.missing()
-        if not absent:
-            break
-        # an expression has no value there (the logarithm of −1): such rows go too, and all is learned anew
-        used, more = rows_left(absent, used, parts.n, missing)
-        n_missing += more
-    extra_values = {
-        k: numbers(series if used is None else series.iloc[used], k) for k, series in extra.items()
-    }
-    endog, trials = (read_response or read_numbers)(parts.response, formula.response_label, parts.n)
-    offsets = [*parts.offsets, *(extra_values[k] for k in ("offset",) if k in extra_values)]
-    if "exposure" in extra_values:
-        offsets.append(log_exposure(extra_values["exposure"]))
-    design = Design(
-        endog=endog,
-        exog=parts.exog,
-        endog_name=formula.response_label,
-        exog_names=restored(parts.fixed.names, formula),
-        fixed_terms=dict(zip(restored(parts.fixed.terms, formula), parts.fixed.terms.values(), strict=True)),
-        terms=tuple(parts.terms()),
-        weights=with_trials(extra_values.get("weights"), trials),
-        offset=sum(offsets[1:], offsets[0]) if offsets else None,
-        row_labels=own_index(frame.index if used is None else frame.index[used]),
-        used=used,
-        n_missing=n_missing,
-        n_given=len(frame),
-        fixed_builder=parts.fixed,
-        single_levels=tuple(_left_out(parts, formula)),
-        double_bars=read_otherwise(formula, [built for _, built, *_ in parts.bars]),
-        offset_parts=parts.offset_parts,
-        kinds=parts.table.kinds(),
-    )
-    design = finish_design(design, allow_saturated, noise)
-    names = {k: column_named(v, frame) for k, v in given.items() if isinstance(v, str)}
-    by_name = {names[k]: values for k, values in extra_values.items() if k in names}
-    kept = _kept_columns(design, parts.table, formula, columns, by_name)
-    snapshot = bare if COPIES_ON_WRITE else None
-    return design, Kept(kept, design.row_labels, parts.table.known, snapshot), scope
-
-
-def _left_out(parts: _Parts, formula: MixedFormula) -> Iterable[str]:
-    """Yield what is left out because a factor has one level in the rows used."""
-    for built, where in [
-        (parts.fixed, ""),
-        *((built, f" by {bar.label!r}") for bar, built, *_ in parts.bars),
-    ]:
-        for factor, (level, terms) in single_levels(built).items():
-            noun, are = ("its term", "is") if len(terms) == 1 else ("its terms", "are")
-            listed = ", ".join(restored(terms, formula))
-            yield (
-                f"factor {restored([factor], formula)[0]!r} has one level ({shown(level)}) in the rows used: "
-                f"{noun} {listed}{where} cannot be estimated and {are} left out"
-            )
-
-
-def _kept_columns(
-    design: Design,
-    table: Table,
-    formula: MixedFormula,
-    columns: Mapping[str, Any],
-    by_name: Mapping[str, Array],
-) -> dict[Any, Any]:
-    """Return the columns that a fit used, as its own: those that the design has are not copied again."""
-    place = {name: j for j, name in enumerate(design.exog_names)}
-    codes = codes_of(formula)
-    groups = {t.factors[0].expression.code: t for t in design.terms if len(t.factors) == 1}
-    out: dict[Any, Any] = {}
-    for name, column in columns.items():
-        series = table.raw[name]
-        number = isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf"
-        number = number and name not in codes.inside
-        own = design.endog if name == formula.response else None
-        own = design.exog[:, place[str(column)]] if own is None and str(column) in place else own
-        if number and own is not None and bool((own == table.plain(name)).all()):
-            out[column] = KeptNumbers(own, series.dtype)
-        elif name in groups and name not in codes.inside | codes.of_sides and name != formula.response:
-            term = groups[name]
-            out[column] = KeptLevels(term.codes, term.levels, isinstance(series.dtype, pd.CategoricalDtype))
-        else:
-            out[column] = series.array if design.used is not None else series.array.copy()
-    return {**by_name, **out}
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """A grouping factor: the level of each row, the levels, and the factors that it is made of."""
-
-    codes: NDArray[np.int32]
-    levels: pd.Index
-    members: NDArray[np.intp]
-    factors: tuple[Grouping, ...]
-
-
-class _Parts:
-    """What the parts of a formula evaluate to on some rows.
-
-    Parameters
-    ----------
-    formula : MixedFormula
-    raw : dict
-        Columns of all rows by the name that expressions use.
-    known : dict
-        Values of all rows of expressions that look at neighbouring rows.
-    columns : dict
-        Name → the user's.
-    scope : mapping
-    used : ndarray of int or None
-        Positions of the rows.
-    n_all : int
-        Number of all rows.
-    """
-
-    def __init__(
-        self,
-        formula: MixedFormula,
-        raw: Mapping[str, pd.Series],
-        known: Mapping[str, Any],
-        columns: Mapping[str, Any],
-        scope: Mapping[str, Any],
-        used: Positions | None,
-        n_all: int,
-    ):
-        self.n = n_all if used is None else len(used)
-        self._formula, self._scope = formula, scope
-        rows = raw if used is None else {k: series.iloc[used] for k, series in raw.items()}
-        own = known if used is None else {code: values[used] for code, values in known.items()}
-        self.table = Table(rows, self.n, columns, known=own)
-        self.response = evaluate(formula.response, self.table, scope)
-        self.fixed = learn_columns(formula.fixed, self.table, scope)
-        self.exog = self.fixed.rebuild(self.table, self.n)
-        self.offset_parts = tuple(learn_expression(o, self.table, scope) for o in formula.offsets)
-        self.offsets = [self._offset(o) for o in self.offset_parts]
-        self.bars = [(bar, *self._bar_columns(bar), self._grouping(bar)) for bar in formula.random]
-
-    def _offset(self, expression: Expression) -> Array:
-        values = expression(self.table)
-        if np.ndim(values) == 0:
-            values = np.full(self.n, values)
-        return one_number_a_row(values, f"the offset {self._text(expression.code)!r}", self.n)
-
-    def _bar_columns(self, bar: Bar) -> tuple[Columns, tuple[Array, ...]]:
-        """Return the columns of a bar; those that X has too are views of X."""
-        built = learn_columns(bar.expr, self.table, self._scope)
-        if not built.names:
-            raise DataError(f"the random term ({bar.source}) has no effects")
-        place = {product: j for j, product in enumerate(self.fixed.products)}
-        if built.plain and all(product in place for product in built.products):
-            return built, tuple(self.exog[:, place[product]] for product in built.products)
-        matrix = built.rebuild(self.table, self.n)
-        return built, tuple(matrix[:, j] for j in range(matrix.shape[1]))
-
-    def _grouping(self, bar: Bar) -> _Levels:
-        """Return the level of each row and the levels of the interaction of the factors of a bar."""
-        parts, factors = [], []
-        for code in bar.group:
-            expression = learn_expression(code, self.table, self._scope)
-            values = self.table.raw[code] if code in self.table else expression(self.table)
-            if np.shape(values) != (self.n,):
-                raise DataError(
-                    f"grouping factor {self._text(code)!r} has shape {np.shape(values)}, not one value "
-                    f"for each of {self.n} rows"
-                )
-            parts.append(group_codes(values, self._text(code)))
-            factors.append(Grouping(expression, parts[-1][1]))
-        codes, levels, members = crossed_codes(parts)
-        return _Levels(codes, levels, members, tuple(factors))
-
-    def _text(self, expression: str) -> str:
-        return restored([expression], self._formula)[0]
-
-    def missing(self) -> dict[str, NDArray[np.bool_]]:
-        """Return masks of the rows in which an expression has no value, by its text."""
-        found = {text: missing_values(values, self.n) for text, values in self._values()}
-        absent = {text: mask for text, mask in found.items() if mask is not None}
-        for bar, _, _, grouping in self.bars:
-            if grouping.codes.min() < 0:
-                absent[bar.label] = grouping.codes < 0
-        return absent
-
-    def _values(self) -> Iterable[tuple[str, Any]]:
-        """Yield text and values of what may be missing though the columns are complete."""
-        if self._formula.response not in self.table:
-            yield self._formula.response_label, self.response
-        if not self.fixed.plain:
-            yield from zip(restored(self.fixed.names, self._formula), self.exog.T, strict=True)
-        for _, built, columns, _ in self.bars:
-            if not built.plain:
-                yield from zip(restored(built.names, self._formula), columns, strict=True)
-        for expression, values in zip(self._formula.offsets, self.offsets, strict=True):
-            yield f"offset({self._text(expression)})", values
-
-    def terms(self) -> Iterable[DesignTerm]:
-        """Yield the random terms; ``||`` makes one of each column."""
-        for bar, built, values, grouping in self.bars:
-            names = restored(built.names, self._formula)
-            whole = in_r_order(bar.expr, built)
-            for places in [whole] if bar.correlated else [(j,) for j in whole]:
-                yield DesignTerm(
-                    bar.label,
-                    bar.label,
-                    grouping.levels,
-                    grouping.codes,
-                    tuple(names[j] for j in places),
-                    tuple(values[j] for j in places),
-                    grouping.factors,
-                    grouping.members,
-                    built,
-                    places,
-                )
-
-
 def restored(names: Iterable[str], formula: MixedFormula) -> tuple[str, ...]:
     """Return names with the user's columns in the places of their placeholders."""
     return tuple(map(formula.in_users_words, names)) if formula.aliases else tuple(names)
@@ -531,25 +236,3 @@ def fixed_columns(exog: Array, names: tuple[str, ...]) -> dict[str, Any]:
         "dropped_columns": (),
         "fixed_builder": None,
     }
-
-
-# -------------------------------------------------------------------------------------------- response
-
-
-def read_numbers(values: Any, name: str, n: int) -> tuple[Array, None]:
-    """Return the response of a linear model, which must be numbers."""
-    return one_number_a_row(values, f"the response {name!r}", n), None
-
-
-def with_trials(weights: Array | None, trials: Array | None) -> Array | None:
-    """Return prior weights times trials, of which either may be absent."""
-    if weights is None or trials is None:
-        return trials if weights is None else weights
-    return weights * trials
-
-
-def log_exposure(exposure: Array) -> Array:
-    """Return the offset that an exposure means."""
-    if not (np.isfinite(exposure) & (exposure > 0)).all():
-        raise DataError("exposure must be positive and finite in every row")
-    return np.log(exposure)

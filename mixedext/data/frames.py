@@ -26,12 +26,6 @@ Positions = NDArray[np.intp]
 _LARGEST, _SMALLEST = 1e140, 1e-140
 
 
-def check_missing_option(missing: Any) -> None:
-    """Refuse a value of `missing` that means nothing."""
-    if missing not in ("drop", "raise", "none"):
-        raise DataError(f"missing must be 'drop', 'raise' or 'none', not {missing!r}")
-
-
 # --------------------------------------------------------------------------------------- data as given
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,32 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.data.frames import rows_text
+from mixedext.data.response import ResponseValues
 from mixedext.errors import DataError
 from mixedext.families.response import kind_of
 from mixedext.options import shown
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ResponseValues:
-    """What the left side of a formula was read as.
-
-    Attributes
-    ----------
-    y : ndarray (n,)
-        For counts of successes and failures the proportion.
-    trials : ndarray (n,) or None
-    success : str or None
-        The level that counts as success.
-    counts : ndarray (n, 2) or None
-        Successes and failures as given; `check_range` looks at them.
-    """
-
-    y: Array
-    trials: Array | None = None
-    success: str | None = None
-    counts: Array | None = None
 
 
 def read_generalized(values: Any, name: str, n: int, binomial: bool) -> ResponseValues:

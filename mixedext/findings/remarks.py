@@ -45,9 +45,9 @@ def _warn(message: str, category: type[MixedextWarning]) -> None:
     warnings.warn(message, category, stacklevel=depth + 1)
 
 
-def warn_of_old_path(old: str, new: str, name: str) -> None:
+def warn_of_old_path(old: str, new: str) -> None:
     """Warn of an import by a path of an earlier version."""
-    _warn(f"{old}.{name} is now {new}.{name}; the old path goes with the next version", MovedWarning)
+    _warn(f"{old} is now {new}; the old path goes with the next version", MovedWarning)
 
 
 def dropped_columns_text(names: tuple[str, ...]) -> str:

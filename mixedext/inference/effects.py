@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -359,9 +359,9 @@ def _null_results(results: Any) -> Any:
     design = model.design
     if design.exog.shape[1] == 1 and np.ptp(design.exog[:, 0]) == 0 and design.exog[0, 0] != 0:
         return results
-    alone = replace(design, **fixed_columns(np.ones((results.nobs, 1)), ("Intercept",)))
+    alone = fixed_columns(np.ones((results.nobs, 1)), ("Intercept",))
     # the family of the results holds α as it was estimated
-    null = type(model)(None, _design=alone, _silent=True, family=results.family)
+    null = model.variant(**alone, family=results.family)
     fitted = results.from_record(null, results.fit_problem(null.problem))
     warn_of_null_model(fitted.optimizer)
     return fitted

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.genmod import families
 
@@ -15,27 +15,42 @@ from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
-from mixedext.data.checks import Noise
-from mixedext.data.frames import rows_text
-from mixedext.errors import DataError
+from mixedext.data.built import Origin
+from mixedext.data.given import RowOptions
+from mixedext.data.response import ResponseKind
+from mixedext.errors import DataError, OptionError
 from mixedext.families.links import inverse_link
-from mixedext.families.names import as_family
-from mixedext.families.reading import check_range, read_generalized
 from mixedext.families.response import Response
 from mixedext.findings.remarks import (
     warn_of_fit,
     warn_of_remarks,
 )
 from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_kwds, read_cov_type
-from mixedext.models.base import MixedModel, read_fit_options
+from mixedext.models.built import (
+    generalized_from_arrays,
+    generalized_from_formula,
+    own_family,
+    response_kind,
+)
 from mixedext.models.likelihood import LikelihoodModelSide
+from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import NO_LIKELIHOOD, GeneralizedMethod
-from mixedext.options import check_option, refuse_unknown
+from mixedext.options import (
+    answers_keywords,
+    check_count,
+    check_nodes,
+    check_option,
+    check_start,
+    check_tolerance,
+)
 from mixedext.results.base import names_of_results
 from mixedext.results.generalized import (
     GeneralizedMixedResults,
     GeneralizedMixedResultsWrapper,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = NDArray[np.float64]
 
@@ -49,9 +64,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
 
     Parameters
     ----------
-    endog : array_like (n,) or (n, 2)
+    endog : array_like (n,) or (n, 2), or BuiltDesign
         Response: 0/1, booleans or two levels, proportions (with `weights` the trials), successes and failures
-        in two columns, counts, positive numbers.
+        in two columns, counts, positive numbers; or a design that is built, with all that follows here.
     exog : array_like (n, p) or None
         Columns of the fixed effects; None for an intercept alone.
     terms : RandomTerm, list of RandomTerm, mapping or array_like
@@ -67,6 +82,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         Its logarithm is added to the offset.
     missing : {"none", "drop", "raise"}
         What to do with rows that have missing values.
+    allow_saturated : bool
+        Whether a term may have as many random effects as there are rows where these cannot be told from
+        the dispersion.
+    formula : optional
+        What tools of statsmodels give that make a model like another.
 
     Raises
     ------
@@ -90,51 +110,53 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
     184.0526
     """
 
-    _own_options: ClassVar[tuple[str, ...]] = ("family",)
-    _options: ClassVar[tuple[str, ...]] = (*MixedModel._options, "exposure")
-    _problem: GeneralizedProblem | None = None
-    success: str | None = None
-    _counts: Array | None = None
+    _problem: GeneralizedProblem | None
 
-    def _take_own_options(self, options: dict[str, Any]) -> None:
-        family, self.estimate_alpha = as_family(options.get("family", "binomial"))
-        self.family = copy.deepcopy(family)
-
-    def _given_options(self) -> dict[str, Any]:
-        return {"family": "negative_binomial" if self.estimate_alpha else self.family}
-
-    @property
-    def _noise(self) -> Noise:
-        if isinstance(self.family, families.Binomial):
-            return "trials"
-        if not isinstance(self.family, (families.Gamma, families.InverseGaussian, families.Gaussian)):
-            return "none"
-        linear = (
-            isinstance(self.family, families.Gaussian) and type(self.family.link) is families.links.Identity
-        )
-        return "residual" if linear else "dispersion"
-
-    def _read_response(self, values: Any, name: str, n: int) -> tuple[Any, Any]:
-        read = read_generalized(values, name, n, isinstance(self.family, families.Binomial))
-        self.success = read.success
-        if "design" not in vars(self):  # not yet checked
-            self._counts = read.counts
-        return read.y, read.trials
-
-    def __init__(self, endog: Any, exog: Any = None, terms: Any = None, **options: Any):
-        for name in ("offset", "exposure"):
-            _refuse_missing(options.get(name), name)
-        super().__init__(endog, exog, terms, **options)
-        if options.get("exposure") is not None:
-            _refuse_exposure(self.family)
-        design = self.design
-        check_range(
-            self.family, design.endog, design.weights, self._counts, design.endog_name, design.row_labels
-        )
-        self._counts = None
+    @answers_keywords
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any = None,
+        terms: Any = None,
+        *,
+        family: Any = "binomial",
+        weights: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        missing: str = "none",
+        allow_saturated: bool = False,
+        formula: Any = None,
+    ):
+        built = self._built_of(endog, exog, terms, formula)
+        if built is None:
+            options = RowOptions(
+                weights=weights,
+                offset=offset,
+                exposure=exposure,
+                missing=missing,
+                allow_saturated=allow_saturated,
+            )
+            built = self._announced(generalized_from_arrays(endog, exog, terms, family, options))
+        if built.family is None:
+            raise DataError("this is the design of a linear model: LinearMixedModel takes it")
+        self.family, self.estimate_alpha = built.family
+        super().__init__(built)
 
     @classmethod
-    def from_formula(cls, formula: str, data: Any, **options: Any) -> Any:
+    @answers_keywords
+    def from_formula(
+        cls,
+        formula: str,
+        data: Any,
+        *,
+        family: Any = "binomial",
+        subset: Any = None,
+        weights: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        missing: str = "drop",
+        allow_saturated: bool = False,
+    ) -> Self:
         """Create a model from a formula in lme4's language and a data frame.
 
         Parameters
@@ -169,16 +191,48 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         TypeError
             For an unknown keyword.
         """
-        for name in ("offset", "exposure"):
-            _refuse_missing(options.get(name), name, data)
-        if options.get("exposure") is not None:
-            _refuse_exposure(as_family(options.get("family", "binomial"))[0])
-        return super().from_formula(formula, data, **options)
+        if isinstance(formula, MadeLike):
+            return formula.columns_of(data)
+        options = RowOptions(
+            subset=subset,
+            weights=weights,
+            offset=offset,
+            exposure=exposure,
+            missing=missing,
+            allow_saturated=allow_saturated,
+        )
+        return cls(cls._announced(generalized_from_formula(formula, data, family, options)))
+
+    @property
+    def response_kind(self) -> ResponseKind:
+        """What the family takes as its response."""
+        return response_kind(self.family)
+
+    @property
+    def success(self) -> str | None:
+        """The level of the response that counts as success, None where the response is no two levels."""
+        return self.origin.success
+
+    def _family(self) -> tuple[Any, bool]:
+        return self.family, self.estimate_alpha
+
+    def variant(self, **changes: Any) -> Self:
+        """Return the model of the same rows with parts of its design changed, without a formula or warnings.
+
+        Parameters
+        ----------
+        **changes
+            As `rebuilt` takes them; and ``family=``, one that keeps its α if it has one.
+        """
+        family = changes.pop("family", None)
+        built = replace(self.rebuilt(**changes), origin=Origin(), kept=None)
+        return type(self)(built if family is None else replace(built, family=own_family(family)))
 
     @classmethod
     def _of_results(cls) -> Collection[str]:
         return names_of_results(GeneralizedMixedResults)
 
+    @answers_keywords
     @small_matrices
     def fit(
         self,
@@ -190,7 +244,6 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         start_theta: ArrayLike | None = None,
         tol: float = 1e-11,
         maxiter: int = 200,
-        **unknown: Any,
     ) -> GeneralizedMixedResultsWrapper:
         """Fit the model.
 
@@ -229,13 +282,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             Where weights make no likelihood, and where Laplace's approximation is far from it because groups
             are very small and variances large.
         """
-        refuse_unknown(
-            "fit", unknown, ("nagq", "hessian", "cov_type", "cov_kwds", "start_theta", "tol", "maxiter")
-        )
-        if isinstance(nagq, bool) or not isinstance(nagq, (int, np.integer)) or not 0 <= nagq <= 101:
-            raise DataError(f"nagq must be a whole number from 0 to 101, not {nagq!r}")
+        nagq = check_nodes(nagq)
         if nagq > 1 and len(self.design.groups) > 1:
-            raise DataError(
+            raise OptionError(
                 f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
                 f"({', '.join(self.design.groups)}): use nagq=1"
             )
@@ -243,10 +292,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         cov_type = read_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
         cov_kwds = read_cov_kwds(cov_kwds, cov_type)
         problem = self.problem.with_hessian(hessian)
-        start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
-        asked = GeneralizedMethod(int(nagq), hessian, cov_type)
+        start = check_start(start_theta, problem.size)
+        options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
+        asked = GeneralizedMethod(nagq, hessian, cov_type)
         estimates = asked.minimize(problem, options, start)
-        method = GeneralizedMethod(int(nagq), estimates.hessian, cov_type)
+        method = GeneralizedMethod(nagq, estimates.hessian, cov_type)
         findings = method.findings(self, estimates)
         fit = method.fitted(self, estimates, findings)
         warn_of_fit(fit.labels, estimates.ranks, estimates.optimizer)
@@ -323,29 +373,3 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             self.problem.with_response(Response(self.family, y, self.design.weights, self.estimate_alpha))
             for y in responses.T
         ]
-
-
-def _refuse_missing(values: Any, name: str, data: Any = None) -> None:
-    """Refuse an offset or exposure that is given by itself and has missing values."""
-    if isinstance(values, str):
-        try:
-            values = data[values]
-        except (KeyError, TypeError, IndexError):
-            return  # said better where the columns are read
-    if values is None:
-        return
-    missing = np.asarray(pd.isna(values))
-    if missing.any():
-        labels = values.index if isinstance(values, pd.Series) else pd.RangeIndex(missing.size)
-        raise DataError(
-            f"the {name} is missing in {rows_text(np.flatnonzero(missing), labels)}: give it for every row, "
-            "or leave such rows out of the data"
-        )
-
-
-def _refuse_exposure(family: Any) -> None:
-    if type(family.link) is not families.links.Log:
-        raise DataError(
-            f"exposure needs the log link, not {type(family.link).__name__}: give what is known of the "
-            "linear predictor by offset="
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixedext.errors import DataError
 from mixedext.models.base import MixedModel
-from mixedext.prediction.linear_predictor import fixed_part
 
 Array = NDArray[np.float64]
 
@@ -126,7 +124,7 @@ class LikelihoodModelSide(MixedModel):
         columns = columns[None, :] if columns.ndim == 1 and len(columns) == len(beta) else columns
         if columns.ndim != 2 or columns.shape[1] != len(beta):
             raise DataError(
-                f"exog needs the columns {', '.join(self._template.exog_names)}, not shape {columns.shape}; "
+                f"exog needs the columns {', '.join(self.template.exog_names)}, not shape {columns.shape}; "
                 "for rows of a data frame call predict(data) of the results"
             )
         if np.ndim(known) and np.shape(known) != (len(columns),):
@@ -134,7 +132,7 @@ class LikelihoodModelSide(MixedModel):
         return np.asarray(columns @ beta + known)
 
     def _coefficients(self, params: Any) -> Array:
-        names = list(self._template.exog_names)
+        names = list(self.template.exog_names)
         if isinstance(params, (Mapping, pd.Series)) and len(params) == len(names) == len(
             {*names, *params.keys()}
         ):
@@ -152,37 +150,3 @@ class LikelihoodModelSide(MixedModel):
         if not np.isfinite(beta).all():
             raise DataError("params must be finite numbers")
         return beta
-
-    # ------------------------------------------------------------------------------- models made anew
-
-    def _get_init_kwds(self) -> dict[str, Any]:
-        """Return what statsmodels' tools make a model of the same rows, or columns of new rows, with."""
-        formula = getattr(self, "mixed_formula", None)
-        return {"_like": _Like(self)} | ({} if formula is None else {"formula": formula})
-
-
-class _Like:
-    """A model that another is made like."""
-
-    def __init__(self, model: LikelihoodModelSide):
-        self.model = model
-
-    def remade(self, endog: Any, exog: Any) -> MixedModel:
-        """Return the model of the same rows, perhaps with another response."""
-        model = self.model
-        if model.design is None:
-            raise DataError("the data of this model were removed: no model can be made from it")
-        same = np.shape(exog) == model.exog.shape and np.array_equal(np.asarray(exog), model.exog)
-        if not same:
-            raise DataError(
-                "a model with random effects cannot be made anew of other rows without their groups: take "
-                "method='parametric', or bootstrap(kind='case') of the results"
-            )
-        if np.array_equal(np.asarray(endog), model.endog):
-            return model
-        made: MixedModel = model.with_response(model.read_response(endog))
-        return made
-
-    def columns_of(self, data: Any) -> SimpleNamespace:
-        """Return the columns of the fixed effects for new rows, as the attribute `exog`."""
-        return SimpleNamespace(exog=fixed_part(SimpleNamespace(model=self.model), data, ()).exog)  # type: ignore[arg-type]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
+from mixedext.data.given import RowOptions
+from mixedext.data.response import ResponseKind
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit, warn_of_remarks
 from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_kwds, read_cov_type
-from mixedext.models.base import MixedModel, read_fit_options
+from mixedext.models.built import NUMBERS, linear_from_arrays, linear_from_formula
 from mixedext.models.likelihood import LikelihoodModelSide
+from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import LinearMethod
-from mixedext.options import check_flag, refuse_unknown
+from mixedext.options import answers_keywords, check_count, check_flag, check_start, check_tolerance
 from mixedext.results.base import names_of_results
 from mixedext.results.linear import LinearMixedResults, LinearMixedResultsWrapper
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = NDArray[np.float64]
 
@@ -31,8 +38,34 @@ _TOO_UNEQUAL = (
 
 
 class LinearMixedModel(LikelihoodModelSide):
-    __doc__ = f"""Linear mixed model y = Xβ + Zb + ε; random effects may be crossed, nested and correlated.
-    {(MixedModel.__doc__ or "").split("share.", 1)[-1]}
+    """Linear mixed model y = Xβ + Zb + ε; random effects may be crossed, nested and correlated.
+
+    Parameters
+    ----------
+    endog : array_like (n,) or BuiltDesign
+        Response; or a design that is built, with all that follows here.
+    exog : array_like (n, p) or None
+        Columns of the fixed effects; None for an intercept alone.
+    terms : RandomTerm, list of RandomTerm, mapping or array_like
+        The random effects: see `mixedext.RandomTerm`. A mapping is name → groups or (groups, exog_re).
+    weights : array_like (n,), optional
+        Positive prior weights: the residual variance of row i is σ²/wᵢ.
+    offset : array_like (n,), optional
+        Known part of the linear predictor.
+    missing : {"none", "drop", "raise"}
+        What to do with rows that have missing values: "drop" leaves them out, the others raise `DataError`.
+    allow_saturated : bool
+        Whether a term may have as many random effects as there are rows where these cannot be told from
+        the residuals.
+    formula : optional
+        What tools of statsmodels give that make a model like another; a formula of one's own is for
+        `from_formula`.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be fitted; the message names the column, level or row.
+
     See Also
     --------
     LinearMixedModel.from_formula : the same from a formula in lme4's language.
@@ -48,15 +81,114 @@ class LinearMixedModel(LikelihoodModelSide):
     >>> model = mx.LinearMixedModel.from_formula("Reaction ~ Days + (1 + Days | Subject)", sleep)
     >>> result = model.fit()
     >>> result.params.round(3).to_dict()
-    {{'Intercept': 251.405, 'Days': 10.467}}
+    {'Intercept': 251.405, 'Days': 10.467}
     """
 
-    _problem: LinearProblem | None = None
+    _problem: LinearProblem | None
+
+    @answers_keywords
+    def __init__(
+        self,
+        endog: Any,
+        exog: Any = None,
+        terms: Any = None,
+        *,
+        weights: Any = None,
+        offset: Any = None,
+        missing: str = "none",
+        allow_saturated: bool = False,
+        formula: Any = None,
+    ):
+        built = self._built_of(endog, exog, terms, formula)
+        if built is None:
+            options = RowOptions(
+                weights=weights, offset=offset, missing=missing, allow_saturated=allow_saturated
+            )
+            built = self._announced(linear_from_arrays(endog, exog, terms, options))
+        if built.family is not None:
+            raise DataError("this is the design of a generalized model: GeneralizedLinearMixedModel takes it")
+        super().__init__(built)
+
+    @classmethod
+    @answers_keywords
+    def from_formula(
+        cls,
+        formula: str,
+        data: Any,
+        *,
+        subset: Any = None,
+        weights: Any = None,
+        offset: Any = None,
+        missing: str = "drop",
+        allow_saturated: bool = False,
+    ) -> Self:
+        """Create a model from a formula in lme4's language and a data frame.
+
+        Parameters
+        ----------
+        formula : str
+            For example ``"y ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any expression
+            that patsy reads; ``offset(z)`` adds a known part. A formula is evaluated as code: never take one
+            from strangers.
+        data : pandas.DataFrame or mapping of columns
+        subset : array_like of bool, labels or str, optional
+            Rows to use; a str is evaluated over the columns (``"age > 30"``, ``"age > @limit"`` with a name
+            of the calling scope).
+        weights : array_like, Series or str, optional
+            Positive prior weights; a Series is aligned by its index, a str names a column. An array has one
+            value for each row of `data` as passed, also where `subset` or missing values leave rows out.
+        offset : array_like, Series or str, optional
+            Known part of the linear predictor, added to those in the formula; given as `weights` are.
+        missing : {"drop", "raise", "none"}
+            "drop" leaves out rows in which a column used, the offset, or the value of an expression (the
+            logarithm of −1) is missing; the others raise `DataError` if there are any. Missing weights are
+            always an error.
+        allow_saturated : bool
+            Whether a term may have as many random effects as there are rows where these cannot be told from
+            the residuals.
+
+        Returns
+        -------
+        model
+            Its `mixed_formula` is the whole formula, `formula` the fixed part, which statsmodels' own tools
+            read.
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read; a caret shows where.
+        DataError
+            If the data cannot be fitted; the message names the column, level or row.
+        TypeError
+            For an unknown keyword.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> first = 3
+        >>> mx.LinearMixedModel.from_formula(
+        ...     "Reaction ~ log(Days) + (1 | Subject)", sleep, subset="Days >= @first", weights="Days"
+        ... )
+        <LinearMixedModel Reaction ~ log(Days) + (1 | Subject): 126 rows, 18 levels of Subject>
+        """
+        if isinstance(formula, MadeLike):
+            return formula.columns_of(data)
+        options = RowOptions(
+            subset=subset, weights=weights, offset=offset, missing=missing, allow_saturated=allow_saturated
+        )
+        return cls(cls._announced(linear_from_formula(formula, data, options)))
+
+    @property
+    def response_kind(self) -> ResponseKind:
+        """What linear models take as their response: numbers, with a residual."""
+        return NUMBERS
 
     @classmethod
     def _of_results(cls) -> Collection[str]:
         return names_of_results(LinearMixedResults)
 
+    @answers_keywords
     @small_matrices
     def fit(
         self,
@@ -67,7 +199,6 @@ class LinearMixedModel(LikelihoodModelSide):
         maxiter: int = 200,
         cov_type: str = "nonrobust",
         cov_kwds: Mapping[str, Any] | None = None,
-        **unknown: Any,
     ) -> LinearMixedResultsWrapper:
         """Fit the model.
 
@@ -101,12 +232,12 @@ class LinearMixedModel(LikelihoodModelSide):
         LikelihoodWarning
             If the likelihood has no maximum and the estimates are those of a local one.
         """
-        refuse_unknown("fit", unknown, ("reml", "start_theta", "tol", "maxiter", "cov_type", "cov_kwds"))
         cov_type = read_cov_type(cov_type, ("nonrobust", "cluster"))
         cov_kwds = read_cov_kwds(cov_kwds, cov_type)
         check_flag(reml, "reml")
         problem = self.problem
-        start, options = read_fit_options(start_theta, problem.size, tol, maxiter)
+        start = check_start(start_theta, problem.size)
+        options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
         method = LinearMethod(bool(reml))
         estimates = method.minimize(problem, self.design, options, start)
         findings = method.findings(self, estimates)

@@ -14,8 +14,9 @@ from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.genmod.families.links import Identity
 
 from mixedext.data.arrays import matrix
-from mixedext.data.design import Design, DesignTerm, log_exposure
+from mixedext.data.design import Design, DesignTerm
 from mixedext.data.frames import given_by_row, read_frame
+from mixedext.data.given import log_exposure
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.values import numbers
 from mixedext.errors import DataError

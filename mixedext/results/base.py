@@ -395,7 +395,7 @@ class MixedResults(WaldInference):
         >>> result.refit(2 * sleep["Reaction"]).params.round(3).to_dict()
         {'Intercept': 502.81, 'Days': 20.935}
         """
-        values = self.model.read_response(endog)
+        values = self.model.align_response(endog)
         # the model looks at the range of the response before the numerics meet it
         model = self.model.with_response(values)
         (model._problem,) = self.model.problems_of(values[:, None])

@@ -29,7 +29,7 @@ from mixedext.data.formula.python import Translator
 from mixedext.data.formula.tokens import SPACE
 from mixedext.errors import DataError, FormulaError
 
-__all__ = ["MixedFormula", "RandomTerm", "parse"]
+__all__ = ["Bar", "MixedFormula", "parse"]
 
 _BLOCK = 50  # of a long sum
 _MAX_TERMS = 2000  # of one product
@@ -37,7 +37,7 @@ _MAX_GROUPS = 64  # a*b*c*... doubles with every factor
 
 
 @dataclass(frozen=True)
-class RandomTerm:
+class Bar:
     """One bar of a formula: columns that vary by one grouping factor.
 
     ``(1 | a/b)`` is expanded to two such terms. ``(x || g)`` stays one: only the data tell whether ``x`` is a
@@ -86,7 +86,7 @@ class MixedFormula:
         The left side as typed.
     fixed : str
         The fixed part, a right-hand side for patsy without bars and offsets.
-    random : tuple of RandomTerm
+    random : tuple of Bar
         The random terms in lme4's order (``findbars``: the most deeply nested first).
     offsets : tuple of str
         Python expressions; their sum is the offset.
@@ -104,7 +104,7 @@ class MixedFormula:
     response: str
     response_label: str
     fixed: str
-    random: tuple[RandomTerm, ...]
+    random: tuple[Bar, ...]
     offsets: tuple[str, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict, hash=False)
 
@@ -159,7 +159,7 @@ def parse(text: str, columns: Collection[str] = ()) -> MixedFormula:
     >>> f.fixed
     'x**2 + I(x**2)'
     >>> f.random
-    (RandomTerm(expr='x', group=('g',), label='g', correlated=False, source='x || g', structure=''),)
+    (Bar(expr='x', group=('g',), label='g', correlated=False, source='x || g', structure=''),)
     """
     if not isinstance(text, str):
         raise FormulaError(f"a formula must be a str, not {type(text).__name__}")
@@ -189,7 +189,7 @@ class _Reader(Translator):
 
     def __init__(self, text: str, columns: Collection[str] = ()) -> None:
         super().__init__(text, columns)
-        self.random: list[RandomTerm] = []
+        self.random: list[Bar] = []
         self.offsets: list[str] = []
 
     def read(self) -> MixedFormula:
@@ -310,7 +310,7 @@ class _Reader(Translator):
         return "".join(pieces)
 
     def _random(self, opening: int, bar: int, closing: int, structure: str = "") -> None:
-        """Read the random term between two parentheses, one `RandomTerm` for each grouping factor."""
+        """Read the random term between two parentheses, one `Bar` for each grouping factor."""
         tokens = self.tokens
         source = self.text[tokens[opening].pos + 1 : tokens[closing].pos].strip()
         if second := self._bar(bar + 1, closing):
@@ -320,7 +320,7 @@ class _Reader(Translator):
             raise self.fail("a random term needs a column: (1 | g), (0 + x | g)", tokens[opening + 1])
         correlated = STRUCTURES_READ.get(structure, tokens[bar].text == "|")
         for group in self._groups(bar + 1, closing):
-            term = RandomTerm(expr, group.factors, group.label, correlated, source, structure)
+            term = Bar(expr, group.factors, group.label, correlated, source, structure)
             self.random.append(term)
 
     # -------------------------------------------------------------------------------- grouping factors

@@ -1,0 +1,141 @@
+"""What is given beside a formula or arrays: which rows, weights, offsets, other responses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.data.frames import align_by_index, refuse_extreme, rows_text
+from mixedext.data.values import numbers
+from mixedext.errors import DataError
+from mixedext.options import check_flag, check_missing
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions:
+    """The options of a model that say something of its rows, as the user gave them.
+
+    Attributes
+    ----------
+    subset : None, str, mask or labels
+        Rows to use; of models made from a formula.
+    weights, offset, exposure : None, str, Series, array_like or number
+    missing : {"drop", "raise", "none"}
+    allow_saturated : bool
+        Whether a term may have as many random effects as there are rows.
+
+    Raises
+    ------
+    OptionError
+        If `missing` or `allow_saturated` is none of its kind.
+    """
+
+    subset: Any = None
+    weights: Any = None
+    offset: Any = None
+    exposure: Any = None
+    missing: str = "drop"
+    allow_saturated: bool = False
+
+    def __post_init__(self) -> None:
+        check_missing(self.missing)
+        check_flag(self.allow_saturated, "allow_saturated")
+
+    def by_row(self) -> dict[str, Any]:
+        """Return the options that have a value for each row, those that were given."""
+        options = {"weights": self.weights, "offset": self.offset, "exposure": self.exposure}
+        return {name: values for name, values in options.items() if values is not None}
+
+    def offsets(self) -> dict[str, Any]:
+        """Return how offset and exposure were given: a column's name, a number, or None for values by row."""
+        given = {"offset": self.offset, "exposure": self.exposure}
+        return {k: v if np.ndim(v) == 0 else None for k, v in given.items() if v is not None}
+
+
+def with_trials(weights: Array | None, trials: Array | None) -> Array | None:
+    """Return prior weights times trials, of which either may be absent."""
+    if weights is None or trials is None:
+        return trials if weights is None else weights
+    return weights * trials
+
+
+def log_exposure(exposure: Array) -> Array:
+    """Return the offset that an exposure means, its logarithm.
+
+    Raises
+    ------
+    DataError
+        If a value is not positive, or infinite.
+    """
+    if not (np.isfinite(exposure) & (exposure > 0)).all():
+        raise DataError("exposure must be positive and finite in every row")
+    return np.log(exposure)
+
+
+def align_response(endog: Any, labels: pd.Index) -> Array:
+    """Return another response of the rows of a model as floats (n,).
+
+    Parameters
+    ----------
+    endog : array_like (n,) or Series
+        A Series is aligned by its index.
+    labels : Index (n,)
+        Labels of the rows of the model.
+
+    Raises
+    ------
+    DataError
+        If it has not one finite value for each row.
+    """
+    what = "the new response"
+    rows = pd.DataFrame(index=labels)
+    if isinstance(endog, pd.DataFrame) and endog.shape[1] == 1:
+        endog = endog.iloc[:, 0]
+    if not isinstance(endog, pd.Series):
+        array = np.asarray(endog)
+        if array.shape != (len(labels),):
+            raise DataError(
+                f"{what} has shape {array.shape} where the model has {len(labels)} rows: give one value "
+                "for each"
+            )
+        endog = pd.Series(array, index=labels)
+    values = numbers(align_by_index(endog, what, rows), what)
+    if len(values) != len(labels):
+        raise DataError(f"{what} has {len(values)} values for {len(labels)} rows")
+    if np.isnan(values).any():
+        raise DataError(f"{what} is missing in {rows_text(np.flatnonzero(np.isnan(values)), labels)}")
+    refuse_extreme(values, what, labels)
+    return values
+
+
+def refuse_missing(values: Any, name: str, data: Any = None) -> None:
+    """Refuse an offset or exposure that is given by itself and has missing values.
+
+    Parameters
+    ----------
+    values : None, str, Series, array_like or number
+    name : str
+        Of the option, for the message.
+    data : DataFrame or mapping, optional
+        Where a str names a column.
+    """
+    if isinstance(values, str):
+        try:
+            values = data[values]
+        except (KeyError, TypeError, IndexError):
+            return  # what reads the columns says it better
+    if values is None:
+        return
+    missing = np.asarray(pd.isna(values))
+    if missing.any():
+        labels = values.index if isinstance(values, pd.Series) else pd.RangeIndex(missing.size)
+        raise DataError(
+            f"the {name} is missing in {rows_text(np.flatnonzero(missing), labels)}: give it for every row, "
+            "or leave such rows out of the data"
+        )

@@ -1,0 +1,72 @@
+"""statsmodels' holder of the data of a model."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from statsmodels.base.data import PandasData
+
+from mixedext.data.design import Design
+from mixedext.data.kept import COPIES_ON_WRITE, Kept
+
+
+class MixedData(PandasData):
+    """statsmodels' holder of the data; makes pandas objects only when they are asked for."""
+
+    def __init__(self, design: Design):
+        self.endog, self.exog = design.endog, design.exog
+        self.row_labels = design.row_labels
+        self._cache: dict[str, Any] = {}
+        self.ynames, self.xnames = design.endog_name, list(design.exog_names)
+        self.param_names = list(design.exog_names)
+        self.k_constant, self.const_idx = _find_constant(design.exog)
+
+    row_labels: pd.Index | None = None
+    #: what a model made from a formula keeps of the data
+    kept: Kept | None = None
+
+    @cached_property
+    def frame(self) -> pd.DataFrame | None:
+        """The rows of the data that the fit uses, with the columns that it uses, as a copy."""
+        return None if self.kept is None else self.kept.frame()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("frame", None)  # made of what is kept
+        return state
+
+    def wrap_output(self, obj: Any, how: str = "columns", names: Any = None) -> Any:
+        """Return numbers of results as a pandas object that may be changed: pandas 2 shares their memory."""
+        own = obj.copy() if not COPIES_ON_WRITE and isinstance(obj, np.ndarray) else obj
+        return super().wrap_output(own, how, names)
+
+    @cached_property
+    def orig_endog(self) -> pd.Series | None:
+        """The response as a Series."""
+        if self.endog is None:
+            return None
+        return pd.Series(self.endog, index=self.row_labels, name=self.ynames, copy=False)
+
+    @cached_property
+    def orig_exog(self) -> pd.DataFrame | None:
+        """The columns of the fixed effects as a data frame."""
+        if self.exog is None:
+            return None
+        return pd.DataFrame(self.exog, index=self.row_labels, columns=self.xnames, copy=False)
+
+
+def _find_constant(exog: NDArray[np.float64]) -> tuple[int, int | None]:
+    """Return whether X holds a constant and the column of it, without a singular value decomposition."""
+    if not exog.shape[1]:
+        return 0, None
+    first = exog[0]
+    for j in np.flatnonzero(first != 0):
+        if (exog[:, j] == first[j]).all():
+            return 1, int(j)
+    # a constant that several columns add up to: X b = 1 has an exact solution
+    b = np.linalg.lstsq(exog.T @ exog, exog.sum(axis=0), rcond=None)[0]
+    return int(np.abs(exog @ b - 1).max() < 1e-8), None
