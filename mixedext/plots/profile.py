@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 if TYPE_CHECKING:
-    from mixedext.core.curves.trace import Curve
+    from mixedext.core.curves.curve import Curve
 
 Array = NDArray[np.float64]
 

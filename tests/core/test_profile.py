@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from mixedext.core.curves.charts import Chart, GeneralizedChart, LinearChart
-from mixedext.core.curves.fixed_parameter import Held, transformed_slopes
-from mixedext.core.curves.trace import BetterFitFound, Curve, monotone_spline, trace
+from mixedext.core.curves.coordinates import ProfileCoordinates
+from mixedext.core.curves.curve import Curve, monotone_spline
+from mixedext.core.curves.fixed_parameter import FixedParameter, transformed_slopes
+from mixedext.core.curves.generalized import GeneralizedCoordinates
+from mixedext.core.curves.linear import LinearCoordinates
+from mixedext.core.curves.trace import BetterFitFound, trace
 from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear
@@ -30,12 +33,12 @@ Array = NDArray[np.float64]
 
 CUTOFF = float(stats.norm.ppf(0.975))
 SLOPES = [
-    Held("sd", 0, 0, 0),
-    Held("cor", 0, 1, 0),
-    Held("sd", 0, 1, 1),
-    Held("sigma"),
-    Held("fixed", row=0),
-    Held("fixed", row=1),
+    FixedParameter("sd", 0, 0, 0),
+    FixedParameter("cor", 0, 1, 0),
+    FixedParameter("sd", 0, 1, 1),
+    FixedParameter("sigma"),
+    FixedParameter("fixed", row=0),
+    FixedParameter("fixed", row=1),
 ]
 
 
@@ -65,52 +68,52 @@ def deviance(rows: Rows, beta: Array, sigma: float, root: Array) -> float:
     )
 
 
-def brute_force(rows: Rows, held: Held, value: float, start: Array) -> float:
+def brute_force(rows: Rows, fixed: FixedParameter, value: float, start: Array) -> float:
     """Minimise the dense deviance over (β, log σ, two rows of the root) with one parameter fixed."""
 
-    def fixed(v: Array) -> tuple[Array, float, Array]:
+    def constrained(v: Array) -> tuple[Array, float, Array]:
         beta, sigma = v[:2].copy(), float(np.exp(v[2]))
         root = np.array([[v[3], 0.0], [v[4], v[5]]])
-        if held.kind == "fixed":
-            beta[held.row] = value
-        elif held.kind == "sigma":
+        if fixed.role == "fixed":
+            beta[fixed.row] = value
+        elif fixed.role == "sigma":
             sigma = value
-        elif held.kind == "sd":
-            root[held.row] *= value / np.linalg.norm(root[held.row])
+        elif fixed.role == "sd":
+            root[fixed.row] *= value / np.linalg.norm(root[fixed.row])
         else:
             across = np.sqrt(1 - value**2)
             root = np.array([[abs(v[3]), 0.0], [abs(v[4]) * value, abs(v[4]) * across]])
         return beta, sigma, root
 
     def criterion(v: Array) -> float:
-        return deviance(rows, *fixed(v))
+        return deviance(rows, *constrained(v))
 
     rough = optimize.minimize(criterion, start, method="BFGS", options={"gtol": 1e-4}).x
     return float(optimize.minimize(criterion, rough, method="BFGS", options={"gtol": 1e-6}).fun)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("held", SLOPES, ids=lambda h: f"{h.kind}{h.row}")
-def test_limits_are_where_the_dense_profile_is_the_quantile_above_its_minimum(held: Held) -> None:
+@pytest.mark.parametrize("fixed", SLOPES, ids=lambda h: f"{h.role}{h.row}")
+def test_limits_are_where_the_dense_profile_is_the_quantile_above_its_minimum(fixed: FixedParameter) -> None:
     rows = small_rows()
     problem, fit = fitted(rows)
-    curve = trace(LinearChart(problem, held, fit.point), CUTOFF)
+    curve = trace(LinearCoordinates(problem, fixed, fit.point), CUTOFF)
     root = np.sqrt(fit.scale) * np.linalg.cholesky(fit.covariances[0])
     start = np.array([*fit.params, 0.5 * np.log(fit.scale), root[0, 0], root[1, 0], root[1, 1]])
-    if held.kind == "cor":
+    if fixed.role == "cor":
         start[4] = np.linalg.norm(root[1])
     lowest = deviance(rows, fit.params, float(np.sqrt(fit.scale)), root)
     assert lowest == pytest.approx(fit.objective, abs=1e-8)
     for limit in (curve.lower, curve.upper):
-        assert brute_force(rows, held, limit, start) - lowest == pytest.approx(CUTOFF**2, abs=2e-6)
+        assert brute_force(rows, fixed, limit, start) - lowest == pytest.approx(CUTOFF**2, abs=2e-6)
 
 
-def chart_cases() -> list[tuple[str, Callable[[], tuple[Any, list[Held]]]]]:
-    def linear(formula: str, data: str) -> Callable[[], tuple[Any, list[Held]]]:
-        return lambda: _charts(fit_formula(formula, data, False))
+def fit_cases() -> list[tuple[str, Callable[[], tuple[Any, list[FixedParameter]]]]]:
+    def linear(formula: str, data: str) -> Callable[[], tuple[Any, list[FixedParameter]]]:
+        return lambda: _fit_and_parameters(fit_formula(formula, data, False))
 
-    def generalized(*args: Any, **kwargs: Any) -> Callable[[], tuple[Any, list[Held]]]:
-        return lambda: _charts(fit_generalized(*args, **kwargs))
+    def generalized(*args: Any, **kwargs: Any) -> Callable[[], tuple[Any, list[FixedParameter]]]:
+        return lambda: _fit_and_parameters(fit_generalized(*args, **kwargs))
 
     return [
         ("slopes", linear("Reaction ~ Days + (Days | Subject)", "sleepstudy")),
@@ -125,57 +128,59 @@ def chart_cases() -> list[tuple[str, Callable[[], tuple[Any, list[Held]]]]]:
     ]
 
 
-def _charts(fit: Any) -> tuple[Any, list[Held]]:
+def _fit_and_parameters(fit: Any) -> tuple[Any, list[FixedParameter]]:
     parameters = parameters_of(fit.labels, fit._results._record)
-    return fit, [Held(p.kind, p.term, p.row, p.column) for p in parameters]
+    return fit, [FixedParameter(p.kind, p.term, p.row, p.column) for p in parameters]
 
 
-def chart_of(fit: Any, held: Held) -> Chart:
+def coordinates_of(fit: Any, fixed: FixedParameter) -> ProfileCoordinates:
     record, problem = fit._results._record, fit.model.problem
     if hasattr(record, "nagq"):
-        return GeneralizedChart(problem, held, record.point, record.nagq)
-    return LinearChart(problem, held, record.point)
+        return GeneralizedCoordinates(problem, fixed, record.point, record.nagq)
+    return LinearCoordinates(problem, fixed, record.point)
 
 
-@pytest.mark.parametrize("case", chart_cases(), ids=lambda c: c[0])
-def test_charts_start_at_the_fit_with_all_its_parameters(case: Any) -> None:
-    fit, helds = case[1]()
+@pytest.mark.parametrize("case", fit_cases(), ids=lambda c: c[0])
+def test_coordinates_start_at_the_fit_with_all_its_parameters(case: Any) -> None:
+    fit, parameters = case[1]()
     record = fit._results._record
     expected = parameter_values(record)
-    for held, value in zip(helds, expected, strict=True):
-        chart = chart_of(fit, held)
-        state = chart.state(chart.start, chart.value)
-        assert chart.value == pytest.approx(value, rel=1e-9)
+    for fixed, value in zip(parameters, expected, strict=True):
+        coordinates = coordinates_of(fit, fixed)
+        state = coordinates.state(coordinates.start, coordinates.value)
+        assert coordinates.value == pytest.approx(value, rel=1e-9)
         assert state.objective == pytest.approx(fit.objective, abs=1e-7)
-        np.testing.assert_allclose(chart.natural(state), expected, rtol=1e-6)
-        np.testing.assert_allclose(chart.theta(state), fit.theta, rtol=1e-6)
+        np.testing.assert_allclose(coordinates.natural(state), expected, rtol=1e-6)
+        np.testing.assert_allclose(coordinates.theta(state), fit.theta, rtol=1e-6)
 
 
-@pytest.mark.parametrize("case", chart_cases(), ids=lambda c: c[0])
-def test_derivatives_in_coordinates_and_in_the_value_held_are_those_of_the_criterion(case: Any) -> None:
-    fit, helds = case[1]()
+@pytest.mark.parametrize("case", fit_cases(), ids=lambda c: c[0])
+def test_derivatives_in_coordinates_and_in_the_value_fixed_are_those_of_the_criterion(case: Any) -> None:
+    fit, parameters = case[1]()
     rng = np.random.default_rng(5)
-    for held in helds:
-        chart = chart_of(fit, held)
-        x = chart.start + 0.05 * rng.normal(size=len(chart.start))
-        value = chart.value * 0.9 if held.kind == "cor" else chart.value + 0.02 * chart.unit
-        state = chart.state(x, value)
+    for fixed in parameters:
+        coordinates = coordinates_of(fit, fixed)
+        x = coordinates.start + 0.05 * rng.normal(size=len(coordinates.start))
+        value = (
+            coordinates.value * 0.9 if fixed.role == "cor" else coordinates.value + 0.02 * coordinates.unit
+        )
+        state = coordinates.state(x, value)
         found = np.append(state.gradient, state.slope)
-        steps = np.append(np.full(len(x), 1e-4), 1e-4 * chart.unit)
+        steps = np.append(np.full(len(x), 1e-4), 1e-4 * coordinates.unit)
         for i, step in enumerate(steps):
             change = np.zeros(len(x) + 1)
             change[i] = step
-            ahead = chart.state(x + change[:-1], value + change[-1]).objective
-            behind = chart.state(x - change[:-1], value - change[-1]).objective
+            ahead = coordinates.state(x + change[:-1], value + change[-1]).objective
+            behind = coordinates.state(x - change[:-1], value - change[-1]).objective
             expected = (ahead - behind) / (2 * step)
             scale = max(1.0, float(np.abs(found * steps).max()) / step)
-            assert found[i] == pytest.approx(expected, abs=2e-5 * scale), (held, i)
+            assert found[i] == pytest.approx(expected, abs=2e-5 * scale), (fixed, i)
 
 
 def test_all_parameters_of_a_point_give_its_criterion() -> None:
     rows = small_rows()
     problem, fit = fitted(rows)
-    curve = trace(LinearChart(problem, SLOPES[1], fit.point), CUTOFF)
+    curve = trace(LinearCoordinates(problem, SLOPES[1], fit.point), CUTOFF)
     for zeta, (sd0, cor, sd1, sigma, *beta) in zip(curve.zetas, curve.naturals, strict=True):
         root = np.array([[sd0, 0.0], [sd1 * cor, sd1 * np.sqrt(1 - cor**2)]])
         value = deviance(rows, np.array(beta), sigma, root)
@@ -184,17 +189,19 @@ def test_all_parameters_of_a_point_give_its_criterion() -> None:
 
 def test_slopes_are_those_of_zeta() -> None:
     problem, fit = fitted(small_rows())
-    for held in SLOPES:
-        curve = trace(LinearChart(problem, held, fit.point), CUTOFF)
+    for fixed in SLOPES:
+        curve = trace(LinearCoordinates(problem, fixed, fit.point), CUTOFF)
         # another grid: between its points the spline is right only if the slopes are
-        finer = trace(LinearChart(problem, held, fit.point), CUTOFF / 1.3)
+        finer = trace(LinearCoordinates(problem, fixed, fit.point), CUTOFF / 1.3)
         np.testing.assert_allclose(curve.spline()(finer.values), finer.zetas, atol=2e-4)
 
 
 def test_a_variance_that_is_zero_at_the_fit_comes_back_where_the_profile_needs_it() -> None:
     fit = fit_formula("Yield ~ 1 + (1 | Batch)", "Dyestuff2", False)
     problem = fit.model.problem
-    curve = trace(LinearChart(problem, Held("fixed", row=0), fit._results._record.point), CUTOFF)
+    curve = trace(
+        LinearCoordinates(problem, FixedParameter("fixed", row=0), fit._results._record.point), CUTOFF
+    )
     rows = problem.rows
 
     def profiled(theta: float, beta: float) -> float:
@@ -217,7 +224,7 @@ def test_a_variance_that_is_zero_at_the_fit_comes_back_where_the_profile_needs_i
 def test_a_better_fit_than_the_one_given_is_told() -> None:
     problem, fit = fitted(small_rows())
     with pytest.raises(BetterFitFound) as found:
-        trace(LinearChart(problem, SLOPES[0], fit.point + 0.3), CUTOFF)
+        trace(LinearCoordinates(problem, SLOPES[0], fit.point + 0.3), CUTOFF)
     state = found.value.state
     assert state.objective < problem.evaluate(fit.point + 0.3, False).objective
 

@@ -1,1 +1,1 @@
-"""Criteria with one parameter held, and profiles along it."""
+"""The criteria with one parameter fixed, and profiles along it."""

@@ -1,8 +1,4 @@
-"""A parameter that is held while the criterion is minimised over all others, and natural parameters of terms.
-
-The coordinates in which a term's parameter is held are those of its covariance structure
-(`core.covariance.coordinates`).
-"""
+"""A parameter that is fixed while all others are estimated, and the natural parameters of terms."""
 
 from __future__ import annotations
 
@@ -22,19 +18,19 @@ _NOTHING = 1e-10
 
 
 @dataclass(frozen=True)
-class Held:
-    """The parameter that is held, on the scale of the data.
+class FixedParameter:
+    """The parameter that is fixed, on the scale of the data.
 
     Attributes
     ----------
-    kind : {"sd", "cor", "sigma", "dispersion", "fixed"}
+    role : {"sd", "cor", "sigma", "dispersion", "fixed"}
     term : int
         For "sd" and "cor".
     row, column : int
         Place in the term's covariance matrix; for "fixed" `row` is the number of the coefficient.
     """
 
-    kind: str
+    role: str
     term: int = -1
     row: int = 0
     column: int = 0

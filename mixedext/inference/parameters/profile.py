@@ -10,9 +10,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from mixedext.core.curves.charts import Chart, GeneralizedChart, LinearChart, is_defined
-from mixedext.core.curves.fixed_parameter import Held
-from mixedext.core.curves.trace import BETTER, BetterFitFound, Curve, trace
+from mixedext.core.curves.coordinates import ProfileCoordinates, is_defined
+from mixedext.core.curves.curve import Curve
+from mixedext.core.curves.fixed_parameter import FixedParameter
+from mixedext.core.curves.generalized import GeneralizedCoordinates
+from mixedext.core.curves.linear import LinearCoordinates
+from mixedext.core.curves.trace import BETTER, BetterFitFound, trace
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
@@ -276,29 +279,29 @@ def _maximum_likelihood(results: MixedResults) -> tuple[MixedResults, list[str]]
 
 def _curve(fit: Any, parameter: Parameter, cutoff: float) -> Curve | None:
     """Return the profile of one parameter; None for a correlation that is not defined."""
-    chart = _chart(fit, parameter)
-    return None if chart is None else trace(chart, cutoff)
+    coordinates = _coordinates(fit, parameter)
+    return None if coordinates is None else trace(coordinates, cutoff)
 
 
-def _chart(fit: Any, parameter: Parameter) -> Chart | None:
+def _coordinates(fit: Any, parameter: Parameter) -> ProfileCoordinates | None:
     record, problem = fit._record, fit.model.problem
-    held = Held(parameter.kind, parameter.term, parameter.row, parameter.column)
-    if not is_defined(problem, held, record.point[: problem.size]):
+    fixed = FixedParameter(parameter.kind, parameter.term, parameter.row, parameter.column)
+    if not is_defined(problem, fixed, record.point[: problem.size]):
         return None
     if isinstance(record, GeneralizedEstimates):
         problem = problem.with_hessian(record.hessian or "expected")
-        return GeneralizedChart(problem, held, record.point, record.nagq)
-    return LinearChart(problem, held, record.point)
+        return GeneralizedCoordinates(problem, fixed, record.point, record.nagq)
+    return LinearCoordinates(problem, fixed, record.point)
 
 
 def _better_fit(fit: Any, found: BetterFitFound) -> Any:
     """Return the fit that starts from where the criterion was found to be lower."""
-    chart = found.state.chart
-    better = fit.fit_like(fit.model, start_theta=chart.theta(found.state))
+    coordinates = found.state.coordinates
+    better = fit.fit_like(fit.model, start_theta=coordinates.theta(found.state))
     if better.objective > found.state.objective + BETTER:
         raise DataError(
-            f"at {chart.parameter.kind} = {found.state.value:.6g} the likelihood is above that of the fit, "
-            "and the optimiser does not get there: fit again with start_theta="
-            f"{np.array2string(chart.theta(found.state), precision=4, separator=', ')}"
+            f"at {coordinates.parameter.role} = {found.state.value:.6g} the likelihood is above that of the "
+            "fit, and the optimiser does not get there: fit again with start_theta="
+            f"{np.array2string(coordinates.theta(found.state), precision=4, separator=', ')}"
         )
     return better
