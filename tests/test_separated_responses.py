@@ -102,3 +102,30 @@ def test_steps_that_overflow_on_the_way_to_the_modes_are_not_told_to_the_user():
         fit = mx.glmer("y ~ f + x + (1 | g / h)", data, family="binomial(cloglog)").fit()
     assert {w.category for w in caught} == {mx.SingularFitWarning, mx.IdentifiabilityWarning}
     assert np.isfinite(fit.objective)
+
+
+def _tiny(seed):
+    """Return a formula and a response of few rows whose groups are all but separated by steep slopes."""
+    rng = np.random.default_rng(seed)
+    groups, size = int(rng.integers(2, 9)), int(rng.integers(1, 7))
+    rows = max(groups * size, 6)
+    data = pd.DataFrame(
+        {"g": np.arange(rows) % groups, "x": rng.normal(size=rows), "z": rng.normal(size=rows)}
+    )
+    intercepts = rng.normal(size=groups) * rng.choice([0, 0.5, 2, 6])
+    slopes = rng.normal(size=groups) * rng.choice([0, 1, 3])
+    eta = rng.normal() + data.x * rng.choice([0, 1, 4, 50]) + intercepts[data.g] + slopes[data.g] * data.x
+    data["y"] = (rng.random(rows) < 1 / (1 + np.exp(-np.clip(eta, -30, 30)))).astype(float)
+    return data
+
+
+def test_searches_towards_infinity_are_given_up_in_time():
+    evaluations = []
+    for seed in (42, 188, 326, 576, 608):
+        formula = "y ~ x + (x | g)" if seed % 6 == 0 else "y ~ x + z + (x | g)"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", mx.MixedextWarning)
+            fit = mx.glmer(formula, _tiny(seed), family="binomial").fit()
+        evaluations.append(fit.optimizer.evaluations)
+    assert np.median(evaluations) < 500
+    assert max(evaluations) < 900

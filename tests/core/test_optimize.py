@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord, minimize
+from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord, minimize, step_within
 
 Array = NDArray[np.float64]
 
@@ -138,6 +138,39 @@ def test_infinite_values_are_stepped_back_from() -> None:
     state, record = search(value, lambda x: 1 - 1 / x, lambda x: 0.1 * np.eye(1), [3.0])
     assert record.converged
     assert state.point[0] == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_step_within_a_ball_is_the_best_one_there(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    root, gradient = rng.normal(size=(4, 4)), rng.normal(size=4)
+    hessian = root @ np.diag([1e-6, 1e-2, 1.0, 1e3]) @ root.T
+
+    def model(step: Array) -> float:
+        return gradient @ step + 0.5 * step @ hessian @ step
+
+    radius = 0.1
+    step = step_within(*np.linalg.eigh(hessian), gradient, radius)
+    assert 0.9 * radius < np.linalg.norm(step) <= radius
+    others = rng.normal(size=(1000, 4))
+    others *= radius / np.linalg.norm(others, axis=1, keepdims=True)
+    assert all(model(step) < model(0.9 * other) for other in others)
+    assert model(step) < 0.9 * min(model(other) for other in others)
+
+
+def test_criterion_that_falls_ever_more_slowly_towards_infinity_is_given_up() -> None:
+    def value(x: Array) -> float:
+        return 1 / np.log(3 + x[0] ** 2) + 10 * (x[1] - np.sqrt(1 + x[0] ** 2) / 10) ** 2
+
+    def slope(x: Array) -> Array:
+        root, argument = np.sqrt(1 + x[0] ** 2), 3 + x[0] ** 2
+        across = 20 * (x[1] - root / 10)
+        return np.array([-2 * x[0] / (argument * np.log(argument) ** 2) - across * x[0] / root / 10, across])
+
+    _, record = search(value, slope, lambda x: np.diag([1e-3, 20.0]), [20.0, 2.0])
+    assert not record.converged
+    assert record.message == "the criterion goes on falling as parameters go to infinity"
+    assert record.evaluations < 100
 
 
 def test_limit_of_iterations_is_reported() -> None:

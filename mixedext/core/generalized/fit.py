@@ -140,8 +140,8 @@ def _follow(search: BoundarySearch[LaplaceState], theta: Array, rest: Array) -> 
 
 
 def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDArray[np.bool_]]]:
-    """Yield lines of θ̃ (L, size), along each term with the others as they are and along all terms together,
-    and which of their points are next to that given.
+    """Yield lines of θ̃ (L, size), along each term with the others as they are and without variance, and
+    along all terms together, and which of their points are next to that given.
     """
     grid = np.concatenate([[0.0], _DEVIATIONS])
     for term in problem.terms:
@@ -151,6 +151,10 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
         shape = root / size if size > 0 else np.eye(len(root))
         line[:, term.theta] = [term.covariance.theta(deviation * shape) for deviation in grid]
         yield line, near(grid, size)
+        if problem.n <= _FEW_ROWS and np.delete(line, term.theta, axis=1).any():
+            alone = np.zeros_like(line)
+            alone[:, term.theta] = line[:, term.theta]
+            yield alone[1:], np.zeros(len(grid) - 1, dtype=bool)
     if len(problem.terms) > 1:
         ones = [np.eye(f.width) for f in problem.rows.factors]
         yield (

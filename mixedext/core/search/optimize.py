@@ -4,10 +4,16 @@ Far from the optimum the information matrix (average or expected) gives steps of
 directions. Near it the BFGS update, started from the last information matrix, learns what the information
 leaves out and needs no further one. The stopping rule is the Newton decrement g'H⁻¹g, which has the units of
 the criterion and does not depend on those of the parameters.
+
+A search that takes long is one along a curved valley, often towards infinity. There a step shortened along
+its direction is wasted by the flattest of the axes; it is taken within a ball instead, whose radius is
+remembered from step to step (a trust region: Conn, Gould & Toint 2000, chapters 6 and 7), and the
+quasi-Newton matrix takes over earlier, as it learns how the parameters go together.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -25,7 +31,19 @@ _SLOW = (6, 12, 24, 48, 96)
 #: A criterion that falls by less than `_FLAT` over this many iterations has its infimum at infinity, as where
 #: a column separates a binomial response: steps near a minimum gain far more, or are the last.
 _CRAWL, _FLAT = 8, 1e-7
+#: Evaluations after which steps are taken within a ball, and iterations in a row with shortened steps after
+#: which the quasi-Newton matrix takes over there.
+_PATIENCE, _SHORTENED = 60, 3
+#: By how much the ball grows after a good step.
+_GROWTH = 4.0
+#: A minimum is at infinity if over this many iterations the point has moved away without a turn, to this
+#: length at least, while no decrement was larger than this and the last no less than so much of the first:
+#: near a minimum they fall much faster.
+_RECESSION, _FAR, _SLIGHT, _STEADY = 16, 100.0, 1e-3, 0.25
+#: Length of a step, relative to the point, that is rounding.
+_NO_STEP = 1e-14
 _LIMIT = "the limit of iterations was reached"
+_ENDLESS = "the criterion goes on falling as parameters go to infinity"
 _HIDDEN = "rounding errors hide the minimum: the residual variance is all but zero"
 
 
@@ -128,6 +146,7 @@ def minimize(
     hessian = np.empty((0, 0))
     informed, last_resort = True, False  # whether each step asks for the information matrix
     message, converged, decrement = _LIMIT, False, np.inf
+    radius, shortened, way = np.inf, 0, list[tuple[float, float]]()
     for _ in range(options.max_iterations):
         if informed:
             hessian = state.information()
@@ -143,7 +162,11 @@ def minimize(
         if longest > limit:
             step *= limit / longest
         state.release()
-        new, used = _line_search(evaluate, state, step, noise)
+        patient = evaluations < _PATIENCE
+        if patient:
+            new, used = _line_search(evaluate, state, step, noise)
+        else:
+            new, used, radius = _search_within(evaluate, state, hessian, step, radius)
         evaluations += used
         if new is None:
             if not informed:
@@ -158,7 +181,9 @@ def minimize(
                 message = "no decrease along the search direction"
             break
         change = new.gradient - state.gradient
-        informed = last_resort or (informed and decrement > 0.5)
+        shortened = shortened + 1 if used > 1 else 0
+        slow = shortened >= _SHORTENED and not patient
+        informed = last_resort or (informed and decrement > 0.5 and not slow)
         if not informed:
             hessian = _bfgs(hessian, new.point - state.point, change)
         state = new
@@ -166,8 +191,12 @@ def minimize(
         if len(trace) > _CRAWL and trace[-1 - _CRAWL] - trace[-1] < _FLAT and decrement < _FLAT:
             message, converged = "the criterion falls no further", True
             break
+        way.append((decrement, float(np.abs(state.point).max())))
+        if not patient and _recedes(way[-_RECESSION:]):
+            message = _ENDLESS
+            break
         if len(trace) - 1 in _SLOW and (simpler := simplify(state)) is not None:
-            state, informed = simpler, True
+            state, informed = simpler, informed or patient
     record = OptimizerRecord(
         converged,
         message,
@@ -231,7 +260,7 @@ def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
 def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: float) -> tuple[S | None, int]:
     """Shorten the step until the criterion falls enough (Armijo), by quadratic interpolation."""
     slope = float(state.gradient @ step)
-    length = 1.0
+    length, least = 1.0, _least(state, step)
     for used in range(1, 31):
         try:
             new = evaluate(state.point + length * step)
@@ -239,12 +268,103 @@ def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: f
             length *= 0.25
             continue
         change = new.objective - state.objective
-        if change <= 1e-4 * length * slope + noise * (length * abs(slope) < 1e3 * noise):
+        if _falls_enough(change, length * slope, noise):
             return new, used
+        if length < least:
+            return None, used
         curvature = change - length * slope
         best = -slope * length**2 / (2 * curvature) if np.isfinite(curvature) and curvature > 0 else 0.0
         length = min(max(best, 0.1 * length), 0.5 * length)
     return None, 30
+
+
+def _falls_enough(change: float, slope: float, noise: float) -> bool:
+    """Whether a change is a fall as the slope along the step promises (Armijo), or both are rounding."""
+    return change <= 1e-4 * slope + noise * (abs(slope) < 1e3 * noise)
+
+
+def _least(state: State, step: Array) -> float:
+    """Return the length along a step, 1 for all of it, that cannot be told from none."""
+    size = max(1.0, float(np.abs(state.point).max()))
+    return _NO_STEP * size / max(float(np.abs(step).max()), _NO_STEP * size)
+
+
+def _search_within(
+    evaluate: Callable[[Array], S], state: S, hessian: Array, step: Array, radius: float
+) -> tuple[S | None, int, float]:
+    """Take the best step within a ball, made smaller until the criterion falls enough.
+
+    Parameters
+    ----------
+    evaluate : callable
+    state : State
+    hessian : ndarray (m, m)
+        Positive definite.
+    step : ndarray (m,)
+        To take where it is no longer than the radius.
+    radius : float
+
+    Returns
+    -------
+    state : State or None
+        None if no step is found.
+    used : int
+        Evaluations.
+    radius : float
+        For the next step.
+    """
+    gradient, noise = state.gradient, state.rounding
+    values, vectors = np.linalg.eigh(hessian)
+    full = step
+    for used in range(1, 31):
+        step = full if np.linalg.norm(full) <= radius else step_within(values, vectors, gradient, radius)
+        length, slope = float(np.linalg.norm(step)), float(gradient @ step)
+        change = np.nan
+        try:
+            new = evaluate(state.point + step)
+            change = new.objective - state.objective
+        except np.linalg.LinAlgError:
+            pass
+        if np.isfinite(change) and _falls_enough(change, slope, noise):
+            if used > 1:
+                return new, used, length * (_GROWTH if change < 0.25 * slope else 1.5)
+            if length > 0.5 * radius:
+                promised = slope + 0.5 * float(step @ hessian @ step)
+                radius *= _GROWTH if change <= 0.5 * promised else 1.0 if change <= 0.1 * promised else 0.5
+            return new, used, radius
+        if _least(state, step) == 1.0:
+            return None, used, np.inf
+        if np.isfinite(change) and change > slope:
+            radius = length * min(max(-slope / (2 * (change - slope)), 0.1), 0.5)
+        else:
+            radius = 0.25 * length
+    return None, 30, np.inf
+
+
+def step_within(values: Array, vectors: Array, gradient: Array, radius: float) -> Array:
+    """Return the step to the lowest value of a convex quadratic function in a ball, to 5 % of its length.
+
+    It is −(H + μI)⁻¹g; μ ≥ 0 is found by bisection. `values` and `vectors` are the eigenvalues and vectors of
+    H.
+    """
+    along = vectors.T @ gradient
+    high = float(np.linalg.norm(along)) / radius
+    low = 1e-20 * high
+    while high > 1.05 * low:
+        middle = np.sqrt(low * high)
+        if np.linalg.norm(along / (values + middle)) > radius:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(-vectors @ (along / (values + high)), dtype=float)
+
+
+def _recedes(way: list[tuple[float, float]]) -> bool:
+    """Whether the last iterations, a decrement and the length of a point each, lead to infinity."""
+    if len(way) < _RECESSION or way[-1][1] < _FAR or way[-1][0] < _STEADY * way[0][0]:
+        return False
+    away = all(a[1] < b[1] for a, b in itertools.pairwise(way))
+    return away and max(decrement for decrement, _ in way) <= _SLIGHT
 
 
 def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
