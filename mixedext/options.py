@@ -83,6 +83,19 @@ def check_level(level: Any) -> float:
     return float(level)
 
 
+def check_alpha(alpha: Any) -> float:
+    """Return 1 less a level of confidence as a float.
+
+    Raises
+    ------
+    OptionError
+        If it does not lie between 0 and 1.
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.floating)) or not 0 < alpha < 1:
+        raise OptionError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
+    return float(alpha)
+
+
 def check_count(value: Any, name: str) -> int:
     """Return a number of replications.
 

@@ -22,7 +22,7 @@ from mixedext.data.values import numbers
 from mixedext.errors import DataError
 from mixedext.families.response import inverse_link, mean_and_derivatives
 from mixedext.fitted import DegreesOfFreedom
-from mixedext.options import check_option, complement, nearest, refuse_unknown
+from mixedext.options import check_alpha, check_option, complement, nearest, refuse_unknown
 
 if TYPE_CHECKING:
     from mixedext.results.base import MixedResults
@@ -140,8 +140,7 @@ class MeanPrediction(PredictionResultsMean):
             alpha = complement("level", options.pop("level"), None if alpha == 0.05 else alpha)
         refuse_unknown("conf_int", options, ("method", "alpha", "level"))
         check_option(method, "method", ("endpoint", "delta"))
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.floating)) or not 0 < alpha < 1:
-            raise DataError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
+        alpha = check_alpha(alpha)
         if self.linpred is not None and method == "endpoint":
             # some links decrease
             return np.sort(inverse_link(self._family, self.linpred.conf_int(alpha=alpha)), axis=1)

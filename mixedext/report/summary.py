@@ -14,6 +14,7 @@ from statsmodels.iolib.table import Cell, SimpleTable, get_output_format
 
 from mixedext.errors import DataError
 from mixedext.findings.remarks import findings
+from mixedext.options import check_alpha
 
 if TYPE_CHECKING:
     from mixedext.results.base import MixedResults
@@ -276,8 +277,7 @@ def _body(table: SimpleTable, width: int) -> list[str]:
 
 def make_summary(results: MixedResults, alpha: float = 0.05, ddf: str | None = None) -> Summary:
     """Return the summary of linear and generalized linear mixed models."""
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.number)) or not 0 < alpha < 1:
-        raise DataError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
+    alpha = check_alpha(alpha)
     out = MixedSummary(results._title)
     _add_top(out, results)
     _add_residuals(out, results)

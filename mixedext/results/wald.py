@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
-from mixedext.data.columns import linear_constraints
 from mixedext.data.design import Labels
-from mixedext.data.whole import WholeTable
-from mixedext.errors import DataError
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import (
     DegreesOfFreedom,
-    estimates_table,
-    joint_test,
 )
-from mixedext.options import methods_answer_keywords
+from mixedext.inference.fixed_effects.wald import (
+    coefficient_table,
+    hypotheses_of_terms,
+    joint_f_test,
+    read_hypotheses,
+    single_tests,
+    table_of_tests,
+)
+from mixedext.options import check_alpha, methods_answer_keywords
 
 Array = NDArray[np.float64]
 
@@ -74,10 +77,7 @@ class WaldInference(LikelihoodModelResults):
         >>> result.coef_table("kenward-roger")["df"].round(3).to_dict()
         {'Intercept': 17.0, 'Days': 17.0}
         """
-        identity = np.eye(len(self.fitted.params))
-        names = list(self.labels.exog_names)
-        table = estimates_table(self.ddf_method(ddf), self.fitted.params, identity, names, level)
-        return WholeTable(table)
+        return coefficient_table(self.fitted, ddf, level)
 
     @cached_property
     def pvalues(self) -> Array:
@@ -98,35 +98,7 @@ class WaldInference(LikelihoodModelResults):
         --------
         confint : of standard deviations and correlations too, by profile likelihood or bootstrap.
         """
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
-            raise DataError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
-        return self.coef_table(ddf, 1.0 - alpha)[["ci_lower", "ci_upper"]].to_numpy()
-
-    def _hypotheses(self, hypotheses: Any) -> tuple[Array, Array]:
-        """Return R (r, p) and r (r,) of hypotheses Rβ = r in words, as a matrix, or as a pair of these."""
-        p = len(self.fitted.params)
-        words = [hypotheses] if isinstance(hypotheses, (str, Mapping)) else hypotheses
-        if isinstance(words, (list, tuple)) and words and all(isinstance(w, (str, Mapping)) for w in words):
-            return linear_constraints(hypotheses, self.labels.exog_names)
-        matrix, null = (
-            hypotheses if isinstance(hypotheses, tuple) and len(hypotheses) == 2 else (hypotheses, 0)
-        )
-        try:
-            matrix = np.atleast_2d(np.asarray(matrix, dtype=float))
-            null = np.broadcast_to(np.asarray(null, dtype=float).squeeze(), len(matrix))
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                "hypotheses are words ('x = 0'), a matrix R with a column for each coefficient, or (R, r) "
-                f"with a value for each row: {error}"
-            ) from error
-        if matrix.ndim != 2 or matrix.shape[1] != p:
-            raise DataError(
-                f"a matrix of hypotheses needs {p} columns ({', '.join(self.labels.exog_names)}), "
-                f"not shape {matrix.shape}"
-            )
-        if not (np.isfinite(matrix).all() and np.isfinite(null).all()):
-            raise DataError("a matrix of hypotheses and its values need finite numbers")
-        return matrix, null
+        return self.coef_table(ddf, 1.0 - check_alpha(alpha))[["ci_lower", "ci_upper"]].to_numpy()
 
     def t_test(
         self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None, *, ddf: str | None = None
@@ -149,19 +121,10 @@ class WaldInference(LikelihoodModelResults):
         DataError
             If the hypotheses cannot be read.
         """
-        matrix, null = self._hypotheses(r_matrix)
-        method = self.ddf_method("infinite" if use_t is False and ddf is None else ddf)
-        effect = matrix @ self.fitted.params
-        covariance = method.cov_params if cov_p is None else np.asarray(cov_p, dtype=float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            std_err = np.sqrt(np.einsum("ij,jk,ik->i", matrix, covariance, matrix))
-            statistic = (effect - null) / std_err
-        df = method.single(matrix)
-        if np.isinf(df).all():
-            return ContrastResults(
-                effect=effect, statistic=statistic, sd=std_err, df_denom=np.inf, distribution="norm"
-            )
-        return ContrastResults(effect=effect, t=statistic, sd=std_err, df_denom=df if len(df) > 1 else df[0])
+        matrix, null = read_hypotheses(r_matrix, self.labels.exog_names)
+        return single_tests(
+            self.fitted, matrix, null, "infinite" if use_t is False and ddf is None else ddf, cov_p
+        )
 
     def wald_test(
         self,
@@ -187,16 +150,12 @@ class WaldInference(LikelihoodModelResults):
         ddf : str, optional
             Method of the degrees of freedom of F, as `ddf_method` takes it.
         """
-        matrix, null = self._hypotheses(r_matrix)
+        matrix, null = read_hypotheses(r_matrix, self.labels.exog_names)
         if use_f is None:
             use_f = self.use_t
         if not use_f or any(given is not None for given in (cov_p, invcov, df_constraints)):
             return super().wald_test((matrix, null), cov_p, invcov, use_f, df_constraints, scalar)
-        test = joint_test(self.ddf_method(ddf), self.fitted.params, matrix, null)
-        statistic = test.statistic if scalar else np.array([[test.statistic]])
-        out = ContrastResults(F=statistic, df_num=test.num_df, df_denom=test.den_df)
-        out.pvalue = np.asarray(test.p_value)  # SciPy's F is NaN where the degrees of freedom are infinite
-        return out
+        return joint_f_test(self.fitted, matrix, null, ddf, scalar)
 
     def f_test(
         self, r_matrix: Any, cov_p: Any = None, invcov: Any = None, *, ddf: str | None = None
@@ -235,30 +194,10 @@ class WaldInference(LikelihoodModelResults):
         -------
         WaldTestResults
         """
-        identity = np.eye(len(self.fitted.params))
-        terms = self.labels.fixed_terms or {n: (j,) for j, n in enumerate(self.labels.exog_names)}
-        constraints = [
-            (name, identity[list(columns)])
-            for name, columns in terms.items()
-            if len(columns) > 1 or not skip_single
-        ]
-        for text in combine_terms or ():
-            columns = [j for name, part in terms.items() if text in name for j in part]
-            if not columns:
-                raise DataError(f"no term contains {text!r} (terms: {', '.join(terms)})")
-            constraints.append((text, identity[columns]))
-        constraints += list(extra_constraints or ())
-        tests = [self.wald_test(matrix, scalar=scalar, ddf=ddf) for _, matrix in constraints]
-        names = [name for name, _ in constraints]
-        rows = {
-            "statistic": [t.statistic for t in tests],
-            "pvalue": [t.pvalue for t in tests],
-            "df_constraint": [int(t.df_num if self.use_t else t.df_denom) for t in tests],
-        }
-        if self.use_t:
-            rows["df_denom"] = [t.df_denom for t in tests]
-        distribution = "F" if self.use_t else "chi2"
-        return WaldTestResults(None, distribution, None, table=pd.DataFrame(rows, index=names))
+        hypotheses = hypotheses_of_terms(self.labels, skip_single, extra_constraints, combine_terms)
+        tests = [self.wald_test(matrix, scalar=scalar, ddf=ddf) for _, matrix in hypotheses]
+        table = table_of_tests([name for name, _ in hypotheses], tests, self.use_t)
+        return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
 
     def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
         """Not available: statsmodels reads it off a formula that mixed models do not have."""
