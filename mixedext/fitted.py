@@ -74,6 +74,9 @@ class Model(Protocol):
     def builders(self) -> Design:
         """Return a design without rows that can build the columns of new ones."""
 
+    def warn_of_other_rows(self) -> None:
+        """Warn once of expressions whose value in a row depends on the other rows."""
+
     def rows_of(self, sides: Sequence[str]) -> NewRows:
         """Return the rows of the fit as expressions of some right-hand sides see them."""
 

@@ -55,4 +55,4 @@ class MadeLike(str):
 
     def columns_of(self, data: Any) -> Any:
         """Return the columns of the fixed effects for new rows, as the attribute `exog`."""
-        return SimpleNamespace(exog=fixed_part(SimpleNamespace(model=self.model), data, ()).exog)  # type: ignore[arg-type]
+        return SimpleNamespace(exog=fixed_part(self.model, data, ()).exog)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,18 +14,15 @@ from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.genmod.families.links import Identity
 
 from mixedext.data.arrays import matrix
-from mixedext.data.design import Design, DesignTerm
+from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.frames import given_by_row, read_frame
 from mixedext.data.given import log_exposure
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.values import numbers
 from mixedext.errors import DataError
 from mixedext.families.response import inverse_link, mean_and_derivatives
-from mixedext.fitted import DegreesOfFreedom
+from mixedext.fitted import DegreesOfFreedom, EffectRows, FittedModel, Model
 from mixedext.options import check_alpha, check_option, complement, nearest, refuse_unknown
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -65,25 +62,31 @@ class FixedPart:
         return out
 
 
-def linear_predictor(results: MixedResults, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
-    """Return Xβ plus offset plus the conditional modes of the grouping factors asked for."""
-    groups = _chosen_groups(results, random_effects)
+def linear_predictor(fit: FittedModel, data: Any, random_effects: Any, new_levels: str) -> pd.Series:
+    """Return Xβ plus offset plus the conditional modes of the grouping factors asked for.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    data : DataFrame, mapping or array_like, or None
+        Rows to predict for; None for those of the fit.
+    random_effects : {"none", "all"} or list of str
+    new_levels : {"error", "population"}
+
+    Raises
+    ------
+    DataError
+        If the rows have not what the fit needs of them.
+    """
+    groups = _chosen_groups(fit, random_effects)
     if new_levels not in ("error", "population"):
         raise DataError(f"new_levels must be 'error' or 'population', not {new_levels!r}")
-    part = fixed_part(results, data, groups)
-    out = part.exog @ results._record.params + part.offset
-    for group in groups:
-        if data is None:
-            own = [t for t in results.model.design.terms if t.group == group]
-            codes, columns = own[0].codes, [c for t in own for c in t.columns]
-        else:
-            assert part.new is not None
-            with results.model._parsed.errors_in_users_words():
-                codes, columns = _new_random_part(results, part.new, group, new_levels)
-        for column, modes in zip(columns, results.modes_of(group), strict=True):
-            effect = np.where(codes >= 0, modes[codes], 0.0)
-            out = out + column * effect
-    return pd.Series(part.spread(out), index=part.index, name=results.labels.endog_name)
+    part = fixed_part(fit.model, data, groups)
+    out = part.exog @ fit.params + part.offset
+    if groups:
+        rows = fit.effect_rows(groups) if data is None else _new_effect_rows(fit, part, groups, new_levels)
+        out = out + fit.random_part(rows)
+    return pd.Series(part.spread(out), index=part.index, name=fit.labels.endog_name)
 
 
 #: So many rows at once have their degrees of freedom computed.
@@ -148,46 +151,48 @@ class MeanPrediction(PredictionResultsMean):
         return np.column_stack([self.predicted - half, self.predicted + half])
 
 
-def mean_prediction(results: MixedResults, data: Any, ddf: str | None = None) -> MeanPrediction:
+def mean_prediction(fit: FittedModel, data: Any, ddf: str | None = None) -> MeanPrediction:
     """Return means with standard errors: of Xβ plus offset, through the inverse link where there is one."""
-    part = fixed_part(results, data, ())
-    method = results.ddf_method(ddf)
+    part = fixed_part(fit.model, data, ())
+    method = fit.ddf(ddf)
     with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
-        return _mean_prediction(results, part, method)
+        return _mean_prediction(fit, part, method)
 
 
-def _mean_prediction(results: MixedResults, part: FixedPart, method: DegreesOfFreedom) -> MeanPrediction:
+def _mean_prediction(fit: FittedModel, part: FixedPart, method: DegreesOfFreedom) -> MeanPrediction:
     blocks = [part.exog[i : i + _BLOCK] for i in range(0, len(part.exog), _BLOCK)]
     variance = np.concatenate(
         [np.empty(0), *(np.einsum("ij,ij->i", x @ method.cov_params, x) for x in blocks)]
     )
     df = np.concatenate([np.empty(0), *(method.single(x) for x in blocks)])
     df[~(variance > 0)] = np.inf  # a mean that is known: the interval is a point
-    eta = part.exog @ results._record.params + part.offset
+    eta = part.exog @ fit.params + part.offset
     df = part.spread(df)
     linear = MeanPrediction(part.spread(eta), part.spread(variance), df, part.index)
-    family = getattr(results, "family", None)
+    family = fit.family
     if family is None:
         return linear
     mean, slope = inverse_link(family, eta), mean_and_derivatives(family.link, eta)[1]
     return MeanPrediction(part.spread(mean), part.spread(slope**2 * variance), df, part.index, linear, family)
 
 
-def fixed_part(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:
+def fixed_part(model: Model, data: Any, groups: Sequence[str]) -> FixedPart:
     """Return the rows to predict for; new ones must have what the random effects of `groups` need."""
     if data is None:
-        model = results._model_with_data()
+        if model.design is None:
+            raise DataError("the data of this model were removed: there are no rows to compute with")
         return FixedPart(model.exog, 0.0 if model.offset is None else model.offset, model.design.row_labels)
-    if results.model._parsed is None:
+    formula = model.formula_parts
+    if formula is None:
         if groups:
             raise DataError("random effects of new rows need a model made by from_formula")
-        return _part_of_arrays(results, data)
-    with results.model._parsed.errors_in_users_words():
-        return _part_of_frame(results, data, groups)
+        return _part_of_arrays(model, data)
+    with formula.errors_in_users_words():
+        return _part_of_frame(model, formula, data, groups)
 
 
-def _chosen_groups(results: MixedResults, random_effects: Any) -> list[str]:
-    known = list(results.labels.groups)
+def _chosen_groups(fit: FittedModel, random_effects: Any) -> list[str]:
+    known = list(fit.labels.groups)
     if isinstance(random_effects, str):
         if random_effects == "all" in known and len(known) > 1:
             raise DataError(
@@ -211,13 +216,13 @@ def _chosen_groups(results: MixedResults, random_effects: Any) -> list[str]:
     return list(dict.fromkeys(random_effects))
 
 
-def _part_of_arrays(results: MixedResults, data: Any) -> FixedPart:
-    if results.model._given_offsets:
+def _part_of_arrays(model: Model, data: Any) -> FixedPart:
+    if model.given_offsets:
         raise DataError(
-            f"the model was made with {' and '.join(results.model._given_offsets)}=, which new rows do not "
+            f"the model was made with {' and '.join(model.given_offsets)}=, which new rows do not "
             "have: make it by from_formula with offset(column) in the formula"
         )
-    template: Design = results.model._template
+    template = model.template
     names = list(template.exog_names)
     if isinstance(data, pd.DataFrame) and not all(_UNNAMED.fullmatch(name) for name in names):
         absent = [name for name in names if name not in data.columns]
@@ -238,20 +243,19 @@ def _part_of_arrays(results: MixedResults, data: Any) -> FixedPart:
     return FixedPart(exog, 0.0, labels)
 
 
-def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> FixedPart:
-    design: Design = results.model.builders()
-    formula = results.model._parsed
+def _part_of_frame(model: Model, formula: MixedFormula, data: Any, groups: Sequence[str]) -> FixedPart:
+    design = model.builders()
     own = [term for term in formula.random if term.label in groups]
     new = new_rows(
         data,
         formula,
-        results.model.formula_scope(),
+        model.formula_scope(),
         design.kinds,
         sides=[formula.fixed, *(term.expr for term in own)],
         expressions=formula.offsets,
         groups=[factor for term in own for factor in term.group],
     )
-    results.model.warn_of_other_rows()
+    model.warn_of_other_rows()
     assert design.fixed_builder is not None
     full = design.fixed_builder.rebuild(new.table, new.n)
     x = full[:, list(design.kept_columns)]
@@ -260,7 +264,7 @@ def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> F
     offset = np.zeros(new.n)
     for part in design.offset_parts if new.n else ():
         offset = offset + np.asarray(part(new.table), dtype=float)
-    for kind, given in results.model._given_offsets.items():
+    for kind, given in model.given_offsets.items():
         if given is None:
             raise DataError(
                 f"the model was made with values of {kind}= by row, which new rows do not have: name a "
@@ -271,17 +275,24 @@ def _part_of_frame(results: MixedResults, data: Any, groups: Sequence[str]) -> F
     return FixedPart(x, offset, new.index, new.used, new)
 
 
-def _new_random_part(
-    results: MixedResults, new: NewRows, group: str, new_levels: str
-) -> tuple[NDArray[np.intp], list[Array]]:
-    """Return the level of each new row, −1 for a new one, and the columns of the factor's effects."""
-    own: list[DesignTerm] = [t for t in results.model.builders().terms if t.group == group]
-    columns: list[Array] = []
-    for term in own:
-        assert term.builder is not None
-        built = term.builder.rebuild(new.table, new.n)
-        columns += [built[:, j] for j in term.places]
-    codes, absent = new.codes(own[0], new_levels)
-    if new_levels == "error" and absent.any():
-        columns = [np.where(absent, np.nan, column) for column in columns]
-    return codes, columns
+def _new_effect_rows(
+    fit: FittedModel, part: FixedPart, groups: Sequence[str], new_levels: str
+) -> dict[str, EffectRows]:
+    """Return new rows as the random effects of some grouping factors see them; a new level has code −1."""
+    new, formula = part.new, fit.model.formula_parts
+    assert new is not None
+    assert formula is not None
+    out = {}
+    with formula.errors_in_users_words():
+        for group in groups:
+            own = [t for t in fit.model.builders().terms if t.group == group]
+            columns: list[Array] = []
+            for term in own:
+                assert term.builder is not None
+                built = term.builder.rebuild(new.table, new.n)
+                columns += [built[:, j] for j in term.places]
+            codes, absent = new.codes(own[0], new_levels)
+            if new_levels == "error" and absent.any():
+                columns = [np.where(absent, np.nan, column) for column in columns]
+            out[group] = EffectRows(codes, columns)
+    return out

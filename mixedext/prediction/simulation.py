@@ -65,7 +65,7 @@ class Simulator:
         self.weights: Array | float = 1.0 if weights is None else weights
         #: the linear predictor without the random effects that are drawn
         kept = "all" if random_effects == "conditional" else "none"
-        self.mean: Array = linear_predictor(results, None, kept, "error").to_numpy()
+        self.mean: Array = linear_predictor(results.fitted, None, kept, "error").to_numpy()
         self.roots: list[Array] = []
         if random_effects == "new":
             start = 0

@@ -607,7 +607,7 @@ class MixedResults(WaldInference):
         0  251.41     6.82         237.01         265.80
         1  345.61    14.63         314.75         376.47
         """
-        return mean_prediction(self, data, ddf)
+        return mean_prediction(self.fitted, data, ddf)
 
     def __repr__(self) -> str:
         what = getattr(self.model, "mixed_formula", None)

@@ -154,7 +154,7 @@ class GeneralizedMixedResults(MixedResults):
         Series (n,)
         """
         check_option(which, "which", ("mean", "linear", "marginal"))
-        eta = linear_predictor(self, data, random_effects, new_levels)
+        eta = linear_predictor(self.fitted, data, random_effects, new_levels)
         if which == "linear":
             return eta
         values = eta.to_numpy()

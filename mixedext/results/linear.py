@@ -113,7 +113,7 @@ class LinearMixedResults(MixedResults):
         Series (n,)
             Indexed as the rows; missing where a value needed is missing.
         """
-        return linear_predictor(self, data, random_effects, new_levels)
+        return linear_predictor(self.fitted, data, random_effects, new_levels)
 
 
 class LinearMixedResultsWrapper(MixedResultsWrapper):
