@@ -120,7 +120,6 @@ OFFENDERS: dict[str, set[str]] = {
     "mixedext.inference.parameters.confint": {"mixedext.results.base"},
     "mixedext.inference.parameters.profile": {"mixedext.results.base"},
     "mixedext.inference.tables": {"mixedext.models.base", "mixedext.results.base"},
-    "mixedext.prediction.simulation": {"mixedext.results.base"},
     "mixedext.report.summary": {"mixedext.results.base"},
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,9 @@ from mixedext.errors import DataError
 from mixedext.families.links import inverse_link
 from mixedext.families.response import Response
 from mixedext.findings.remarks import warn_of_draws
+from mixedext.fitted import FittedModel, add_random_part
 from mixedext.options import check_count, check_generator, check_option
 from mixedext.prediction.linear_predictor import linear_predictor
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -32,21 +30,19 @@ class Simulator:
 
     Parameters
     ----------
-    results : MixedResults
+    fit : FittedModel
     random_effects : {"new", "conditional"}
         Whether the random effects are drawn too or kept at their conditional modes.
     """
 
-    def __init__(self, results: MixedResults, random_effects: str = "new"):
+    def __init__(self, fit: FittedModel, random_effects: str = "new"):
         check_option(random_effects, "random_effects", _KINDS)
-        model = results._model_with_data()
-        self.design = model.design.without_builders()
-        self.family: Any = getattr(results, "family", None)
-        self.scale = results.scale
-        record = results._record
+        self.design = fit.design.without_builders()
+        self.family = fit.family
+        self.scale = fit.scale
         self.kind = "linear" if self.family is None else Response(self.family, self.design.endog, None).kind
         #: φ of the families that have one, α of the negative binomial
-        self.dispersion = getattr(results, "dispersion", 1.0)
+        self.dispersion = fit.dispersion
         weights = self.design.weights
         if self.kind in ("poisson", "negative_binomial") and weights is not None and (weights != 1).any():
             raise DataError(
@@ -65,14 +61,9 @@ class Simulator:
         self.weights: Array | float = 1.0 if weights is None else weights
         #: the linear predictor without the random effects that are drawn
         kept = "all" if random_effects == "conditional" else "none"
-        self.mean: Array = linear_predictor(results.fitted, None, kept, "error").to_numpy()
-        self.roots: list[Array] = []
-        if random_effects == "new":
-            start = 0
-            for structure in record.structures:
-                theta = record.theta[start : start + structure.size]
-                self.roots.append(np.sqrt(record.scale) * structure.factor(theta))
-                start += structure.size
+        self.mean: Array = linear_predictor(fit, None, kept, "error").to_numpy()
+        #: square roots of the covariances of the terms whose effects are drawn
+        self.roots: list[Array] = fit.estimates.factors() if random_effects == "new" else []
         terms = self.design.terms if self.roots else ()
         self._sizes = [len(t.names) * len(t.levels) for t in terms]
 
@@ -106,8 +97,7 @@ class Simulator:
         ):
             q = len(root)
             effects = np.tensordot(root, normal[start : start + size].reshape(q, len(term.levels), -1), 1)
-            for column, values in zip(term.columns, effects, strict=True):
-                out += column[:, None] * values[term.codes]
+            add_random_part(out, term.codes, term.columns, effects)
             start += size
 
     def _draw_one(self, rng: np.random.Generator) -> Array:
@@ -173,17 +163,17 @@ def _inverse_gaussian(rng: np.random.Generator, mean: Array, shape: Array | floa
     return np.maximum(np.where(smaller, mean * ratio, mean / np.maximum(ratio, tiny)), tiny)
 
 
-def simulate(results: MixedResults, nsim: Any, rng: Any, random_effects: str) -> pd.DataFrame:
+def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: str) -> pd.DataFrame:
     """Return `nsim` responses drawn from a fitted model; `MixedResults.simulate` says more."""
     count = check_count(nsim, "nsim")
     generator = check_generator(rng)
-    simulator = Simulator(results, random_effects)
+    simulator = Simulator(fit, random_effects)
     if simulator.kind == "linear":
         values = simulator.draw([generator] * count)
     else:
         values = _draw_all(simulator, generator, count)
     names = [f"sim_{i + 1}" for i in range(count)]
-    return pd.DataFrame(values, index=results.model.design.row_labels, columns=names)
+    return pd.DataFrame(values, index=fit.design.row_labels, columns=names)
 
 
 def _draw_all(simulator: Simulator, generator: np.random.Generator, count: int) -> Array:

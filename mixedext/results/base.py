@@ -362,7 +362,7 @@ class MixedResults(WaldInference):
         >>> result.simulate(2, rng=1).shape
         (180, 2)
         """
-        return simulate(self, nsim, rng, random_effects)
+        return simulate(self.fitted, nsim, rng, random_effects)
 
     @small_matrices
     def refit(self, endog: Any) -> Any:

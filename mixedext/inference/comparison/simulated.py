@@ -104,7 +104,7 @@ class _Pair:
 
     def __init__(self, null: MixedResults, alternative: MixedResults, seed: np.random.SeedSequence):
         self.null, self.alternative, self.seed = null, alternative, seed
-        self.simulator = Simulator(null)
+        self.simulator = Simulator(null.fitted)
 
     def replicates(self, first: int, last: int) -> list[Outcome]:
         """Draw and fit replicates first … last − 1."""

@@ -88,7 +88,7 @@ class Replicator:
     ):
         self.results, self.kind, self.statistic, self.seed, self.group = results, kind, statistic, seed, group
         self.parameters = parameters_of(results.labels, results._record)
-        self.simulator = Simulator(results) if kind == "parametric" else None
+        self.simulator = Simulator(results.fitted) if kind == "parametric" else None
 
     def original(self) -> tuple[tuple[Parameter, ...], Array]:
         """Return names and values at the fit itself."""
