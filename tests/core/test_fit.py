@@ -216,7 +216,7 @@ def test_zero_variance_of_one_term_leaves_the_others_alone() -> None:
 def test_record_belongs_to_the_run_that_was_kept() -> None:
     problem = LinearProblem(random_rows("single 2", seed=8))
     search = BoundarySearch(problem, lambda t: problem.evaluate(t, True), OptimizerOptions())
-    state = search.settle(search.run(np.array([1.0, 0.0, 1.0])))
+    state = search.settle_on_boundary(search.run(np.array([1.0, 0.0, 1.0])))
     kept, before = search.record, search.evaluations
     assert search.restart(state, np.array([2.0, 0.0, 1.0])) is state
     assert search.evaluations > before

@@ -22,7 +22,7 @@ from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear
 from mixedext.core.rows import Rows
-from mixedext.core.search.optimize import OptimizerOptions, follow
+from mixedext.core.search.optimize import OptimizerOptions, minimize_warm
 from mixedext.inference.parameters.names import parameter_values, parameters_of
 from tests.conftest import fit_generalized
 from tests.conftest import fit_linear as fit_formula
@@ -269,7 +269,7 @@ def test_following_needs_no_information_and_learns_the_hessian() -> None:
             pass
 
     start = Quadratic(np.array([1.0, -2.0]))
-    state, hessian, converged = follow(Quadratic, start, np.eye(2), OptimizerOptions(1e-16))
+    state, hessian, converged = minimize_warm(Quadratic, start, np.eye(2), OptimizerOptions(1e-16))
     assert converged
     np.testing.assert_allclose(state.point, 0.0, atol=1e-7)
     np.testing.assert_allclose(hessian, true, rtol=0.02)

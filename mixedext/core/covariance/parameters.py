@@ -22,8 +22,19 @@ _NOTHING = 1e-13
 
 
 @dataclass(frozen=True)
-class Term:
-    """Where one random term stands: its factor, the columns there, its structure, its part of θ."""
+class RandomTermSpec:
+    """Where one random term stands.
+
+    Attributes
+    ----------
+    factor : int
+        Number of its grouping factor.
+    columns : slice
+        Its columns among those of the factor.
+    covariance : CovarianceStructure
+    theta : slice
+        Its part of θ.
+    """
 
     factor: int
     columns: slice
@@ -111,7 +122,7 @@ def _without_rounding(transform: Array, factor: Array) -> Array:
     return np.where(nothing[:, None], 0.0, factor)
 
 
-def _terms(rows: Rows) -> tuple[Term, ...]:
+def _terms(rows: Rows) -> tuple[RandomTermSpec, ...]:
     """Return the terms in the model's order, which need not keep those of one factor together."""
     places = [
         (number, k, part, structure)
@@ -120,6 +131,6 @@ def _terms(rows: Rows) -> tuple[Term, ...]:
     ]
     terms, start = [], 0
     for _, k, part, covariance in sorted(places, key=lambda place: place[0]):
-        terms.append(Term(k, part, covariance, slice(start, start + covariance.size)))
+        terms.append(RandomTermSpec(k, part, covariance, slice(start, start + covariance.size)))
         start += covariance.size
     return tuple(terms)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mixedext.core.curves.coordinates import ProfileCoordinates, ProfileState
 from mixedext.core.curves.curve import Curve, Knot
 from mixedext.core.curves.path import ProfilePath
-from mixedext.core.search.optimize import OptimizerOptions, follow, minimize
+from mixedext.core.search.optimize import OptimizerOptions, minimize, minimize_warm
 from mixedext.core.threads import small_matrices
 
 Array = NDArray[np.float64]
@@ -185,7 +185,7 @@ class _Tracer:
 
         if not self.m:
             return evaluate(x)
-        state, self.hessian, converged = follow(evaluate, evaluate(x), self.hessian, _OPTIONS)
+        state, self.hessian, converged = minimize_warm(evaluate, evaluate(x), self.hessian, _OPTIONS)
         if not converged:
             state, record = minimize(evaluate, state, _OPTIONS)
             self.hessian = state.information()

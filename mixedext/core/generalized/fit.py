@@ -57,15 +57,15 @@ def fit_generalized(
     extra = [nuisance] * problem.extra
     start_point = np.concatenate([theta, extra])
     if nagq == 0:
-        state = _lowest(problem, fast, fast.settle(fast.run(start_point)), True)
+        state = _lowest(problem, fast, fast.settle_on_boundary(fast.run(start_point)), True)
         return _record(problem, state, fast, 0)
     # the coefficients are those of the joint mode, unless it is not found as where all weights vanish
-    joint = fast.attempt(start_point)
+    joint = fast.try_evaluate(start_point)
     first = np.concatenate([theta, beta if joint is None else joint.beta, extra])
     search: BoundarySearch[LaplaceState] = BoundarySearch(problem, problem.evaluate, options)
     search.evaluations = fast.evaluations
-    state = search.settle(search.run(first))
-    if search.deficient(state, wider_than=1):
+    state = search.settle_on_boundary(search.run(first))
+    if search.is_rank_deficient(state, wider_than=1):
         other_theta = problem.theta([np.eye(f.width) for f in problem.rows.factors])
         problem.latest = (zero, state.beta)
         state = search.restart(state, np.concatenate([other_theta, state.point[problem.size :]]))
@@ -74,7 +74,7 @@ def fit_generalized(
     if nagq > 1:
         nodes = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
         nodes.evaluations = search.evaluations
-        return _record(problem, nodes.settle(nodes.run(state.point)), nodes, nagq)
+        return _record(problem, nodes.settle_on_boundary(nodes.run(state.point)), nodes, nagq)
     return _record(problem, state, search, nagq)
 
 
@@ -87,7 +87,7 @@ def _lowest(
     by Newton steps.
     """
     effects = sum(f.width * f.n_levels for f in problem.rows.factors)
-    if effects > _FEW_EFFECTS or not (search.deficient(state) or problem.n <= _FEW_ROWS):
+    if effects > _FEW_EFFECTS or not (search.is_rank_deficient(state) or problem.n <= _FEW_ROWS):
         return state
     size = problem.size
     tried: list[Array] = []
@@ -101,7 +101,7 @@ def _lowest(
             values = np.where(own, state.objective, np.inf)
             rivals: list[LaplaceState | None] = [None] * len(line)
             for i in np.flatnonzero(~own):
-                rivals[i] = rival = _follow(search, line[i], rest)
+                rivals[i] = rival = _minimize_others(search, line[i], rest)
                 if rival is not None:
                     values[i], rest = rival.objective, rival.point[size:]
             bounds = local_minima(values)
@@ -123,11 +123,11 @@ def _lowest(
     return state
 
 
-def _follow(search: BoundarySearch[LaplaceState], theta: Array, rest: Array) -> LaplaceState | None:
+def _minimize_others(search: BoundarySearch[LaplaceState], theta: Array, rest: Array) -> LaplaceState | None:
     """Return the state at θ̃ after some Newton steps in the other parameters, None where there is none."""
     best = None
     for _ in range(_STEPS):
-        state = search.attempt(np.concatenate([theta, rest]))
+        state = search.try_evaluate(np.concatenate([theta, rest]))
         if state is None or (best is not None and state.objective >= best.objective):
             break
         best, own = state, slice(len(theta), None)
@@ -246,7 +246,7 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedEstimates) 
 
     def gradient_beside(change: Array) -> Array:
         if fit.nagq <= 1:
-            return state.beside(change).gradient
+            return state.nearby_state(change).gradient
         return QuadratureState(problem, point + change, fit.nagq).gradient
 
     # differences of what is itself a difference need longer steps

@@ -224,7 +224,7 @@ class LaplaceState:
                 block[:, -1] = moved
         return Tangent(self.point, self.modes.g, factorization.solve(rhs).projected)
 
-    def beside(self, change: Array) -> LaplaceState:
+    def nearby_state(self, change: Array) -> LaplaceState:
         """Return the state at a point so near that the modes move along their tangent.
 
         What this leaves out of the modes is even in `change`, so central differences do not see it.

@@ -48,8 +48,8 @@ def fit_linear(
     else:
         first = problem.from_data_scale(start)
     search = BoundarySearch(problem, lambda point: problem.evaluate(point, reml), options)
-    state = search.settle(search.run(first))
-    if start is None and search.deficient(state, wider_than=1):
+    state = search.settle_on_boundary(search.run(first))
+    if start is None and search.is_rank_deficient(state, wider_than=1):
         # local optima occur next to covariances of lower rank: look once more from elsewhere
         state = search.restart(state, problem.theta([np.eye(f.width) for f in problem.rows.factors]))
     state = _lowest(problem, search, state)
@@ -80,7 +80,7 @@ def fit_linear(
 def _lowest(problem: LinearProblem, search: BoundarySearch[LinearState], state: LinearState) -> LinearState:
     """Return the lowest minimum of a small problem: from one, go on to those that may be lower."""
     for _ in range(_MOST_MOVES):
-        found = rivals(problem, state, search.deficient(state))
+        found = rivals(problem, state, search.is_rank_deficient(state))
         for rival in found[:_MOST_RIVALS]:
             lower = search.restart(state, rival.point)
             if lower is not state:

@@ -71,7 +71,7 @@ class BoundarySearch(Generic[S]):
         self.evaluations += 1
         return self._evaluate(point)
 
-    def attempt(self, point: Array) -> S | None:
+    def try_evaluate(self, point: Array) -> S | None:
         """Evaluate at a point where the criterion may not exist: a link need not take every linear
         predictor.
         """
@@ -87,7 +87,7 @@ class BoundarySearch(Generic[S]):
         self.record = replace(record, evaluations=self.evaluations)
         return state
 
-    def settle(self, state: S) -> S:
+    def settle_on_boundary(self, state: S) -> S:
         """Put small variances at exactly zero where the criterion allows it; leave a zero that is no
         optimum.
         """
@@ -95,7 +95,7 @@ class BoundarySearch(Generic[S]):
             lowered = self._lower_rank(state)
             if lowered is not None:
                 state = self.run(lowered.point)
-            elif not self.deficient(state):
+            elif not self.is_rank_deficient(state):
                 break
             escape = self._escape(state)
             if escape is None:
@@ -110,7 +110,7 @@ class BoundarySearch(Generic[S]):
 
     def restart(self, state: S, start: Array) -> S:
         """Minimise and settle from another point; returns `state` itself if the criterion does not fall."""
-        return self._unless_higher(state, lambda: self.settle(self.run(start)))
+        return self._unless_higher(state, lambda: self.settle_on_boundary(self.run(start)))
 
     def _unless_higher(self, state: S, search: Callable[[], S]) -> S:
         kept = self.record
@@ -123,7 +123,7 @@ class BoundarySearch(Generic[S]):
         self.record = replace(kept, evaluations=self.evaluations)
         return state
 
-    def deficient(self, state: S, wider_than: int = 0) -> bool:
+    def is_rank_deficient(self, state: S, wider_than: int = 0) -> bool:
         """Whether a covariance is not of full rank, of a grouping factor with more than so many effects."""
         return any(
             self.parameters.rows.factors[t.factor].width > wider_than and values.min() == 0
@@ -167,7 +167,7 @@ class BoundarySearch(Generic[S]):
         for _, number, i in candidates:
             trial = [(u, s.copy()) for u, s in parts]
             trial[number][1][i] = 0.0
-            new = self.attempt(self._compose(trial, state.point))
+            new = self.try_evaluate(self._compose(trial, state.point))
             if new is not None and new.objective <= state.objective + KEEP_ZERO:
                 parts, state, lowered = trial, new, new
         return lowered
@@ -176,7 +176,7 @@ class BoundarySearch(Generic[S]):
         """Return a point with variance added where the derivative in Σ says that the criterion falls."""
         parts = self._decompose(state.point)
         filled = [(u, np.where(s == 0, _PROBE, s)) for u, s in parts]
-        probe = self.attempt(self._compose(filled, state.point))
+        probe = self.try_evaluate(self._compose(filled, state.point))
         if probe is None:
             return None
         found = False

@@ -209,7 +209,7 @@ def minimize(
     return state, record
 
 
-def follow(
+def minimize_warm(
     evaluate: Callable[[Array], S], start: S, hessian: Array, options: OptimizerOptions
 ) -> tuple[S, Array, bool]:
     """Minimise from near a minimum with a Hessian known beforehand; for many like problems in a row.

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.covariance.parameters import Term
+from mixedext.core.covariance.parameters import RandomTermSpec
 from mixedext.core.equations.cross_products import CrossProducts
 
 Array = NDArray[np.float64]
 
 
-def moment_start(products: CrossProducts, terms: Sequence[Term], n: int) -> Array:
+def moment_start(products: CrossProducts, terms: Sequence[RandomTermSpec], n: int) -> Array:
     """Return θ̃ from quadratic estimators of the variances, MIVQUE with zero prior variances (Rao 1971).
 
     Sums of squares of Z'e (e the residuals of least squares) are equated with their expectations, which
