@@ -431,7 +431,7 @@ class MixedResults(WaldInference):
         n_jobs : int, optional
             Number of workers, by joblib (`mixedext[parallel]`) and whatever backend is active there; 1 works
             without it, None takes what ``joblib.parallel_config`` says. The first replicates run in this
-            process, all where workers would take longer to start than they save.
+            process until workers have started, all where workers would take longer to start than they save.
         progress : bool, optional
             Whether to show a progress bar (needs tqdm); by default where tqdm is installed and the first
             replicates say that it will take more than some ten seconds.

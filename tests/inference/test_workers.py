@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -26,13 +27,22 @@ MAIN = os.getpid()
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No processes are there, and nothing is known of how long they take to start."""
+    get_reusable_executor().shutdown(wait=True)
+    for name, value in (("_last_at_work", (0, -np.inf)), ("_last_start", None), ("_starting", None)):
+        monkeypatch.setattr(workers._Crew, name, value)
+    yield
+    if workers._Crew._starting is not None:
+        workers._Crew._starting.join()
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.fixture
+def sent(cold: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the first replicates go to workers, however short they are."""
     monkeypatch.setattr(workers, "_START", 0.0)
     monkeypatch.setattr(workers, "_WAKE", 0.0)
-    yield
-    get_reusable_executor().shutdown(wait=True)
-    workers._Crew._last_at_work = (0, -np.inf)
 
 
 def numbers_but_once(flag: Path, main: int, first: int, last: int) -> list[int]:
@@ -57,6 +67,7 @@ def test_blocks_hold_each_replicate_once_and_do_not_depend_on_their_number(last:
 
 def test_short_runs_stay_in_this_process_and_long_ones_go_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers._Crew, "_last_at_work", (0, -np.inf))
+    monkeypatch.setattr(workers._Crew, "_last_start", None)
     crew = workers._Crew(2)
     assert not crew.pays(0.005, 200)
     assert crew.pays(0.5, 200)
@@ -73,6 +84,43 @@ def test_parts_are_of_equal_size_and_hold_all() -> None:
         assert [span for part in parts for span in part] == spans
         assert len(parts) >= 8
         assert max(workers._count(part) for part in parts) <= 5000 / 8 + 32
+
+
+def where_it_ran(main: int, first: int, last: int) -> list[int]:
+    """Return the process of each replicate of a block, after a while where this is the main one."""
+    if main == os.getpid():
+        time.sleep(0.02 * (last - first))
+    return [os.getpid()] * (last - first)
+
+
+@pytest.mark.subprocess
+def test_this_process_goes_on_until_the_workers_are_there(
+    cold: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_START", 0.2)
+    first, second = (
+        workers.run_blocks(partial(where_it_ran, MAIN), workers.blocks(0, count, 10**5), 2, False).outcomes
+        for count in (3000, 60)
+    )
+    here = first.count(MAIN)
+    assert 8 <= here < 3000  # more than the blocks that tell how long replicates take, and not all
+    assert len(set(first)) >= 2
+    assert workers._Crew._last_start is not None
+    assert workers._Crew._last_start > 0.05
+    assert second.count(MAIN) <= 8  # they are there already
+
+
+def test_processes_that_are_not_there_in_time_are_not_waited_for(
+    cold: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = threading.Event()
+    monkeypatch.setattr(workers, "_START", 0.2)
+    monkeypatch.setattr(workers._Crew, "_start", lambda crew, run: setattr(workers._Crew, "_starting", slow))
+    slow = threading.Thread(target=there.wait, daemon=True)
+    slow.start()
+    run = workers.run_blocks(partial(where_it_ran, MAIN), workers.blocks(0, 60, 10**5), 2, False)
+    assert run == workers.Run([MAIN] * 60, True)
+    there.set()
 
 
 # -------------------------------------------------------------------------------------- what workers give
@@ -125,6 +173,7 @@ def test_what_is_lost_twice_is_left_out_with_a_warning_and_resumed(monkeypatch: 
     expected = result.bootstrap(12, rng=1).estimates
     monkeypatch.setattr(workers, "_START", 0.0)
     monkeypatch.setattr(workers._Crew, "_last_at_work", (0, -np.inf))
+    monkeypatch.setattr(workers._Crew, "_last_start", None)
     starts: list[int] = []
 
     def die_at_8(crew: Any, run: Any, parts: Any) -> Iterator[Any]:

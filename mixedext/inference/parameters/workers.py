@@ -6,8 +6,10 @@ and their place alone, so that neither the number of workers nor an interrupt ch
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -26,10 +28,13 @@ Replicates = Callable[[int, int], list[Any]]
 _BLOCK, _BLOCK_SIZE = 32, 500_000
 #: Seconds that are still expected of a run which shows a progress bar unasked.
 _LONG = 10.0
-#: Seconds until new processes have imported the package, and until those of an earlier run are at work.
-_START, _WAKE = 2.0, 0.1
+#: Seconds until new processes have imported the package, unless earlier ones told; and until
+#: those of an earlier run are at work.
+_START, _WAKE = 3.0, 0.1
 #: How many times as much must be saved: cores may be busy with other work, and the first replicates differ.
 _SURELY = 2.0
+#: How many times as much must still be saved by processes that are ready.
+_READY = 1.0
 #: Seconds that loky keeps idle processes are 300; after these they may be gone.
 _STAY = 240.0
 #: Seconds of work that a worker gets at a time.
@@ -71,10 +76,11 @@ class Run(NamedTuple):
 def run_blocks(run: Replicates, spans: Sequence[Span], n_jobs: int | None, progress: bool | None) -> Run:
     """Run blocks of replicates, here or by workers.
 
-    The first blocks run in this process. The others go to workers once the time that these would save is
-    longer than the time that they take to start. Blocks lost with a worker that died are run once more by
-    new workers; where the first of them is lost again, those before it are returned, as they are after an
-    interrupt from the keyboard.
+    The first blocks run in this process. Where the time that workers would save is longer than the time that
+    they take to start they are started, and this process goes on with blocks until they are there: they
+    import the package anew, which takes longer the more a machine has to do. Blocks lost with a worker that
+    died are run once more by new workers; where the first of them is lost again, those before it are
+    returned, as they are after an interrupt from the keyboard.
 
     Parameters
     ----------
@@ -102,7 +108,7 @@ def run_blocks(run: Replicates, spans: Sequence[Span], n_jobs: int | None, progr
             each = (time.perf_counter() - began) / (span[1] - span[0])
             rest = spans[i + 1 :]
             # the first replicate of all also loads what the others find loaded
-            if crew is not None and rest and (i or each > 1.0) and crew.pays(each, _count(rest)):
+            if crew is not None and rest and (i or each > 1.0) and crew.is_ready(run, each, rest):
                 lost = _by_workers(crew, run, rest, each, done, bar)
                 break
     except KeyboardInterrupt:
@@ -171,11 +177,19 @@ def _run_part(run: Replicates, spans: Sequence[Span]) -> dict[Span, list[Any]]:
     return {span: run(*span) for span in spans}
 
 
+def _loaded(run: Replicates) -> bool:
+    """Say in a worker that what it needs has arrived."""
+    return callable(run)
+
+
 class _Crew:
     """The workers of joblib's active backend; its processes stay for the next run and start fast then."""
 
     #: Number and time, by the monotonic clock, of the processes that were last at work.
     _last_at_work = (0, -math.inf)
+    #: Seconds that processes took to start the last time; and what is starting them now.
+    _last_start: float | None = None
+    _starting: threading.Thread | None = None
 
     def __init__(self, n_jobs: int | None):
         try:
@@ -186,10 +200,31 @@ class _Crew:
         self.size: int = joblib.effective_n_jobs(n_jobs)
         self.backend, _ = joblib.parallel.get_active_backend()
 
+    def is_ready(self, run: Replicates, each: float, spans: Sequence[Span]) -> bool:
+        """Say whether workers shall take blocks whose replicates last `each` seconds here.
+
+        They are started where that will pay. Until they are there the answer is no, but where the next block
+        would last longer than they are likely to: then they are waited for, as long as that block would last.
+        """
+        if _Crew._starting is None and self.pays(each, _count(spans)):
+            if not self._stays() or self._start_seconds() <= _WAKE:
+                return True
+            self._start(run)
+        if _Crew._starting is None:
+            return False
+        block = each * _count(spans[:1])
+        if block > self._start_seconds():
+            _Crew._starting.join(timeout=block)
+        if _Crew._starting.is_alive():
+            return False
+        _Crew._starting = None
+        return self.pays(each, _count(spans)) and self._start_seconds() <= _WAKE
+
     def pays(self, each: float, count: int) -> bool:
         """Say whether workers will save time on replicates that take `each` seconds here."""
         at_once = min(self.size, count)
-        return each * count * (1 - 1 / at_once) > _SURELY * self._start_seconds()
+        seconds = self._start_seconds()
+        return each * count * (1 - 1 / at_once) > (_READY if seconds <= _WAKE else _SURELY) * seconds
 
     def _start_seconds(self) -> float:
         if getattr(self.backend, "supports_sharedmem", False):
@@ -198,7 +233,22 @@ class _Crew:
             size, since = _Crew._last_at_work
             if size == self.size and time.monotonic() - since < _STAY:
                 return _WAKE
-        return _START
+        return _START if _Crew._last_start is None else _Crew._last_start
+
+    def _start(self, run: Replicates) -> None:
+        """Have processes import what `run` needs, while this one goes on."""
+        parallel = self.joblib.Parallel(n_jobs=self.n_jobs)
+        began = time.monotonic()
+
+        def wake() -> None:
+            # what cannot be sent, or dies, does so again where the blocks are sent, and is told there
+            with contextlib.suppress(Exception):
+                parallel(self.joblib.delayed(_loaded)(run) for _ in range(self.size))
+            _Crew._last_start = time.monotonic() - began
+            _Crew._last_at_work = (self.size, time.monotonic())
+
+        _Crew._starting = threading.Thread(target=wake, name="mixedext-workers", daemon=True)
+        _Crew._starting.start()
 
     def _stays(self) -> bool:
         """Say whether the processes outlive a run: those of joblib's own backend do."""
