@@ -10,7 +10,7 @@
 from importlib import import_module
 from typing import Any
 
-from mixedext import datasets
+from mixedext import datasets, families
 from mixedext.adapters import old_paths
 from mixedext.core.search.optimize import OptimizerRecord
 from mixedext.data.arrays import RandomTerm
@@ -140,6 +140,7 @@ __all__ = [
     "emtrends",
     "exact_lrt",
     "exact_rlrt",
+    "families",
     "glmer",
     "icc",
     "lmer",

@@ -279,8 +279,8 @@ class FittedModel:
         Of the fixed effects.
     labels : Labels
         Names and counts of the design; they outlive the data.
-    family : statsmodels family or None
-        With what was estimated of it; None in linear models.
+    family : Family or None
+        With what was estimated of it, as far as statsmodels' family has it; None in linear models.
     dispersion : float
         φ of the families that have one, α of the negative binomial, else 1.
     findings : tuple of str

@@ -12,7 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.families.names import as_family
+from mixedext.families.negative_binomial import NegativeBinomial
+from mixedext.families.response import Response
+
 Array = NDArray[np.float64]
+
+
+def response_of(
+    family: Any, y: Array, weights: Array | None = None, estimate_alpha: bool = False
+) -> Response:
+    """Return the response of a family of statsmodels; of the negative binomial α may be a parameter."""
+    own = NegativeBinomial(family, estimate_alpha) if estimate_alpha else as_family(family)
+    return Response(own, y, weights)
 
 
 def row_loglik(family: Any, y: Array, mean: Array, trials: Array, dispersion: float) -> Array:

@@ -168,13 +168,13 @@ def test_generalized_fits_look_at_the_rows_a_few_times(
 ) -> None:
     """Modes start where the last ones lead to, and standard errors take no search for modes."""
     calls = []
-    terms = Response.terms
+    derivatives = Response.derivatives
 
-    def counted_terms(self: Response, eta: Any, nuisance: float) -> Any:
+    def counted(self: Response, eta: Any, nuisance: Any) -> Any:
         calls.append(len(eta))
-        return terms(self, eta, nuisance)
+        return derivatives(self, eta, nuisance)
 
-    monkeypatch.setattr(Response, "terms", counted_terms)
+    monkeypatch.setattr(Response, "derivatives", counted)
     result = mx.glmer(formula, load_data(data), family=family).fit()
     assert result.converged
     assert result.optimizer.evaluations <= evaluations
@@ -184,10 +184,10 @@ def test_generalized_fits_look_at_the_rows_a_few_times(
     assert len(calls) <= in_errors
 
 
-def test_terms_of_a_trial_step_make_no_derivatives() -> None:
-    response = Response(as_family("binomial")[0], np.array([0.0, 1.0]), None)
-    terms = response.terms(np.array([0.5, -0.5]), 0.0)
-    assert not {"score", "weight"} & set(vars(terms))
+def test_a_trial_step_makes_no_derivatives() -> None:
+    response = Response(as_family("binomial"), np.array([0.0, 1.0]), None)
+    at = response.derivatives(np.array([0.5, -0.5]), np.empty(0))
+    assert not {"score", "weight"} & set(vars(at))
 
 
 def test_a_crossed_fit_holds_few_dense_matrices() -> None:

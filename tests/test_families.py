@@ -12,9 +12,11 @@ import statsmodels.api as sm
 import mixedext as mx
 from mixedext.families.names import as_family
 from mixedext.families.reading import read_generalized
-from mixedext.families.response import Response
+from tests.dense_generalized import response_of
 
 families, links = sm.families, sm.families.links
+#: Those that have no parameter besides the mean.
+_KNOWN = (families.Binomial, families.Poisson)
 
 _CLASSES: dict[str, Any] = {
     "gamma": families.Gamma,
@@ -208,14 +210,14 @@ def family_of(kind: str, link: str) -> Any:
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 @pytest.mark.parametrize(("kind", "link", "y", "eta", "nuisance", "expected"), _ROWS)
 def test_rows_far_from_their_mean_keep_their_digits(kind, link, y, eta, nuisance, expected):
-    response = Response(family_of(kind, link), np.array([y]), None, kind == "negative_binomial")
+    response = response_of(family_of(kind, link), np.array([y]), None, kind == "negative_binomial")
     at = np.array([eta])
-    terms = response.terms(at, nuisance)
-    found = [terms.loglik, terms.score[0], terms.observed[0], terms.observed_slope[0]]
-    if response.has_nuisance:
-        found.append(response.nuisance_terms(terms, nuisance)[0])
+    log = np.full(len(response.nuisance_names), nuisance)
+    here = response.derivatives(at, log)
+    found = [here.loglik, here.score[0], here.observed[0], here.observed_slope[0]]
+    found += list(response.nuisance_derivatives(here, log)[0])
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-300)
-    assert response.row_loglik(at, nuisance)[0] + response.loglik_constant == pytest.approx(terms.loglik)
+    assert response.row_loglik(at, log)[0] + response.loglik_constant == pytest.approx(here.loglik)
 
 
 @pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
@@ -247,9 +249,9 @@ def test_derivatives_of_every_family_and_link_are_those_of_differences(kind, lin
         y = rng.poisson(1.0, n).astype(float)
     else:
         y = rng.gamma(1.0, 1.0, n)
-    response = Response(family_of(kind, link), y, weights, kind == "negative_binomial")
-    h, nuisance = 1e-5, -0.4
-    here, ahead, behind = (response.terms(eta + s, nuisance) for s in (0.0, h, -h))
+    response = response_of(family_of(kind, link), y, weights, kind == "negative_binomial")
+    h, nuisance = 1e-5, np.full(len(response.nuisance_names), -0.4)
+    here, ahead, behind = (response.derivatives(eta + s, nuisance) for s in (0.0, h, -h))
     rows = response.row_loglik(eta + h, nuisance) - response.row_loglik(eta - h, nuisance)
     scale = 1.0 + np.abs(here.observed_slope).max()
     np.testing.assert_allclose(here.score, rows / (2 * h), atol=1e-7 * scale)
@@ -257,15 +259,15 @@ def test_derivatives_of_every_family_and_link_are_those_of_differences(kind, lin
     np.testing.assert_allclose(here.slope, (ahead.weight - behind.weight) / (2 * h), atol=1e-7 * scale)
     bend = (ahead.observed - behind.observed) / (2 * h)
     np.testing.assert_allclose(here.observed_slope, bend, atol=1e-6 * scale)
-    if not response.has_nuisance:
+    if not response.nuisance_names:
         return
-    above, below = (response.terms(eta, nuisance + s) for s in (h, -h))
-    loglik, weight, score = response.nuisance_terms(here, nuisance)
+    above, below = (response.derivatives(eta, nuisance + s) for s in (h, -h))
+    (loglik,), (weight,), (score,) = response.nuisance_derivatives(here, nuisance)
     assert loglik == pytest.approx((above.loglik - below.loglik) / (2 * h), rel=1e-6, abs=1e-6)
     np.testing.assert_allclose(weight, (above.weight - below.weight) / (2 * h), atol=1e-7 * scale)
     np.testing.assert_allclose(score, (above.score - below.score) / (2 * h), atol=1e-7 * scale)
     observed = (above.observed - below.observed) / (2 * h)
-    np.testing.assert_allclose(response.observed_by_nuisance(here, nuisance), observed, atol=1e-7 * scale)
+    np.testing.assert_allclose(response.observed_by_nuisance(here, nuisance)[0], observed, atol=1e-7 * scale)
 
 
 @pytest.mark.parametrize("kind", ["gamma", "inverse_gaussian", "poisson", "negative_binomial"])
@@ -277,14 +279,15 @@ def test_residuals_far_from_the_mean_keep_their_digits(kind):
         else np.array([1e-200, 1e-17, 1.0, 1e9])
     )
     eta = np.array([-20.0, 15.0, 2.0, 20.723])
-    response = Response(family_of(kind, "Log"), y, None)
-    own = response.row_loglik(eta, 0.0)
-    saturated = response.row_loglik(np.log(y), 0.0)
+    response = response_of(family_of(kind, "Log"), y)
+    known = np.zeros(len(response.nuisance_names))
+    own = response.row_loglik(eta, known)
+    saturated = response.row_loglik(np.log(y), known)
     squares = np.maximum(2 * (saturated - own), 0.0)
-    residuals = response.deviance_residuals(eta, 0.0)
+    residuals = response.deviance_residuals(eta, known)
     np.testing.assert_allclose(residuals**2, squares, rtol=1e-6, atol=1e-9)
-    np.testing.assert_array_equal(np.sign(residuals), np.sign(response.pearson_residuals(eta, 0.0)))
-    assert np.isfinite(response.pearson_residuals(eta, 0.0)).all()
+    np.testing.assert_array_equal(np.sign(residuals), np.sign(response.pearson_residuals(eta, known)))
+    assert np.isfinite(response.pearson_residuals(eta, known)).all()
 
 
 def gamma_rows(shape: float) -> pd.DataFrame:
@@ -314,7 +317,9 @@ def test_links_of_others_have_the_derivatives_of_differences():
     own = type("Own", (links.Probit,), {})()
     eta = np.array([-1.0, 0.3, 2.0])
     theirs, ours = (
-        Response(families.Binomial(link), np.array([0.0, 0.4, 1.0]), np.full(3, 5.0)).terms(eta, 0.0)
+        response_of(families.Binomial(link), np.array([0.0, 0.4, 1.0]), np.full(3, 5.0)).derivatives(
+            eta, np.empty(0)
+        )
         for link in (own, links.Probit())
     )
     assert theirs.loglik == pytest.approx(ours.loglik)
@@ -358,7 +363,7 @@ def test_whole_weights_of_whole_successes_do_not_warn():
 @pytest.mark.parametrize("value", [len, np, 3, [[1], [2]], {"a": 1}, object()])
 def test_odd_responses_are_refused(value):
     with pytest.raises((mx.DataError, mx.FormulaError)):
-        read_generalized(value, "y", 2, True)
+        read_generalized(value, "y", 2, takes_trials=True)
 
 
 @pytest.mark.parametrize(
@@ -375,10 +380,10 @@ def test_odd_responses_are_refused(value):
     ],
 )
 def test_names_of_families_may_have_a_link_and_be_those_of_other_packages(name, family, link):
-    found, estimate_alpha = as_family(name)
-    assert type(found) is family
+    found = as_family(name)
+    assert type(found.glm_family) is family
     assert type(found.link) is link
-    assert estimate_alpha is (family is families.NegativeBinomial)
+    assert found.nuisance_names == (() if found.glm_class in _KNOWN else ("dispersion",))
 
 
 @pytest.mark.parametrize(

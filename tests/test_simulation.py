@@ -17,7 +17,6 @@ from statsmodels.genmod import families
 import mixedext as mx
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.rows import Rows
-from mixedext.prediction.simulation import _inverse_gaussian
 from tests.conftest import fit_generalized, fit_linear, load_data
 from tests.dense import DenseModel, factors_of
 from tests.dense_generalized import row_loglik
@@ -243,12 +242,18 @@ def test_responses_are_not_drawn_with_weights_that_are_no_trials() -> None:
         result.simulate()
 
 
+def inverse_gaussian(mean: float, shape: float) -> np.ndarray:
+    family = mx.families.InverseGaussian.named()
+    rng, means = np.random.default_rng(0), np.full(20_000, mean)
+    return family.draw_at(rng, means, 1.0, np.array([-np.log(shape)]))
+
+
 def test_draws_of_the_inverse_gaussian_keep_their_digits() -> None:
-    draws = _inverse_gaussian(np.random.default_rng(0), np.full(20_000, 1e6), 1e-6)
+    draws = inverse_gaussian(1e6, 1e-6)
     assert draws.min() > 0
     # for a large mean 1/y is all but a Gamma variable, that of 1/χ² with one degree of freedom
     assert np.median(1e-6 / draws) == pytest.approx(stats.chi2(1).median(), rel=0.05)
-    draws = _inverse_gaussian(np.random.default_rng(0), np.full(20_000, 2.0), 3.0)
+    draws = inverse_gaussian(2.0, 3.0)
     assert draws.mean() == pytest.approx(2.0, abs=0.05)
     assert draws.var() == pytest.approx(8.0 / 3.0, rel=0.1)
 

@@ -131,8 +131,10 @@ def test_draws_out_of_range_name_a_link_that_keeps_them() -> None:
     # the log keeps every mean in the range of counts, but not small
     large = frame.assign(count=rng.poisson(3e4 * chances))
     result = mx.glmer("count ~ 1 + (1 | g)", large, family="poisson").fit()
+    simulator = Simulator(result, "new")
+    simulator.mean = np.full(len(large), np.log(1e16))
     with pytest.raises(mx.DataError, match="too large a number to draw from; random_effects='conditional'"):
-        Simulator(result, "new")._check_mean(np.full(len(large), 1e16))
+        simulator.draw([rng])
 
 
 def test_crossed_factors_are_refused_as_clusters_without_a_claim_on_all_rows() -> None:

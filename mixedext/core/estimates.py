@@ -64,14 +64,16 @@ class Estimates:
     optimizer: OptimizerRecord
 
     @property
-    def spread(self) -> tuple[str, float] | None:
-        """Name and value of what is estimated of the spread of a row: σ, or the dispersion of the family."""
+    def spread(self) -> tuple[tuple[str, float], ...]:
+        """Names and values of what is estimated of the distribution of a row besides its mean: σ, or the
+        dispersion of the family.
+        """
         raise NotImplementedError
 
     @property
     def n_params(self) -> int:
         """Number of parameters that were estimated."""
-        return len(self.params) + len(self.theta) + (self.spread is not None)
+        return len(self.params) + len(self.theta) + len(self.spread)
 
     @property
     def is_singular(self) -> bool:
@@ -112,9 +114,9 @@ class LinearEstimates(Estimates):
     penalized_rss: float
 
     @property
-    def spread(self) -> tuple[str, float]:
+    def spread(self) -> tuple[tuple[str, float], ...]:
         """Name and value of σ."""
-        return "sigma", float(np.sqrt(self.scale))
+        return (("sigma", float(np.sqrt(self.scale))),)
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,10 @@ class GeneralizedEstimates(Estimates):
     Attributes
     ----------
     nagq : int
-    nuisance : float or None
-        log φ, or log α of the negative binomial, where it is estimated.
+    nuisance : ndarray (n_nuisance,)
+        Logarithms of the parameters of the distribution besides the mean that are estimated: of the
+        dispersion φ, or of α of the negative binomial.
+    nuisance_names : tuple of str (n_nuisance)
     eta : ndarray (n,)
         Linear predictor at the modes.
     penalty : float
@@ -137,12 +141,13 @@ class GeneralizedEstimates(Estimates):
     has_residual: ClassVar[bool] = False
 
     nagq: int
-    nuisance: float | None
+    nuisance: Array
+    nuisance_names: tuple[str, ...]
     eta: Array
     penalty: float
     hessian: str | None
 
     @property
-    def spread(self) -> tuple[str, float] | None:
-        """Name and value of the dispersion, None where it is known."""
-        return None if self.nuisance is None else ("dispersion", float(np.exp(self.nuisance)))
+    def spread(self) -> tuple[tuple[str, float], ...]:
+        """Names and values of the nuisance parameters."""
+        return tuple(zip(self.nuisance_names, map(float, np.exp(self.nuisance)), strict=True))

@@ -187,10 +187,10 @@ def tails_of(link: Any) -> Callable[[Array], Tails]:
 
     Links of other distribution functions are subclasses of Logit too; theirs are made of what they offer.
     """
-    for kind in type(link).__mro__:
-        if kind in TAILS:
-            return TAILS[kind]
-        if kind is families.links.CDFLink:
+    for cls in type(link).__mro__:
+        if cls in TAILS:
+            return TAILS[cls]
+        if cls is families.links.CDFLink:
             break
     return partial(_other_tails, link)
 
@@ -268,26 +268,3 @@ def mean_and_derivatives(link: Any, eta: Array) -> tuple[Array, Array, Array]:
     mean = np.asarray(link.inverse(eta), dtype=float)
     first = 1.0 / link.deriv(mean)
     return mean, first, -link.deriv2(mean) * first**3
-
-
-def inverse_link(family: Any, eta: Array) -> Array:
-    """Return the mean of a family at linear predictors, without overflow and with all digits of the tails."""
-    tails = tails_of(family.link) if isinstance(family, families.Binomial) else None
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if type(family.link) is families.links.Logit:
-            return expit(eta)
-        if tails is not None and not isinstance(family.link, _BOUNDED):
-            return np.exp(tails(eta).log_cdf)
-        return mean_and_derivatives(family.link, eta)[0]
-
-
-#: Links of proportions that do not take every linear predictor; beyond, the mean is no proportion.
-_BOUNDED = (families.links.Log, families.links.LogC, families.links.Identity)
-
-
-def marginal_mean(family: Any, eta: Array, variance: Array | float) -> Array:
-    """Return the mean over normal linear predictors of means η (n,) and a variance, by quadrature."""
-    nodes, weights = np.polynomial.hermite.hermgauss(61)
-    spread = np.sqrt(2.0 * np.asarray(variance))
-    means = (w * inverse_link(family, eta + t * spread) for t, w in zip(nodes, weights, strict=True))
-    return np.asarray(sum(means) / np.sqrt(np.pi))

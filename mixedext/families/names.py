@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 from statsmodels.genmod import families
 
 from mixedext.errors import DataError
+from mixedext.families.base import Family
+from mixedext.families.registry import FAMILIES, aliases
 from mixedext.options import nearest
 
-_BY_NAME: dict[str, Any] = {
-    "binomial": families.Binomial,
-    "poisson": families.Poisson,
-    "gamma": families.Gamma,
-    "inverse_gaussian": families.InverseGaussian,
-    "gaussian": families.Gaussian,
-    "negative_binomial": families.NegativeBinomial,
-}
-#: What other packages call the same.
-_ALIASES = {
-    **dict.fromkeys(("bernoulli", "binom"), "binomial"),
-    **dict.fromkeys(
-        ("negativebinomial", "nbinom", "nbinom2", "negbin", "negbinomial", "nb", "nb2"), "negative_binomial"
-    ),
-    **dict.fromkeys(("inversegaussian", "invgauss", "wald"), "inverse_gaussian"),
-    "normal": "gaussian",
-}
 _OVERDISPERSED = "over-dispersion is taken up by a random intercept for each row, (1 | row)"
 #: What to take in place of families that are not here.
 _INSTEAD = {
@@ -69,12 +54,12 @@ _LINK_ALIASES = {
 _WITH_LINK = re.compile(r"\s*([\w.\- ]+?)\s*\(\s*(?:link\s*=\s*)?['\"]?\s*([\w^/ ]*?)\s*['\"]?\s*\)\s*")
 
 
-def as_family(family: Any) -> tuple[Any, bool]:
-    """Return a family instance and whether its α is to be estimated, from an instance, a class or a name.
+def as_family(family: Any) -> Family:
+    """Return a family from an instance, a class or a name; what is given is copied.
 
     Parameters
     ----------
-    family : statsmodels family, its class, or str
+    family : Family, statsmodels family, a class of either, or str
         A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"`` estimates α; an instance of
         `NegativeBinomial` keeps its own.
 
@@ -85,8 +70,12 @@ def as_family(family: Any) -> tuple[Any, bool]:
     """
     if isinstance(family, str):
         return _by_name(family)
+    if isinstance(family, Family):
+        return copy.deepcopy(family)
+    if isinstance(family, type) and issubclass(family, Family):
+        return family.named()
     if isinstance(family, type) and issubclass(family, families.Family):
-        family = family(alpha=1.0) if family is families.NegativeBinomial else family()
+        return _of_class(family, family).of_class(family)
     if isinstance(family, families.links.Link) or (
         isinstance(family, type) and issubclass(family, families.links.Link)
     ):
@@ -95,59 +84,59 @@ def as_family(family: Any) -> tuple[Any, bool]:
             f"family must be a family: {name} is a link, which a statsmodels family takes, such as "
             f"sm.families.Binomial(sm.families.links.{name}())"
         )
-    known: tuple[Any, ...] = tuple(_BY_NAME.values())
-    if not isinstance(family, known):
-        raise DataError(
-            f"family must be a statsmodels family such as sm.families.Binomial() or a name "
-            f"({', '.join(_BY_NAME)}), not {family!r}"
-        )
-    alpha = getattr(family, "alpha", 1.0)
-    if not (np.isfinite(alpha) and alpha > 0):
-        raise DataError(
-            f"alpha of the negative binomial must be positive, not {alpha!r} (0 is the Poisson family)"
-        )
-    if not isinstance(family.link, tuple(family.links)):
-        raise DataError(
-            f"family {type(family).__name__} does not allow the link {type(family.link).__name__} "
-            f"(it has: {', '.join(link.__name__ for link in family.links)})"
-        )
-    return family, False
+    own = _of_class(type(family), family)
+    own.check(family)
+    return own(family)
 
 
-def _by_name(text: str) -> tuple[Any, bool]:
+def _of_class(cls: type, given: Any) -> type[Family]:
+    """Return the family that stands for a class of statsmodels."""
+    for base in cls.__mro__:
+        for own in FAMILIES.values():
+            if own.glm_class is base:
+                return cast("type[Family]", own)
+    raise DataError(
+        f"family must be a statsmodels family such as sm.families.Binomial() or a name "
+        f"({', '.join(FAMILIES)}), not {given!r}"
+    )
+
+
+def _by_name(text: str) -> Family:
     """Read a name, with or without a link."""
     match = _WITH_LINK.fullmatch(text)
     written, link_name = match.groups() if match else (text, "")
     name = _plain(written)
-    name = _ALIASES.get(name, name)
+    name = aliases().get(name, name)
+    if name not in FAMILIES:
+        raise DataError(_unknown(text, name))
+    own: type[Family] = FAMILIES[name]
+    return own.named(_link(link_name, name, own, text) if link_name else None)
+
+
+def _unknown(text: str, name: str) -> str:
+    """Say what to write instead of a name that is not known."""
     bare = name.removesuffix("_family").removesuffix("_")
     if bare in _INSTEAD:
-        raise DataError(f"family {text!r} is not among those here: {_INSTEAD[bare]}")
-    if name not in _BY_NAME:
-        link = _LINK_ALIASES.get(name, name)
-        if link in _LINKS:
-            raise DataError(f'{text!r} is a link, not a family: write it with one, as "binomial({link})"')
-        raise DataError(
-            f"family {text!r} is not known{nearest(name, _BY_NAME)} (known: {', '.join(_BY_NAME)}; a link is "
-            'written "binomial(probit)")'
-        )
-    family = _BY_NAME[name]
-    options: dict[str, Any] = {"alpha": 1.0} if name == "negative_binomial" else {}
-    if link_name:
-        options["link"] = _link(link_name, name, text)
-    return family(**options), name == "negative_binomial"
+        return f"family {text!r} is not among those here: {_INSTEAD[bare]}"
+    link = _LINK_ALIASES.get(name, name)
+    if link in _LINKS:
+        return f'{text!r} is a link, not a family: write it with one, as "binomial({link})"'
+    return (
+        f"family {text!r} is not known{nearest(name, FAMILIES)} (known: {', '.join(FAMILIES)}; a link is "
+        'written "binomial(probit)")'
+    )
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[.\-\s]+", "_", name.strip().lower())
 
 
-def _link(name: str, family: str, text: str) -> Any:
+def _link(name: str, family: str, own: type[Family], text: str) -> Any:
     """Return the link of a name, if the family has it."""
     plain = _plain(name)
     link = _LINKS.get(_LINK_ALIASES.get(plain, plain))
-    allowed = [n for n, cls in _LINKS.items() if cls in _BY_NAME[family].links]
-    if link is None or link not in _BY_NAME[family].links:
+    allowed = [n for n, cls in _LINKS.items() if cls in own.glm_class.links]
+    if link is None or link not in own.glm_class.links:
         problem = (
             f"link {name!r} is not known" if link is None else f"{family} does not have the link {name!r}"
         )

@@ -194,12 +194,13 @@ class Remark:
 
 def remarks_on_generalized(design: Design, record: GeneralizedEstimates, response: Response) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
+    family = response.family
     out = [Remark(text, True) for text in separation(design, record, response)]
     if response.is_quasi:
         out.append(Remark(_QUASI, True, LikelihoodWarning))
     for term, covariance in zip(design.labels().terms, record.covariances, strict=True):
         std_dev = float(np.sqrt(covariance[0, 0]))
-        if response.kind == "binomial" and term.names[0] == "Intercept" and std_dev > 20:
+        if family.takes_trials and term.names[0] == "Intercept" and std_dev > 20:
             text = (
                 f"the standard deviation of the intercepts by {term.label!r} is {std_dev:.3g} on the scale "
                 "of the link, as happens where most groups have one and the same response (where all have, "
@@ -209,7 +210,8 @@ def remarks_on_generalized(design: Design, record: GeneralizedEstimates, respons
     out += [Remark(text, False) for text in _uniform_groups(design, response)]
     ratio = _pearson_ratio(design, record, response)
     if ratio is not None and ratio > 1.5:
-        remedy = ", or the negative binomial family," if response.kind == "poisson" else ""
+        other = family.overdispersion_remedy
+        remedy = f", or {other}," if other else ""
         text = (
             f"Over-dispersion: the Pearson statistic is {ratio:.2f} times its degrees of freedom; a random "
             f"intercept for each row{remedy} takes up what no covariate explains."
@@ -222,8 +224,6 @@ def remarks_on_generalized(design: Design, record: GeneralizedEstimates, respons
 _FEW = 8.0
 #: The same, of the standard deviation, where no other approximation is at hand to compare with.
 _FEWER = 4.0
-#: Variance of the distribution function that is the inverse link.
-_LATENT = {"Logit": np.pi**2 / 3, "Probit": 1.0, "CLogLog": np.pi**2 / 6, "LogLog": np.pi**2 / 6}
 #: Fall of −2 log-likelihood at another standard deviation that Laplace's optimum must not leave.
 _FAR = 1.0
 
@@ -252,10 +252,8 @@ def remarks_on_laplace(
     no other approximation, and variances above half that of the link's distribution in groups of four trials
     or less are enough.
     """
-    if record.nagq > 1 or response.kind != "binomial":
-        return []
-    latent = _LATENT.get(type(response.link).__name__)
-    if latent is None:
+    latent = response.family.latent_variance
+    if record.nagq > 1 or latent is None or np.isnan(latent):
         return []
     trials = float(np.sum(response.m * np.ones(len(response.y))))
     for term, covariance in zip(design.terms, record.covariances, strict=True):
@@ -321,28 +319,29 @@ _QUASI = (
 
 def _uniform_groups(design: Design, response: Response) -> list[str]:
     """Say how many groups have one and the same response, where these are the most."""
-    if response.kind not in ("binomial", "poisson"):
+    ends = response.family.uniform
+    if not ends:
         return []
     out = []
     for term in {t.group: t for t in design.terms}.values():
         levels = len(term.levels)
         zeros = np.bincount(term.codes, response.y > 0, minlength=levels) == 0
         ones = np.zeros(levels, dtype=bool)
-        if response.kind == "binomial":
+        if len(ends) > 1:
             ones = np.bincount(term.codes, response.y < 1, minlength=levels) == 0
         if levels < len(response.y) / 2 and (zeros | ones).sum() > levels / 2:
-            and_ones = f", {int(ones.sum())} only ones" if response.kind == "binomial" else ""
-            out.append(f"{int(zeros.sum())} of {levels} groups of {term.group!r} have only zeros{and_ones}.")
+            and_ones = f", {int(ones.sum())} only {ends[1]}" if len(ends) > 1 else ""
+            out.append(
+                f"{int(zeros.sum())} of {levels} groups of {term.group!r} have only {ends[0]}{and_ones}."
+            )
     return out
 
 
 def _pearson_ratio(design: Design, record: GeneralizedEstimates, response: Response) -> float | None:
     """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
-    if response.kind not in ("binomial", "poisson") or (
-        response.kind == "binomial" and (np.max(response.m) <= 1 or response.is_quasi)
-    ):
+    if not response.family.knows_variance(response):
         return None
     if any(len(t.levels) == len(response.y) for t in design.terms):
         return None  # an effect of each row takes up what there is
-    squares = response.pearson_residuals(record.eta, 0.0) ** 2
+    squares = response.pearson_residuals(record.eta, record.nuisance) ** 2
     return float(squares.sum() / max(len(squares) - len(record.params) - len(record.theta), 1))

@@ -20,11 +20,6 @@ from mixedext.options import shown
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: How the rows of a response that is 0 are called.
-_ZEROS = {"binomial": "failures", "poisson": "zeros", "negative_binomial": "zeros"}
-#: Links by whose inverse rows of zeros alone, and of ones alone, have no finite best linear predictor.
-_ENDLESS_BELOW = ("Logit", "Probit", "CLogLog", "LogLog", "Cauchy", "Log", "NegativeBinomial")
-_ENDLESS_ABOVE = ("Logit", "Probit", "CLogLog", "LogLog", "Cauchy")
 #: Standard error, times the range of the column, of a coefficient about which the data say nothing.
 _UNKNOWN = 1e3
 #: Elements of X up to which the linear program is solved.
@@ -47,9 +42,9 @@ def separation(design: Design, record: GeneralizedEstimates, response: Response)
     list of str
         A statement each.
     """
-    if response.kind not in _ZEROS:
+    if not any(response.family.ends):
         return []
-    zeros, ones = _ends(response)
+    zeros, ones = response.family.endless(response.y)
     found = [
         text for text, direction in _single(design, response, zeros, ones) if _spanned(design, direction)
     ]
@@ -73,18 +68,10 @@ def separation(design: Design, record: GeneralizedEstimates, response: Response)
     ]
 
 
-def _ends(response: Response) -> tuple[Mask, Mask]:
-    """Return the rows whose likelihood rises without end as the linear predictor falls, and as it rises."""
-    link = type(response.link).__name__
-    none = np.zeros(len(response.y), dtype=bool)
-    zeros = response.y <= 0 if link in _ENDLESS_BELOW else none
-    ones = response.y >= 1 if response.kind == "binomial" and link in _ENDLESS_ABOVE else none
-    return zeros, ones
-
-
 def _single(design: Design, response: Response, zeros: Mask, ones: Mask) -> list[tuple[str, Array]]:
     """Return what separates by itself, in words, and the Xδ that would have to exist."""
-    names = {-1: _ZEROS[response.kind], 1: "successes"}
+    below, above = response.family.ends
+    names = {-1: below, 1: above}
 
     def side(rows: Mask) -> int:
         return 0 if not rows.any() else 1 if ones[rows].all() else -1 if zeros[rows].all() else 0
@@ -104,7 +91,7 @@ def _single(design: Design, response: Response, zeros: Mask, ones: Mask) -> list
                 x = sign * column
                 if x[ones].min() >= x[zeros].max():
                     edge = x[ones].min()
-                    found.append((f"{name!r} separates successes from failures", x - edge))
+                    found.append((f"{name!r} separates {above} from {below}", x - edge))
     for term, columns in design.fixed_terms.items():
         dummies = design.exog[:, list(columns)]
         if len(columns) < 2 or not np.isin(dummies, (0.0, 1.0)).all() or dummies.sum(axis=1).max() > 1:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import polygamma
-from statsmodels.genmod import families
 
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import fixed_columns
-from mixedext.errors import DataError
-from mixedext.families.links import inverse_link, marginal_mean
 from mixedext.findings.remarks import warn_of_null_model
 from mixedext.inference.fixed_effects.degrees_of_freedom import estimates_table
 from mixedext.inference.tables import read_results
 from mixedext.options import answers_keywords, check_flag, check_option
 
-#: Variance of the error of the latent variable whose sign a binomial response is; looked up by the nearest
-#: class: statsmodels' other links of distribution functions are subclasses of Logit, and have none here.
-_LATENT: dict[type, float | None] = {
-    families.links.Logit: math.pi**2 / 3,
-    families.links.Probit: 1.0,
-    families.links.CLogLog: math.pi**2 / 6,
-    families.links.LogLog: math.pi**2 / 6,
-    families.links.CDFLink: None,
-}
 _APPROXIMATIONS = ("lognormal", "delta", "trigamma")
 _NULL_MEANS = ("conditional", "marginal")
 _METHODS = ("sd", "total")
@@ -318,39 +304,22 @@ def _intercepts(results: Any) -> dict[str, float]:
 
 def _distribution_variance(results: Any, approximation: str, null_mean: str) -> float:
     """Return the variance that a generalized response has by its distribution, on the scale of the link."""
-    family = results.family
-    link = family.link
-    binomial = isinstance(family, families.Binomial)
-    if binomial and approximation != "delta":
-        if isinstance(link, families.links.Cauchy):
-            raise DataError(
-                "the latent variable of the Cauchy link has no variance, so that there are no shares of it: "
-                "take approximation='delta'"
-            )
-        latent = next((_LATENT[kind] for kind in type(link).__mro__ if kind in _LATENT), None)
-        if latent is not None:
-            return latent
-    root_of_counts = isinstance(family, families.Poisson) and getattr(link, "power", None) == 0.5
-    mean = 1.0 if root_of_counts else _null_mean(results, null_mean)  # there 1/4 whatever the mean
-    if isinstance(family, families.NegativeBinomial):
-        variance = mean + results.dispersion * mean**2
-    else:
-        # of Gaussian, Gamma and inverse Gaussian responses `dispersion` is φ, of the others 1
-        variance = results.dispersion * float(family.variance(np.array([mean]))[0])
-    if isinstance(link, families.links.Log) and approximation != "delta":
-        ratio = variance / mean**2
-        return float(polygamma(1, 1.0 / ratio)) if approximation == "trigamma" else math.log1p(ratio)
-    return variance * float(link.deriv(np.array([mean]))[0]) ** 2
+    fit = results.fitted
+    return float(
+        fit.family.distribution_variance(
+            lambda: _null_mean(results, null_mean), fit.estimates.nuisance, approximation
+        )
+    )
 
 
 def _null_mean(results: Any, kind: str) -> float:
     """Return the mean response of the model without fixed effects but the intercept."""
-    null = _null_results(results)
+    null, family = _null_results(results), results.fitted.family
     intercept = null._record.params * null.model.exog[0]
     if kind == "conditional":
-        return float(inverse_link(results.family, intercept)[0])
+        return float(family.mean(intercept)[0])
     variance = sum(float(values.mean()) for values in null.random_variances())
-    return float(marginal_mean(results.family, intercept, variance)[0])
+    return float(family.marginal_mean(intercept, variance)[0])
 
 
 def _null_results(results: Any) -> Any:
@@ -361,7 +330,7 @@ def _null_results(results: Any) -> Any:
         return results
     alone = fixed_columns(np.ones((results.nobs, 1)), ("Intercept",))
     # the family of the results holds α as it was estimated
-    null = model.variant(**alone, family=results.family)
+    null = model.variant(**alone, family=results.fitted.family)
     fitted = results.from_record(null, results.fit_problem(null.problem))
     warn_of_null_model(fitted.optimizer)
     return fitted

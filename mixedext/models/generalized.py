@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from statsmodels.genmod import families
 
 from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
@@ -19,7 +17,8 @@ from mixedext.data.built import Origin
 from mixedext.data.given import RowOptions
 from mixedext.data.response import ResponseKind
 from mixedext.errors import DataError, OptionError
-from mixedext.families.links import inverse_link
+from mixedext.families.base import Family
+from mixedext.families.names import as_family
 from mixedext.families.response import Response
 from mixedext.findings.remarks import (
     warn_of_fit,
@@ -29,7 +28,6 @@ from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_co
 from mixedext.models.built import (
     generalized_from_arrays,
     generalized_from_formula,
-    own_family,
     response_kind,
 )
 from mixedext.models.likelihood import LikelihoodModelSide
@@ -139,8 +137,13 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             built = self._announced(generalized_from_arrays(endog, exog, terms, family, options))
         if built.family is None:
             raise DataError("this is the design of a linear model: LinearMixedModel takes it")
-        self.family, self.estimate_alpha = built.family
+        self.response_family: Family = built.family
         super().__init__(built)
+
+    @property
+    def family(self) -> Any:
+        """The family, as statsmodels'."""
+        return self.response_family.glm_family
 
     @classmethod
     @answers_keywords
@@ -206,15 +209,15 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
     @property
     def response_kind(self) -> ResponseKind:
         """What the family takes as its response."""
-        return response_kind(self.family)
+        return response_kind(self.response_family)
 
     @property
     def success(self) -> str | None:
         """The level of the response that counts as success, None where the response is no two levels."""
         return self.origin.success
 
-    def _family(self) -> tuple[Any, bool]:
-        return self.family, self.estimate_alpha
+    def _family(self) -> Family:
+        return self.response_family
 
     def variant(self, **changes: Any) -> Self:
         """Return the model of the same rows with parts of its design changed, without a formula or warnings.
@@ -222,11 +225,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         Parameters
         ----------
         **changes
-            As `rebuilt` takes them; and ``family=``, one that keeps its α if it has one.
+            As `rebuilt` takes them; and ``family=``.
         """
         family = changes.pop("family", None)
         built = replace(self.rebuilt(**changes), origin=Origin(), kept=None)
-        return type(self)(built if family is None else replace(built, family=own_family(family)))
+        return type(self)(built if family is None else replace(built, family=as_family(family)))
 
     @classmethod
     def _of_results(cls) -> Collection[str]:
@@ -307,7 +310,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
 
     def response(self) -> Response:
         """Return the likelihood of the response by row."""
-        return Response(self.family, self.design.endog, self.design.weights, self.estimate_alpha)
+        return Response(self.response_family, self.design.endog, self.design.weights)
 
     @property
     def problem(self) -> GeneralizedProblem:
@@ -331,8 +334,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             problem = self.problem
             theta = problem.from_data_scale(record.theta)
             basis = problem.basis.x_transform
-            extra = [] if record.nuisance is None else [record.nuisance]
-            state = problem.evaluate(np.concatenate([theta, np.linalg.solve(basis, params), extra]))
+            state = problem.evaluate(np.concatenate([theta, np.linalg.solve(basis, params), record.nuisance]))
             # the other parameters are at their optimum: only β itself moves
             slope = state.gradient[problem.size : problem.size + problem.p]
         except np.linalg.LinAlgError as error:
@@ -340,7 +342,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         return -record.objective / 2, -np.linalg.solve(basis.T, slope) / 2
 
     def _mean(self, linear: Array) -> Array:
-        return np.asarray(inverse_link(self.family, linear))
+        return self.response_family.mean(linear)
 
     def _spread(self) -> Array:
         # rows of the basis are lengths of coefficients in units of the working residuals
@@ -362,14 +364,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         -------
         scipy.stats frozen distribution
         """
-        family = copy.deepcopy(self.family)
-        if isinstance(family, families.Binomial):
-            family.n = 1
-        return family.get_distribution(self.predict(params, exog), scale=scale)
+        return self.response_family.scipy_distribution(self.predict(params, exog), scale)
 
     def problems_of(self, responses: Array) -> list[GeneralizedProblem]:
         """Return the problems of other responses (n, m) of the same rows, in the same basis."""
         return [
-            self.problem.with_response(Response(self.family, y, self.design.weights, self.estimate_alpha))
+            self.problem.with_response(Response(self.response_family, y, self.design.weights))
             for y in responses.T
         ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.genmod import families
 
 from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
 from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
@@ -168,13 +166,8 @@ class GeneralizedMethod(Method):
         self, model: Any, estimates: GeneralizedEstimates, findings: Sequence[Remark] = ()
     ) -> FittedModel:
         """Return the record of estimates of a model."""
-        family = copy.deepcopy(model.family)
-        dispersion = float(getattr(family, "alpha", 1.0))
-        if estimates.nuisance is not None:
-            dispersion = float(np.exp(estimates.nuisance))
-            if model.estimate_alpha:
-                # a new one: the variance function keeps an α of its own
-                family = families.NegativeBinomial(family.link, alpha=dispersion)
+        family = model.response_family.known(estimates.nuisance)
+        dispersion = family.dispersion(estimates.nuisance)
         return FittedModel(
             model,
             estimates,

@@ -20,7 +20,7 @@ from mixedext.data.given import log_exposure
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.values import numbers
 from mixedext.errors import DataError
-from mixedext.families.response import inverse_link, mean_and_derivatives
+from mixedext.families.links import mean_and_derivatives
 from mixedext.fitted import DegreesOfFreedom, EffectRows, FittedModel, Model
 from mixedext.options import check_alpha, check_option, complement, nearest, refuse_unknown
 
@@ -104,7 +104,7 @@ class MeanPrediction(PredictionResultsMean):
     index : pandas.Index
     linear : MeanPrediction, optional
         Of the linear predictor, where the mean is another.
-    family : statsmodels family, optional
+    family : Family, optional
         Whose inverse link makes the mean of it.
     """
 
@@ -146,7 +146,7 @@ class MeanPrediction(PredictionResultsMean):
         alpha = check_alpha(alpha)
         if self.linpred is not None and method == "endpoint":
             # some links decrease
-            return np.sort(inverse_link(self._family, self.linpred.conf_int(alpha=alpha)), axis=1)
+            return np.sort(self._family.mean(self.linpred.conf_int(alpha=alpha)), axis=1)
         half = self.dist.ppf(1 - alpha / 2, *self.dist_args) * self.se
         return np.column_stack([self.predicted - half, self.predicted + half])
 
@@ -172,7 +172,7 @@ def _mean_prediction(fit: FittedModel, part: FixedPart, method: DegreesOfFreedom
     family = fit.family
     if family is None:
         return linear
-    mean, slope = inverse_link(family, eta), mean_and_derivatives(family.link, eta)[1]
+    mean, slope = family.mean(eta), mean_and_derivatives(family.link, eta)[1]
     return MeanPrediction(part.spread(mean), part.spread(slope**2 * variance), df, part.index, linear, family)
 
 

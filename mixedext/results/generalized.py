@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,7 +15,6 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.errors import DataError
-from mixedext.families.links import inverse_link, marginal_mean
 from mixedext.fitted import FittedModel
 from mixedext.options import check_option, methods_answer_keywords
 from mixedext.prediction.linear_predictor import linear_predictor
@@ -49,7 +49,7 @@ class GeneralizedMixedResults(MixedResults):
 
     def __init__(self, fit: FittedModel):
         super().__init__(fit)
-        self.family = fit.family
+        self.family = copy.deepcopy(fit.family.glm_family)
         self.dispersion = fit.dispersion
         self.nagq = fit.method.nagq
         self.hessian = fit.method.hessian
@@ -112,13 +112,13 @@ class GeneralizedMixedResults(MixedResults):
     def resid_pearson(self) -> Array:
         """Residuals over their standard deviation given the modes, (nobs,)."""
         response = self._model_with_data().response()
-        return response.pearson_residuals(self._record.eta, self._record.nuisance or 0.0)
+        return response.pearson_residuals(self._record.eta, self._record.nuisance)
 
     @cached_data
     def resid_deviance(self) -> Array:
         """Signed square roots of the rows' contributions to the deviance, (nobs,)."""
         response = self._model_with_data().response()
-        return response.deviance_residuals(self._record.eta, self._record.nuisance or 0.0)
+        return response.deviance_residuals(self._record.eta, self._record.nuisance)
 
     @cached_property
     def deviance(self) -> float:
@@ -159,10 +159,10 @@ class GeneralizedMixedResults(MixedResults):
             return eta
         values = eta.to_numpy()
         if which == "mean":
-            return pd.Series(inverse_link(self.family, values), index=eta.index, name=eta.name)
+            return pd.Series(self.fitted.family.mean(values), index=eta.index, name=eta.name)
         if data is not None or random_effects != "none":
             raise DataError("which='marginal' is for the rows of the fit with random_effects='none'")
-        mean = marginal_mean(self.family, values, sum(self.random_variances()))
+        mean = self.fitted.family.marginal_mean(values, sum(self.random_variances()))
         return pd.Series(mean, index=eta.index, name=eta.name)
 
     @property
@@ -176,11 +176,12 @@ class GeneralizedMixedResults(MixedResults):
     @property
     def _family_rows(self) -> list[tuple[str, str]]:
         """What the summary says of the response."""
-        rows = [("Family:", type(self.family).__name__), ("Link:", type(self.family.link).__name__)]
+        rows = [("Family:", self.fitted.family.title), ("Link:", type(self.family.link).__name__)]
         if self.model.success is not None:
             rows.append(("Success:", self.model.success))
-        if self._record.nuisance is not None or self.dispersion != 1.0:
-            rows.append(("Dispersion:", f"{self.dispersion:.4g}"))
+        known = (("dispersion", self.dispersion),) if self.dispersion != 1.0 else ()
+        spread = self._record.spread or known
+        rows += [(f"{name.capitalize()}:", f"{value:.4g}") for name, value in spread]
         return rows
 
     def remove_data(self) -> None:

@@ -18,6 +18,7 @@ from mixedext.core.rows import Rows
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.families.response import Response
 from tests.dense import z_matrix
+from tests.dense_generalized import response_of
 from tests.designs import codes, factor
 
 Array = NDArray[np.float64]
@@ -123,7 +124,7 @@ def small_generalized(rng: np.random.Generator, family: str) -> tuple[Rows, Resp
     rows = Rows(np.zeros(n), x, None, (factor(rng, of_row, (1,), 0, x),))
     kind = {"binomial": families.Binomial(), "poisson": families.Poisson()}.get(family)
     kind = kind or families.Gamma(families.links.Log())
-    return rows, Response(kind, y, weights, False)
+    return rows, response_of(kind, y, weights)
 
 
 @pytest.mark.slow

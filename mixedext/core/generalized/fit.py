@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
 from mixedext.core.generalized.quadrature import QuadratureState
+from mixedext.core.generalized.response import ResponseModel
 from mixedext.core.linear.fit import modes_on_data_scale, relative_covariances
 from mixedext.core.linear.scan import local_minima, near
 from mixedext.core.search.boundary import BoundarySearch
@@ -54,14 +55,13 @@ def fit_generalized(
     else:
         theta = problem.from_data_scale(start)
     fast = BoundarySearch(problem, lambda point: problem.evaluate(point, profile=True), options)
-    extra = [nuisance] * problem.extra
-    start_point = np.concatenate([theta, extra])
+    start_point = np.concatenate([theta, nuisance])
     if nagq == 0:
         state = _lowest(problem, fast, fast.settle_on_boundary(fast.run(start_point)), True)
         return _record(problem, state, fast, 0)
     # the coefficients are those of the joint mode, unless it is not found as where all weights vanish
     joint = fast.try_evaluate(start_point)
-    first = np.concatenate([theta, beta if joint is None else joint.beta, extra])
+    first = np.concatenate([theta, beta if joint is None else joint.beta, nuisance])
     search: BoundarySearch[LaplaceState] = BoundarySearch(problem, problem.evaluate, options)
     search.evaluations = fast.evaluations
     state = search.settle_on_boundary(search.run(first))
@@ -163,32 +163,44 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
         )
 
 
-def begin(problem: GeneralizedProblem) -> float:
-    """Let the search for modes begin at zero and the pooled coefficients; return log φ or log α there."""
+def begin(problem: GeneralizedProblem) -> Array:
+    """Let the search for modes begin at zero and the pooled coefficients; return the nuisance parameters
+    there.
+    """
     nuisance = _nuisance_start(problem)
     zero = tuple(np.zeros_like(g) for g in problem.latest[0])
     problem.latest = problem.safe_start = (zero, pooled_start(problem, nuisance))
     return nuisance
 
 
-def _nuisance_start(problem: GeneralizedProblem) -> float:
-    """Return log φ or log α that the model without random effects suggests."""
-    if not problem.extra:
-        return 0.0
-    response, nuisance = problem.response, 0.0
-    for _ in range(3):
+def _nuisance_start(problem: GeneralizedProblem) -> Array:
+    """Return the nuisance parameters (n_nuisance,) that the model without random effects suggests, one after
+    the other.
+    """
+    response = problem.response
+    nuisance = response.start_nuisance()
+    for _ in range(3 if problem.extra else 0):
         beta = pooled_start(problem, nuisance)
         eta = problem.work.x @ beta + problem.work.offset
-        for _ in range(30):
-            terms = response.terms(eta, nuisance)
-            slope = -response.nuisance_terms(terms, nuisance)[0]
-            ahead = response.terms(eta, nuisance + 1e-3)
-            curvature = (-response.nuisance_terms(ahead, nuisance + 1e-3)[0] - slope) / 1e-3
-            step = -slope / curvature if curvature > 0 else -np.sign(slope)
-            step = float(np.clip(step, -1.0, 1.0))
-            nuisance = float(np.clip(nuisance + step, -20.0, 20.0))
-            if abs(step) < 1e-3:
-                break
+        for own in np.eye(problem.extra):
+            nuisance = _newton_in_nuisance(response, eta, nuisance, own)
+    return nuisance
+
+
+def _newton_in_nuisance(response: ResponseModel, eta: Array, nuisance: Array, own: Array) -> Array:
+    """Return the nuisance parameters of the largest log-likelihood at fixed η along one of them."""
+
+    def slope(at: Array) -> float:
+        return -float(own @ response.nuisance_derivatives(response.derivatives(eta, at), at)[0])
+
+    for _ in range(30):
+        here = slope(nuisance)
+        curvature = (slope(nuisance + 1e-3 * own) - here) / 1e-3
+        step = -here / curvature if curvature > 0 else -np.sign(here)
+        step = float(np.clip(step, -1.0, 1.0))
+        nuisance = np.clip(nuisance + step * own, -20.0, 20.0)
+        if abs(step) < 1e-3:
+            break
     return nuisance
 
 
@@ -219,7 +231,8 @@ def _record(
         log_determinant=laplace.factorization.log_determinant,
         optimizer=search.record,
         nagq=nagq,
-        nuisance=laplace.nuisance if problem.extra else None,
+        nuisance=laplace.nuisance,
+        nuisance_names=problem.response.nuisance_names,
         eta=laplace.modes.eta,
         penalty=laplace.modes.penalty,
         hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",

@@ -25,14 +25,13 @@ from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.solver import Factorization, Solver
 from mixedext.core.generalized.modes import (
     Modes,
-    ResponseModel,
-    Terms,
     WorkingRows,
     apply_covariance,
     find_modes,
     solve_working,
     squared_length,
 )
+from mixedext.core.generalized.response import ResponseModel, RowDerivatives
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
@@ -66,7 +65,7 @@ class Tangent:
 
 
 class GeneralizedProblem(CovarianceParameters):
-    """The criterion of one data set as a function of θ̃, β̃ and the nuisance parameter.
+    """The criterion of one data set as a function of θ̃, β̃ and the nuisance parameters.
 
     A point is (θ̃, β̃, nuisance) for the Laplace criterion and (θ̃, nuisance) for the fast profile.
 
@@ -84,7 +83,8 @@ class GeneralizedProblem(CovarianceParameters):
         super().__init__(rows, self.work.basis)
         self.response = response
         self.n, self.p = self.work.n, self.work.p
-        self.extra = 1 if response.has_nuisance else 0
+        #: number of nuisance parameters
+        self.extra = len(response.nuisance_names)
         #: g and β̃ from which the next search for modes starts: those of the last state
         self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
         #: where to start when that fails: no random effects, and the coefficients that fit best without them
@@ -149,19 +149,20 @@ class LaplaceState:
         self.profile = profile
         size, p = problem.size, problem.p
         self.factors = problem.factors(point[:size])
-        self.nuisance = float(point[-1]) if problem.extra else 0.0
+        self.nuisance = point[len(point) - problem.extra :]
         if modes is None:
             modes = self._find_modes(None if profile else point[size : size + p])
             problem.latest = (modes.g, modes.beta)
         self.modes = modes
         self.beta = modes.beta
-        self.terms = self.modes.terms
-        self.objective = self.modes.penalty - 2.0 * self.terms.loglik + self.factorization.log_determinant
+        self.derivatives = self.modes.derivatives
+        deviance = self.modes.penalty - 2.0 * self.derivatives.loglik
+        self.objective = deviance + self.factorization.log_determinant
         if not np.isfinite(self.objective):
             raise np.linalg.LinAlgError("the Laplace criterion is not finite")
         #: rounding error of the objective
         self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
-        self.rounding += 4 * problem.response.rounding(self.terms.weight)
+        self.rounding += 4 * problem.response.rounding(self.derivatives.weight)
 
     def _find_modes(self, beta: Array | None) -> Modes:
         """Search from where the last modes are or are going to; the coefficients too if `beta` is None."""
@@ -219,9 +220,10 @@ class LaplaceState:
             for block, fixed in zip(rhs, products.rhs, strict=True):
                 block[:, size : size + p] = -fixed
         if problem.extra:
-            _, _, score = problem.response.nuisance_terms(self.terms, self.nuisance)
-            for block, moved in zip(rhs, problem.work.transposed(score), strict=True):
-                block[:, -1] = moved
+            _, _, scores = problem.response.nuisance_derivatives(self.derivatives, self.nuisance)
+            for i, score in enumerate(scores, start=m - problem.extra):
+                for block, moved in zip(rhs, problem.work.transposed(score), strict=True):
+                    block[:, i] = moved
         return Tangent(self.point, self.modes.g, factorization.solve(rhs).projected)
 
     def nearby_state(self, change: Array) -> LaplaceState:
@@ -235,19 +237,18 @@ class LaplaceState:
         factors = problem.factors(point[:size])
         work = problem.work
         eta = work.x @ beta + work.offset + work.random_part(apply_covariance(factors, g))
-        nuisance = float(point[-1]) if problem.extra else 0.0
-        terms = problem.response.terms(eta, nuisance)
-        modes = Modes(g, beta, eta, terms, squared_length(factors, g), 0)
+        at = problem.response.derivatives(eta, point[len(point) - problem.extra :])
+        modes = Modes(g, beta, eta, at, squared_length(factors, g), 0)
         return LaplaceState(problem, point, False, modes)
 
     @cached_property
     def _fisher(self) -> CrossProducts:
         work = self.problem.work
-        return work.with_columns(self._fisher_modes_only, self.terms.weight, work.x)
+        return work.with_columns(self._fisher_modes_only, self.derivatives.weight, work.x)
 
     @cached_property
     def _fisher_modes_only(self) -> CrossProducts:
-        return self.problem.work.weighted_products(self.terms.weight)
+        return self.problem.work.weighted_products(self.derivatives.weight)
 
     @cached_property
     def _fisher_factorization(self) -> Factorization:
@@ -264,7 +265,7 @@ class LaplaceState:
         if self.problem.response.canonical:
             return self._fisher, self._fisher_factorization
         work = self.problem.work
-        products = work.weighted_products(self.terms.observed, work.x)
+        products = work.weighted_products(self.derivatives.observed, work.x)
         return products, work.solver.factorize(products, self.factors)
 
     @cached_property
@@ -272,7 +273,7 @@ class LaplaceState:
         """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
         work = self.problem.work
         leverages = work.leverages(self.factorization)
-        c = (self.terms.observed_slope if self.problem.observed else self.terms.slope) * leverages
+        c = (self.derivatives.observed_slope if self.problem.observed else self.derivatives.slope) * leverages
         if self.problem.response.canonical and not self.profile:
             products, factorization = self._fisher_modes_only, self.factorization
         else:
@@ -298,13 +299,15 @@ class LaplaceState:
         """Derivative of the criterion in the point."""
         parts = [self.problem.gradient(self.point[: self.problem.size], self.slopes)]
         _, c, image, leverages = self._adjoint
+        response, at = self.problem.response, self.derivatives
         if not self.profile:
-            parts.append(self.problem.work.x.T @ (c - 2.0 * self.terms.score - self.terms.observed * image))
+            parts.append(self.problem.work.x.T @ (c - 2.0 * at.score - at.observed * image))
         if self.problem.extra:
-            loglik, weight, score = self.problem.response.nuisance_terms(self.terms, self.nuisance)
+            logliks, weights, scores = response.nuisance_derivatives(at, self.nuisance)
             if self.problem.observed:
-                weight = self.problem.response.observed_by_nuisance(self.terms, self.nuisance)
-            parts.append(np.array([leverages @ weight - 2.0 * loglik + image @ score]))
+                weights = response.observed_by_nuisance(at, self.nuisance)
+            own = zip(logliks, weights, scores, strict=True)
+            parts.append(np.array([leverages @ w - 2.0 * loglik + image @ s for loglik, w, s in own]))
         return np.concatenate(parts)
 
     def information(self) -> Array:
@@ -333,7 +336,7 @@ class LaplaceState:
             out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
         out[:size, :size] = theta + _no_lower(problem.curvature(self.point[:size], self.slopes), theta)
         if problem.extra:
-            out[-1, -1] = self._nuisance_curvature()
+            out[total - problem.extra :, total - problem.extra :] = self._nuisance_curvature()
         return out
 
     def steps(self, relative: float) -> Array:
@@ -342,14 +345,22 @@ class LaplaceState:
         curvature = np.maximum(np.diag(self.information()), 2.0 / longest**2)
         return relative * np.sqrt(2.0 / curvature)
 
-    def _nuisance_curvature(self) -> float:
-        """Return the second derivative of −2ℓ in the nuisance parameter at fixed η, by differences."""
-        response, h = self.problem.response, 1e-4
-        slopes = []
-        for nuisance in (self.nuisance - h, self.nuisance + h):
-            terms = response.terms(self.modes.eta, nuisance)
-            slopes.append(-2.0 * response.nuisance_terms(terms, nuisance)[0])
-        return max((slopes[1] - slopes[0]) / (2 * h), 1.0)
+    def _nuisance_curvature(self) -> Array:
+        """Return the second derivatives of −2ℓ in the nuisance parameters at fixed η, by differences of the
+        first, raised to 1 where it curves less.
+        """
+        response, eta, k = self.problem.response, self.modes.eta, self.problem.extra
+        out = np.empty((k, k))
+        for i, step in enumerate(1e-4 * np.eye(k)):
+            behind, ahead = (
+                -2.0 * response.nuisance_derivatives(response.derivatives(eta, at), at)[0]
+                for at in (self.nuisance - step, self.nuisance + step)
+            )
+            out[i] = (ahead - behind) / 2e-4
+        if k == 1:
+            return np.maximum(out, 1.0)
+        values, vectors = np.linalg.eigh((out + out.T) / 2)
+        return np.asarray((vectors * np.maximum(values, 1.0)) @ vectors.T)
 
     def fixed_effects_root(self) -> Array:
         """Return a root R, RR' = X̃'V⁻¹X̃, of the information on β̃ at fixed θ."""
@@ -377,23 +388,23 @@ def _no_lower(curvature: Array, information: Array) -> Array:
     return np.asarray(curvature - (shape * np.minimum(relative + 0.5, 0.0)) @ shape.T, dtype=float)
 
 
-def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: float) -> CrossProducts:
+def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: Array) -> CrossProducts:
     """Return the cross-products of X and the working residuals without random effects, for starting
     values.
     """
     work = problem.work
-    terms = problem.response.terms(work.x @ beta + work.offset, nuisance)
-    weights, working = _working(terms)
+    at = problem.response.derivatives(work.x @ beta + work.offset, nuisance)
+    weights, working = _working(at)
     return work.weighted_products(weights, np.column_stack([work.x, working]))
 
 
-def _working(terms: Terms) -> tuple[Array, Array]:
+def _working(at: RowDerivatives) -> tuple[Array, Array]:
     """Return Fisher weights, none of them too small to divide by, and working residuals."""
-    weights = np.maximum(terms.weight, 1e-12 * float(terms.weight.max()))
-    return weights, terms.score / weights
+    weights = np.maximum(at.weight, 1e-12 * float(at.weight.max()))
+    return weights, at.score / weights
 
 
-def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
+def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
     """Return β̃ of the model without random effects, by iteratively reweighted least squares.
 
     Raises
@@ -406,18 +417,18 @@ def pooled_start(problem: GeneralizedProblem, nuisance: float) -> Array:
     # back here
     flat = response.flat_eta() - work.offset + np.zeros(work.n)
     beta = np.linalg.lstsq(work.x.T @ work.x, work.x.T @ flat, rcond=None)[0]
-    best = response.terms(work.x @ beta + work.offset, nuisance).loglik
+    best = response.derivatives(work.x @ beta + work.offset, nuisance).loglik
     if not np.isfinite(best):
         best = -np.inf
     eta = response.start_eta()
     for _ in range(50):
-        terms = response.terms(eta, nuisance)
-        weights, working = _working(terms)
+        at = response.derivatives(eta, nuisance)
+        weights, working = _working(at)
         weighted = work.x * weights[:, None]
         new = np.linalg.lstsq(weighted.T @ work.x, weighted.T @ (eta - work.offset + working), rcond=None)[0]
         for _ in range(30):
             eta = work.x @ new + work.offset
-            loglik = response.terms(eta, nuisance).loglik
+            loglik = response.derivatives(eta, nuisance).loglik
             if np.isfinite(loglik) and loglik >= best - 1e-8 * (1 + abs(loglik)):
                 break
             new = (new + beta) / 2

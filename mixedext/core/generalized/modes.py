@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,47 +20,10 @@ from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.plan import Storage, choose_storage
 from mixedext.core.equations.solver import Factorization, Solver
 from mixedext.core.equations.solvers import make_solver
+from mixedext.core.generalized.response import ResponseModel, RowDerivatives
 from mixedext.core.rows import Basis, Rows, find_basis
 
 Array = NDArray[np.float64]
-
-
-class Terms(Protocol):
-    """Log-likelihood and its derivatives by row at one linear predictor."""
-
-    @property
-    def loglik(self) -> float: ...
-    @property
-    def mean(self) -> Array: ...
-    @property
-    def score(self) -> Array: ...
-    @property
-    def weight(self) -> Array: ...
-    @property
-    def observed(self) -> Array: ...
-    @property
-    def slope(self) -> Array: ...
-    @property
-    def observed_slope(self) -> Array: ...
-
-
-class ResponseModel(Protocol):
-    """What the core asks of a family and link."""
-
-    canonical: bool
-
-    @property
-    def has_nuisance(self) -> bool: ...
-    @property
-    def loglik_constant(self) -> float: ...
-    def terms(self, eta: Array, nuisance: float) -> Terms: ...
-    def row_loglik(self, eta: Array, nuisance: float) -> Array: ...
-    def nuisance_terms(self, terms: Terms, nuisance: float) -> tuple[float, Array, Array]: ...
-    def observed_by_nuisance(self, terms: Terms, nuisance: float) -> Array: ...
-    def start_eta(self) -> Array: ...
-    def flat_eta(self) -> float: ...
-    def working_scale(self) -> float: ...
-    def rounding(self, weights: Array) -> float: ...
 
 
 #: What the criterion and its derivatives ask of a solver.
@@ -232,7 +194,7 @@ class Modes:
     beta : ndarray (p,)
         Coefficients in the well-conditioned basis (as given, or the joint mode).
     eta : ndarray (n,)
-    terms : Terms
+    derivatives : RowDerivatives
         At η.
     penalty : float
         ‖û‖².
@@ -243,7 +205,7 @@ class Modes:
     g: tuple[Array, ...]
     beta: Array
     eta: Array
-    terms: Terms
+    derivatives: RowDerivatives
     penalty: float
     steps: int
 
@@ -271,7 +233,7 @@ def find_modes(
     response: ResponseModel,
     factors: Sequence[Array],
     beta: Array,
-    nuisance: float,
+    nuisance: Array,
     start: Sequence[Array],
     profile: bool,
 ) -> Modes:
@@ -286,14 +248,14 @@ def find_modes(
     random = work.random_part(apply_covariance(factors, g))
     fixed = work.x @ beta + work.offset
     eta = fixed + random
-    terms = response.terms(eta, nuisance)
+    at = response.derivatives(eta, nuisance)
     penalty = squared_length(factors, g)
-    current = penalty - 2 * terms.loglik
+    current = penalty - 2 * at.loglik
     if not np.isfinite(current):
         raise np.linalg.LinAlgError("the log-likelihood is not finite at the start of the modes")
     previous = np.inf
     for step in range(_MOST_STEPS):
-        new_g, new_beta, decrement, exact = _newton(work, response, factors, g, beta, terms, random, profile)
+        new_g, new_beta, decrement, exact = _newton(work, response, factors, g, beta, at, random, profile)
         last = decrement < (_ROUNDED if exact else 1e-13) and decrement > 0.25 * previous  # stalled
         if exact:
             # convergence is quadratic: the next step can be told from this one and the one before
@@ -313,17 +275,17 @@ def find_modes(
                 trial_random = random + length * (new_random - random)
                 trial_fixed = fixed + length * (new_fixed - fixed) if profile else fixed
             eta = trial_fixed + trial_random
-            trial_terms = response.terms(eta, nuisance)
+            trial = response.derivatives(eta, nuisance)
             penalty = squared_length(factors, trial_g)
-            value = penalty - 2 * trial_terms.loglik
+            value = penalty - 2 * trial.loglik
             if last and value <= current + 1e-6 * (1.0 + abs(current)):
-                return Modes(trial_g, new_beta, eta, trial_terms, penalty, step + 1)
+                return Modes(trial_g, new_beta, eta, trial, penalty, step + 1)
             if value <= current + 1e-11 * (1.0 + abs(current)):
                 break
             length /= 2
         else:
             raise np.linalg.LinAlgError("no step lowers the penalised deviance")
-        g, random, fixed, terms, current = trial_g, trial_random, trial_fixed, trial_terms, value
+        g, random, fixed, at, current = trial_g, trial_random, trial_fixed, trial, value
         beta = beta + length * (new_beta - beta) if profile else beta
     raise np.linalg.LinAlgError("the modes did not converge")
 
@@ -383,28 +345,28 @@ def _newton(
     factors: Sequence[Array],
     g: tuple[Array, ...],
     beta: Array,
-    terms: Terms,
+    at: RowDerivatives,
     random: Array,
     profile: bool,
 ) -> tuple[tuple[Array, ...], Array, float, bool]:
     """Return the g and β of a full Newton step, the squared length of the step, and whether it is
     Newton's.
     """
-    weights, exact = terms.observed, True
+    weights, exact = at.observed, True
     if not response.canonical:
         # where the observed weight is not positive the step takes the Fisher weight: the fixed point is the
         # same
-        positive = weights > 1e-3 * terms.weight
+        positive = weights > 1e-3 * at.weight
         exact = bool(positive.all())
         if not exact:
-            weights = np.where(positive, weights, terms.weight)
-    score = work.transposed(terms.score)
+            weights = np.where(positive, weights, at.weight)
+    score = work.transposed(at.score)
     moment = weights * random
-    moment += terms.score  # W(z − Xβ − o) with z the working response
+    moment += at.score  # W(z − Xβ − o) with z the working response
     products = work.weighted_products(weights, work.x if profile else None)
     factorization = work.solver.factorize(products, factors)
     new_g, _, change = solve_working(work, factorization, products, moment, profile)
-    decrement = float(change @ (work.x.T @ terms.score)) if profile else 0.0
+    decrement = float(change @ (work.x.T @ at.score)) if profile else 0.0
     for f, a, b, s in zip(factors, g, new_g, score, strict=True):
         decrement += float(np.vdot(_spherical(f, b - a), _spherical(f, s - a)))
     return new_g, beta + change, decrement, exact

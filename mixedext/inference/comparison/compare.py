@@ -132,10 +132,8 @@ def check_offsets(small_name: str, small: MixedResults, big_name: str, big: Mixe
 def _family_text(results: MixedResults) -> str:
     if not isinstance(results, GeneralizedMixedResults):
         return "a linear model"
-    family = results.model.family
-    fixed = getattr(family, "alpha", None) if not results.model.estimate_alpha else None
-    alpha = "" if fixed is None else f"(alpha={fixed:g})"
-    return f"a {type(family).__name__}{alpha} model with {type(family.link).__name__} link"
+    family = results.model.response_family
+    return f"a {family.text} model with {type(family.link).__name__} link"
 
 
 def _same_rows(one: Array | None, other: Array | None, default: float) -> bool:

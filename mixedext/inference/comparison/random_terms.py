@@ -119,14 +119,17 @@ def _llf_without_random_effects(results: MixedResults) -> float:
 
     begin(problem)
 
-    def objective(nuisance: float) -> float:
-        point = np.append(zero, nuisance) if problem.extra else zero
-        return float(problem.evaluate(point, profile=True).objective)
+    def objective(nuisance: Any) -> float:
+        return float(problem.evaluate(np.append(zero, nuisance), profile=True).objective)
 
+    start = results._record.point[len(results._record.point) - problem.extra :]
     if not problem.extra:
-        return -objective(0.0) / 2
-    start = float(results._record.point[-1])
-    found = optimize.minimize_scalar(objective, bracket=(start, start + 0.5), tol=1e-10)
+        return -objective(start) / 2
+    if problem.extra == 1:
+        found = optimize.minimize_scalar(objective, bracket=(start[0], start[0] + 0.5), tol=1e-10)
+    else:
+        steps = {"fatol": 1e-9, "xatol": 1e-6}
+        found = optimize.minimize(objective, start, method="Nelder-Mead", options=steps)
     return -float(found.fun) / 2
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.genmod import families
 
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.threads import small_matrices
@@ -109,7 +108,7 @@ class _Pair:
     def replicates(self, first: int, last: int) -> list[Outcome]:
         """Draw and fit replicates first … last − 1."""
         generators = [stream(self.seed, number) for number in range(first, last)]
-        if self.simulator.kind != "linear":
+        if not self.simulator.is_linear:
             return [self._drawn(rng) for rng in generators]
         responses = self.simulator.draw(generators)
         pairs = zip(
@@ -215,11 +214,9 @@ def _check_comparable(null: MixedResults, alternative: MixedResults) -> None:
 
 
 def _distribution(results: MixedResults) -> str:
-    """Name the family; Poisson and negative binomial describe the same kind of response."""
-    family = getattr(results, "family", None)
-    if isinstance(family, (families.Poisson, families.NegativeBinomial)):
-        return "counts"
-    return type(family).__name__
+    """Name what responses of the family are; several families describe counts."""
+    family = getattr(results.model, "response_family", None)
+    return "normal" if family is None else family.same_as
 
 
 # ----------------------------------------------------------------------------------------------- exact

@@ -107,7 +107,7 @@ class Replicator:
         generators = [stream(self.seed, number) for number in range(first, last)]
         if self.simulator is None:
             return [self._attempt(partial(self._case, rng)) for rng in generators]
-        if self.simulator.kind != "linear":
+        if not self.simulator.is_linear:
             return [self._attempt(partial(self._drawn, rng)) for rng in generators]
         responses = self.simulator.draw(generators)
         problems = self.results.model.problems_of(responses)

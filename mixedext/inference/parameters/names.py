@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.curves.fixed_parameter import deviations_and_correlations
-from mixedext.core.estimates import Estimates, GeneralizedEstimates
+from mixedext.core.estimates import Estimates
 from mixedext.data.design import Labels
 from mixedext.errors import DataError
 from mixedext.options import nearest
@@ -73,10 +73,8 @@ def parameters_of(labels: Labels, record: Estimates) -> tuple[Parameter, ...]:
         for role, a, b in record.structures[number].natural:
             effects_of = term.names[a] if a == b else f"{term.names[a]}.{term.names[b]}"
             out.append(Parameter(f"{role}_{effects_of}|{place}", role, number, a, b))
-    if not isinstance(record, GeneralizedEstimates):
-        out.append(Parameter("sigma", "sigma"))
-    elif record.nuisance is not None:
-        out.append(Parameter("dispersion", "dispersion"))
+    kind: Literal["sigma", "dispersion"] = "sigma" if record.has_residual else "dispersion"
+    out += [Parameter(name, kind, row=number) for number, (name, _) in enumerate(record.spread)]
     taken = set(labels.exog_names)
     for i, parameter in enumerate(out):
         name = (
@@ -98,11 +96,7 @@ def parameter_values(record: Estimates) -> Array:
     A correlation with an effect of variance 0 is NaN.
     """
     random = deviations_and_correlations(record.structures, record.covariances, record.scale)
-    if not isinstance(record, GeneralizedEstimates):
-        scale = [np.sqrt(record.scale)]
-    else:
-        scale = [] if record.nuisance is None else [np.exp(record.nuisance)]
-    return np.concatenate([random, scale, record.params])
+    return np.concatenate([random, [value for _, value in record.spread], record.params])
 
 
 def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]:
