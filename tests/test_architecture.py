@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mixedext
+from mixedext.families.registry import FAMILIES
 
 PACKAGE = Path(mixedext.__file__).parent
 MODULES = {
@@ -207,6 +208,26 @@ def test_one_module_warns() -> None:
 @every_module
 def test_modules_are_short_enough_to_read(module: str) -> None:
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 700
+
+
+def test_families_alone_know_which_family_is_which() -> None:
+    """What depends on the distribution of the response is asked of it: a name may be a default, no more."""
+    classes = {cls.glm_class.__name__ for cls in FAMILIES.values()}
+    names = {*FAMILIES, *classes}
+    found = []
+    for module, path in MODULES.items():
+        if within(module, ("mixedext.families",)):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = [node.args for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        defaults = {id(value) for own in functions for value in (*own.defaults, *own.kw_defaults)}
+        for node in ast.walk(tree):
+            name = getattr(node, "attr", None) or getattr(node, "id", None)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in defaults:
+                name = node.value
+            if name in (names if isinstance(node, ast.Constant) else classes):
+                found.append(f"{module}, line {getattr(node, 'lineno', 0)}: {name}")
+    assert not found
 
 
 @pytest.mark.subprocess

@@ -131,7 +131,7 @@ def test_draws_out_of_range_name_a_link_that_keeps_them() -> None:
     # the log keeps every mean in the range of counts, but not small
     large = frame.assign(count=rng.poisson(3e4 * chances))
     result = mx.glmer("count ~ 1 + (1 | g)", large, family="poisson").fit()
-    simulator = Simulator(result, "new")
+    simulator = Simulator(result.fitted, "new")
     simulator.mean = np.full(len(large), np.log(1e16))
     with pytest.raises(mx.DataError, match="too large a number to draw from; random_effects='conditional'"):
         simulator.draw([rng])
