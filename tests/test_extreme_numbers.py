@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import mixedext as mx
-from mixedext.core.linear.criterion import objective_by_rows
+from mixedext.core.linear.by_rows import objective_by_rows
 
 RNG = np.random.default_rng(3)
 GROUP = np.repeat(np.arange(12), 5)
@@ -104,3 +104,40 @@ def test_a_weight_that_outdoes_all_others_is_said_to_hide_them(power: int) -> No
     texts = [str(w.message) for w in caught if "the weights differ by a factor of 1e+" in str(w.message)]
     assert texts
     assert all(text.endswith("or those whose weight outdoes all others") for text in texts)
+
+
+def many_rows(power: float, n: int = 3000) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """Return rows of levels of many sizes, weights over so many powers of ten, and residuals of that size."""
+    rng = np.random.default_rng(int(power))
+    weights = 10 ** rng.uniform(0, power, n)
+    data = pd.DataFrame({"g": (rng.uniform(size=n) ** 3 * 80).astype(int), "h": rng.integers(0, 30, n)})
+    data["x"] = rng.normal(size=n)
+    noise = rng.normal(size=n) * np.sqrt(np.median(weights) / weights)
+    data["y"] = data.x + rng.normal(size=80)[data.g] + rng.normal(size=30)[data.h] + noise
+    return data, weights
+
+
+@pytest.mark.parametrize("reml", [False, True])
+@pytest.mark.parametrize(
+    "formula", ["y ~ x + (1 | g)", "y ~ x + (x | g)", "y ~ x + (1 | g) + (x || h)", "y ~ 1 + (1 | g / h)"]
+)
+def test_the_criterion_by_rows_is_that_of_the_cross_products(formula: str, reml: bool) -> None:
+    data, weights = many_rows(2)
+    problem = mx.lmer(formula, data, weights=weights).problem
+    theta = problem.theta([0.7 * np.eye(f.width) + 0.1 for f in problem.rows.factors])
+    expected = problem.evaluate(theta, reml).objective
+    assert objective_by_rows(problem, theta, reml) == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)"])
+def test_wild_weights_of_many_rows_are_said_to_hide_the_criterion(formula: str) -> None:
+    data, _ = many_rows(1)
+    weights = np.where(np.arange(3000) % 150, 1.0, 1e15)
+    with pytest.warns(mx.ConvergenceWarning, match=r"the weights differ by a factor of 1e\+15"):
+        assert not mx.lmer(formula, data, weights=weights).fit().converged
+    data, weights = many_rows(10)
+    result = mx.lmer(formula, data, weights=weights).fit()
+    problem = result.model.problem
+    by_rows = objective_by_rows(problem, problem.from_data_scale(np.asarray(result.theta)), True)
+    assert result.converged
+    assert result.objective == pytest.approx(by_rows, abs=1e-6)

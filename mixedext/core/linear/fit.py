@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.equations import small_blocks as sb
 from mixedext.core.estimates import LinearEstimates
-from mixedext.core.linear.criterion import LinearProblem, LinearState, objective_by_rows
+from mixedext.core.linear.by_rows import cost_by_rows, objective_by_rows
+from mixedext.core.linear.criterion import LinearProblem, LinearState
 from mixedext.core.linear.scan import rivals
 from mixedext.core.search.boundary import BoundarySearch
 from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord
@@ -22,9 +23,11 @@ Array = NDArray[np.float64]
 
 #: Times that a lower minimum is looked for, and how many places are tried each time.
 _MOST_MOVES, _MOST_RIVALS = 4, 4
-#: Ratio of weights from which on the criterion is checked by rows, the most of them, and the error that is
-#: said.
-_UNEQUAL, _MOST_ROWS, _ERROR = 1e9, 1000, 1e-3
+#: Ratio of weights from which on the criterion is checked by rows, of more rows than these so much less, as
+#: rounding adds up; the most multiplications that it may take, and the error that is said.
+_UNEQUAL, _UNEQUAL_ROWS, _MOST_COST, _ERROR = 1e9, 1000, 3e8, 1e-3
+#: Of many rows, error elsewhere, relative to the rise of the criterion to there, that does no harm.
+_HARMLESS = 0.01
 #: How the message of such a fit begins.
 UNEQUAL_WEIGHTS = "the weights differ by a factor of"
 
@@ -94,11 +97,14 @@ def _lowest(problem: LinearProblem, search: BoundarySearch[LinearState], state: 
 def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState) -> OptimizerRecord:
     """Return the record, as not converged where very unequal weights cost the criterion its digits.
 
-    Cross-products add up heavy rows and light ones; a factorisation by rows loses half of the digits only. It
-    is compared at the estimate and elsewhere, as where digits are lost the estimate may be anywhere.
+    Cross-products add up heavy rows and light ones; a factorisation by rows does not. It is compared at the
+    estimate and elsewhere, as where digits are lost the estimate may be anywhere.
     """
     weights = problem.rows.weights
-    if weights is None or problem.n > _MOST_ROWS or weights.max() < _UNEQUAL * weights.min():
+    if weights is None:
+        return record
+    unequal = _UNEQUAL * min(1.0, _UNEQUAL_ROWS / problem.n)
+    if weights.max() < unequal * weights.min() or cost_by_rows(problem) > _MOST_COST:
         return record
     error = 0.0
     # where random effects are as large as the residuals of a middling row
@@ -108,7 +114,9 @@ def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState
             here = problem.evaluate(theta, state.reml).objective
             difference = abs(here - objective_by_rows(problem, theta, state.reml))
         except np.linalg.LinAlgError:
-            difference = np.inf
+            difference = here = np.inf
+        if problem.n > _UNEQUAL_ROWS and difference < _HARMLESS * (here - state.objective):
+            continue
         error = max(error, difference if np.isfinite(difference) else np.inf)
     if error < _ERROR:
         return record
