@@ -42,6 +42,7 @@ from mixedext.inference.parameters.bootstrap import Bootstrap
 from mixedext.inference.parameters.profile import Profile
 from mixedext.models.generalized import GeneralizedLinearMixedModel
 from mixedext.models.linear import LinearMixedModel
+from mixedext.models.solvers import solvers
 from mixedext.options import nearest
 from mixedext.results.generalized import GeneralizedMixedResults
 from mixedext.results.linear import LinearMixedResults
@@ -147,6 +148,7 @@ __all__ = [
     "r2",
     "ranova",
     "read_data",
+    "solvers",
     "standardize",
     "variance_parts",
 ]

@@ -23,10 +23,10 @@ class SolverRegistry(Registry):
 
     Examples
     --------
-    >>> from mixedext.models.solvers import solvers
-    >>> list(solvers)
+    >>> import mixedext as mx
+    >>> list(mx.solvers)
     ['elimination']
-    >>> solvers["elimination"].capabilities["log_determinant"]
+    >>> mx.solvers["elimination"].capabilities["log_determinant"]
     'exact'
     """
 
@@ -62,34 +62,40 @@ class SolverRegistry(Registry):
             raise OptionError(f"solver {name!r} ({shown}) calls itself {own!r}: register it by that name")
         super().register(name, member)
 
+    def use(self, problem: P, solver: str) -> P:
+        """Return a problem whose equations another solver solves.
+
+        Parameters
+        ----------
+        problem : LinearProblem or GeneralizedProblem
+        solver : str
+            "auto", the one that suits the grouping factors, or a registered name.
+
+        Returns
+        -------
+        LinearProblem or GeneralizedProblem
+            It shares all numbers with the problem given.
+
+        Raises
+        ------
+        OptionError
+            If there is no such solver, or it refuses what the problem asks.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> problem = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).problem
+        >>> mx.solvers.use(problem, "auto") is problem
+        True
+        """
+        check_option(solver, "solver", ("auto", *self))
+        if solver == "auto":
+            return problem
+        try:
+            return problem.with_solver(self[solver])
+        except RefusedQuestion as error:
+            raise OptionError(f"solver={solver!r} cannot be taken: {error}") from error
+
 
 #: Those that users can name.
 solvers = SolverRegistry("solver", ("name", "capabilities", "answer", "require", "factorize"), SOLVERS)
-
-
-def use_solver(problem: P, solver: str) -> P:
-    """Return a problem whose equations are solved otherwise.
-
-    Parameters
-    ----------
-    problem : LinearProblem or GeneralizedProblem
-    solver : str
-        "auto", the one that suits the grouping factors, or a registered name.
-
-    Returns
-    -------
-    LinearProblem or GeneralizedProblem
-        It shares all numbers with the problem given.
-
-    Raises
-    ------
-    OptionError
-        If there is no such solver, or it refuses what the problem asks.
-    """
-    check_option(solver, "solver", ("auto", *solvers))
-    if solver == "auto":
-        return problem
-    try:
-        return problem.with_solver(solvers[solver])
-    except RefusedQuestion as error:
-        raise OptionError(f"solver={solver!r} cannot be taken: {error}") from error

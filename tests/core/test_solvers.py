@@ -27,7 +27,7 @@ from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.linear.fit import fit_linear
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.errors import DataError, OptionError
-from mixedext.models.solvers import solvers, use_solver
+from mixedext.models.solvers import solvers
 
 Array = np.ndarray
 
@@ -124,7 +124,7 @@ LINEAR = {
 def test_another_exact_solver_gives_the_same_linear_fit(registered: None, case: str, reml: bool) -> None:
     formula, data = LINEAR[case]
     problem = mx.lmer(formula, mx.datasets.load(data)).problem
-    ours, other = (fit_linear(p, reml, OptimizerOptions()) for p in (problem, use_solver(problem, "dense")))
+    ours, other = (fit_linear(p, reml, OptimizerOptions()) for p in (problem, solvers.use(problem, "dense")))
     assert other.objective == pytest.approx(ours.objective, abs=1e-9)
     np.testing.assert_allclose(other.theta, ours.theta, rtol=0, atol=1e-9 * max(1.0, ours.theta.max()))
     np.testing.assert_allclose(other.params, ours.params, rtol=1e-9)
@@ -147,7 +147,7 @@ def test_another_exact_solver_gives_the_same_generalized_fit(registered: None, c
     formula, data, options = GENERALIZED[case]
     problem = mx.glmer(formula, mx.datasets.load(data), **options).problem
     ours, other = (
-        fit_generalized(p, nagq, OptimizerOptions()) for p in (problem, use_solver(problem, "dense"))
+        fit_generalized(p, nagq, OptimizerOptions()) for p in (problem, solvers.use(problem, "dense"))
     )
     assert other.objective == pytest.approx(ours.objective, abs=1e-9)
     np.testing.assert_allclose(other.theta, ours.theta, rtol=1e-6)
@@ -156,14 +156,14 @@ def test_another_exact_solver_gives_the_same_generalized_fit(registered: None, c
 
 def test_auto_leaves_the_problem_as_it_is() -> None:
     problem = mx.lmer(*LINEAR["crossed"][:1], mx.datasets.load("Penicillin")).problem
-    assert use_solver(problem, "auto") is problem
+    assert solvers.use(problem, "auto") is problem
     assert isinstance(problem.solver, BlockElimination)
 
 
 def test_unknown_solvers_are_refused_with_those_there_are() -> None:
     problem = mx.lmer(*LINEAR["crossed"][:1], mx.datasets.load("Penicillin")).problem
     with pytest.raises(OptionError, match="'auto', 'elimination', not 'elimnation'; did you mean"):
-        use_solver(problem, "elimnation")
+        solvers.use(problem, "elimnation")
 
 
 def test_a_solver_that_refuses_what_a_model_asks_cannot_be_taken(registered: None) -> None:
@@ -174,9 +174,9 @@ def test_a_solver_that_refuses_what_a_model_asks_cannot_be_taken(registered: Non
         r"\(posterior_pattern\), which a generalized model needs"
     )
     with pytest.raises(OptionError, match=message):
-        use_solver(model.problem, "forgetful")
+        solvers.use(model.problem, "forgetful")
     linear = mx.lmer(*LINEAR["one factor"][:1], mx.datasets.load("sleepstudy")).problem
-    assert use_solver(linear, "forgetful").solver.name == "forgetful"
+    assert solvers.use(linear, "forgetful").solver.name == "forgetful"
 
 
 def test_questions_that_are_not_answered_are_refused_by_name() -> None:
