@@ -43,64 +43,12 @@ from mixedext.inference.parameters.profile import Profile
 from mixedext.models.generalized import GeneralizedLinearMixedModel
 from mixedext.models.linear import LinearMixedModel
 from mixedext.models.solvers import solvers
+from mixedext.models.steps import design, fit, glmer, lmer, problem
 from mixedext.options import nearest
 from mixedext.results.generalized import GeneralizedMixedResults
 from mixedext.results.linear import LinearMixedResults
 
 __version__ = "0.1.0"
-
-
-def lmer(formula: str, data: Any, **options: Any) -> LinearMixedModel:
-    """Create a linear mixed model: `LinearMixedModel.from_formula` by the name that lme4 gives it.
-
-    Parameters
-    ----------
-    formula : str
-        In lme4's language.
-    data : pandas.DataFrame or mapping of columns
-    **options
-        As `LinearMixedModel.from_formula` takes them.
-
-    Returns
-    -------
-    LinearMixedModel
-        Not fitted yet: call `fit`.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> model = mx.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", mx.datasets.load("Penicillin"))
-    >>> round(model.fit().sigma, 4)
-    0.5499
-    """
-    return LinearMixedModel.from_formula(formula, data, **options)
-
-
-def glmer(formula: str, data: Any, **options: Any) -> GeneralizedLinearMixedModel:
-    """Create a generalized linear mixed model: `GeneralizedLinearMixedModel.from_formula` by lme4's name.
-
-    Parameters
-    ----------
-    formula : str
-        In lme4's language.
-    data : pandas.DataFrame or mapping of columns
-    **options
-        As `GeneralizedLinearMixedModel.from_formula` takes them: `family`, `weights`, …
-
-    Returns
-    -------
-    GeneralizedLinearMixedModel
-        Not fitted yet: call `fit`.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> ticks = mx.datasets.load("grouseticks")
-    >>> result = mx.glmer("TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", ticks, family="poisson").fit()
-    >>> round(result.llf, 2)
-    -989.04
-    """
-    return GeneralizedLinearMixedModel.from_formula(formula, data, **options)
 
 
 __all__ = [
@@ -136,15 +84,18 @@ __all__ = [
     "compare",
     "datasets",
     "describe",
+    "design",
     "drop1",
     "emmeans",
     "emtrends",
     "exact_lrt",
     "exact_rlrt",
     "families",
+    "fit",
     "glmer",
     "icc",
     "lmer",
+    "problem",
     "r2",
     "ranova",
     "read_data",

@@ -64,7 +64,7 @@ THIRD_PARTIES = {
     ),
     "statsmodels": ("mixedext",),
     "threadpoolctl": ("mixedext.core.threads",),
-    "typing_extensions": ("mixedext.models",),  # for type checkers, which bring it
+    "typing_extensions": ("mixedext.models", "mixedext.results"),  # for type checkers, which bring it
     "pyreadstat": ("mixedext.data.files.reading",),
     "pyarrow": ("mixedext.data.files.reading",),
     "matplotlib": ("mixedext.plots",),

@@ -113,7 +113,9 @@ def lookup(old: str, places: Sequence[str]) -> Callable[[str], Any]:
                 current = RENAMED.get((old, name), name)
                 found = getattr(importlib.import_module(f"mixedext.{place}"), current, None)
                 if found is not None:
-                    warn_of_old_path(f"mixedext.{old}.{name}", f"mixedext.{place}.{current}")
+                    home = str(getattr(found, "__module__", ""))
+                    home = home if home.startswith("mixedext.") else f"mixedext.{place}"
+                    warn_of_old_path(f"mixedext.{old}.{name}", f"{home}.{current}")
                     return found
         listed = " and ".join(f"mixedext.{place}" for place in places)
         raise AttributeError(f"mixedext.{old} is now {listed}, where there is no {name!r}")

@@ -42,10 +42,8 @@ from mixedext.options import (
     check_tolerance,
 )
 from mixedext.results.base import names_of_results
-from mixedext.results.generalized import (
-    GeneralizedMixedResults,
-    GeneralizedMixedResultsWrapper,
-)
+from mixedext.results.generalized import GeneralizedMixedResults
+from mixedext.results.labelled import GeneralizedMixedResultsWrapper
 
 if TYPE_CHECKING:
     from typing_extensions import Self

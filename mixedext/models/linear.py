@@ -23,7 +23,8 @@ from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import LinearMethod
 from mixedext.options import answers_keywords, check_count, check_flag, check_start, check_tolerance
 from mixedext.results.base import names_of_results
-from mixedext.results.linear import LinearMixedResults, LinearMixedResultsWrapper
+from mixedext.results.labelled import LinearMixedResultsWrapper
+from mixedext.results.linear import LinearMixedResults
 
 if TYPE_CHECKING:
     from typing_extensions import Self
