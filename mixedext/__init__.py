@@ -37,7 +37,8 @@ from mixedext.inference.comparison.random_terms import ranova
 from mixedext.inference.comparison.simulated import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from mixedext.inference.effects import VarianceParts, icc, r2, standardize, variance_parts
 from mixedext.inference.fixed_effects.anova import anova
-from mixedext.inference.marginal_means.means import MarginalMeans, emmeans, emtrends
+from mixedext.inference.marginal_means.marginal import MarginalMeans
+from mixedext.inference.marginal_means.means import emmeans, emtrends
 from mixedext.inference.parameters.bootstrap import Bootstrap
 from mixedext.inference.parameters.profile import Profile
 from mixedext.models.generalized import GeneralizedLinearMixedModel

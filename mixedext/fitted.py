@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.estimates import Estimates
@@ -89,6 +90,12 @@ class Model(Protocol):
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""
+
+    def used_frame(self) -> pd.DataFrame:
+        """Return the rows of the data frame that the fit uses, with the columns that it uses."""
+
+    def of_other_rows(self) -> tuple[str, ...]:
+        """Return the expressions of the formula whose value in a row depends on the other rows."""
 
 
 class Method(ABC):

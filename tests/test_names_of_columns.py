@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
-from mixedext.inference.marginal_means.means import _RESERVED
+from mixedext.inference.marginal_means.functions import RESERVED
 from mixedext.inference.parameters.names import _SETS
 
 #: Names of rows, columns and options of ours, of statsmodels and of R.
 _OTHERS = """sigma dispersion scale Residual group level lower upper null all none weights offset endog index
 const nobs name variance std_dev chisq n_params parameter value zeta original bias (Intercept) g.1 <none> 1
 overall self C I sd_Intercept|g cor_x.Intercept|g"""
-NAMES = sorted({*_RESERVED, *_SETS, *_OTHERS.split()})
+NAMES = sorted({*RESERVED, *_SETS, *_OTHERS.split()})
 
 
 def data() -> pd.DataFrame:

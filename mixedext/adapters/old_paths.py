@@ -55,15 +55,15 @@ MOVED: dict[str, tuple[str, ...]] = {
     "formula_tokens": _FORMULAS,
     "frames": ("data.frames",),
     "generalized": _RESULTS_GENERALIZED,
-    "inference.adjust": ("inference.marginal_means.adjust",),
+    "inference.adjust": ("inference.marginal_means.contrasts", "inference.marginal_means.adjust"),
     "inference.anova": ("inference.fixed_effects.anova",),
     "inference.bootstrap": ("inference.parameters.bootstrap",),
     "inference.confint": ("inference.parameters.confint",),
     "inference.ddf": _DDF,
-    "inference.grid": ("inference.marginal_means.grid",),
+    "inference.grid": ("inference.marginal_means.grid", "inference.marginal_means.reference_grid"),
     "inference.hypotheses": ("inference.fixed_effects.hypotheses",),
     "inference.largest": ("inference.marginal_means.largest",),
-    "inference.means": ("inference.marginal_means.means",),
+    "inference.means": ("inference.marginal_means.means", "inference.marginal_means.marginal"),
     "inference.nesting": ("inference.comparison.nesting",),
     "inference.profile": ("inference.parameters.profile",),
     "inference.random_terms": ("inference.comparison.random_terms",),
@@ -101,7 +101,11 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "results": ("results.base",),
 }
 #: Names that are others now, by old module and name.
-RENAMED = {("formula", "RandomTerm"): "Bar", ("model", "_MixedData"): "MixedData"}
+RENAMED = {
+    ("formula", "RandomTerm"): "Bar",
+    ("inference.adjust", "Family"): "ContrastFamily",
+    ("model", "_MixedData"): "MixedData",
+}
 
 
 def lookup(old: str, places: Sequence[str]) -> Callable[[str], Any]:

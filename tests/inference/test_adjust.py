@@ -13,13 +13,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import mixedext as mx
-from mixedext.inference.marginal_means.adjust import (
-    SingleTests,
-    adjusted,
-    contrast_family,
-    orthogonal_polynomials,
-    read_adjustment,
-)
+from mixedext.inference.marginal_means.adjust import SingleTests, adjusted, read_adjustment
+from mixedext.inference.marginal_means.contrasts import contrast_family, orthogonal_polynomials
 from mixedext.inference.marginal_means.directions import tail_by_directions
 from mixedext.inference.marginal_means.largest import LargestT
 from mixedext.inference.marginal_means.orthoschemes import tail_by_orthoschemes

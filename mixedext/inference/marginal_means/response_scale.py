@@ -5,19 +5,17 @@ from __future__ import annotations
 import ast
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.genmod.families import links
 
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.families.links import mean_and_derivatives
+from mixedext.fitted import FittedModel
 from mixedext.options import check_flag, check_option
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -75,51 +73,67 @@ class ResponseScale:
         return out
 
 
-def _link_of(results: MixedResults) -> Any:
+def _link_of(fit: FittedModel) -> Any:
     """Return the link, of linear models the transformation that the response is written with."""
-    family = getattr(results, "family", None)
-    if family is not None:
-        return family.link
-    node = ast.parse(results.model._parsed.response, mode="eval").body
+    if fit.family is not None:
+        return fit.family.link
+    formula = fit.model.formula_parts
+    assert formula is not None  # means of models made of arrays are refused before
+    node = ast.parse(formula.response, mode="eval").body
     if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
         function = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
-        if function in ("log", "sqrt") and function not in results.model.formula_scope():
+        if function in ("log", "sqrt") and function not in fit.model.formula_scope():
             return links.Log() if function == "log" else links.Power(0.5)
     return links.Identity()
 
 
-def _total_variance(results: MixedResults) -> float:
+def _total_variance(fit: FittedModel) -> float:
     """Return the variance about Xβ: of the random part, its mean over the rows, and of linear models σ²."""
-    random = sum(float(values.mean()) for values in results.random_variances())
-    return random + (results.scale if results._has_residual else 0.0)
+    random = sum(float(values.mean()) for values in fit.random_variances())
+    return random + (fit.scale if fit.has_residual else 0.0)
 
 
-def read_scale(results: MixedResults, kind: Any, bias_adjust: Any, sigma: Any) -> ResponseScale | None:
-    """Check what a user asked for; None is the scale of the linear predictor."""
-    check_option(kind, "type", ("link", "response"))
+def read_scale(fit: FittedModel, scale: Any, bias_adjust: Any, sigma: Any) -> ResponseScale | None:
+    """Return the scale of the response if a user asks for it, None for that of the linear predictor.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    scale : {"link", "response"}
+        The option ``type=``.
+    bias_adjust : bool
+    sigma : float or None
+        For `bias_adjust`; by default the root of the total variance about Xβ.
+
+    Raises
+    ------
+    OptionError
+        If one of them is none of its kind, or they do not go together.
+    """
+    check_option(scale, "type", ("link", "response"))
     check_flag(bias_adjust, "bias_adjust")
-    if bias_adjust and kind == "link":
-        raise DataError("bias_adjust is for type='response'")
+    if bias_adjust and scale == "link":
+        raise OptionError("bias_adjust is for type='response'")
     if sigma is not None:
         if not bias_adjust:
-            raise DataError("sigma is for bias_adjust=True")
+            raise OptionError("sigma is for bias_adjust=True")
         number = isinstance(sigma, (int, float, np.number)) and not isinstance(sigma, bool)
         if not number or not np.isfinite(sigma) or sigma < 0:
-            raise DataError(f"sigma must be a number from 0, not {sigma!r}")
-    if kind == "link" or results.model._parsed is None:
+            raise OptionError(f"sigma must be a number from 0, not {sigma!r}")
+    if scale == "link" or fit.model.formula_parts is None:
         return None
     variance = 0.0
     if bias_adjust:
-        variance = _total_variance(results) if sigma is None else float(sigma) ** 2
-    return ResponseScale(_link_of(results), variance)
+        variance = _total_variance(fit) if sigma is None else float(sigma) ** 2
+    return ResponseScale(_link_of(fit), variance)
 
 
-def scale_notes(results: MixedResults, scale: ResponseScale) -> list[str]:
+def scale_notes(fit: FittedModel, scale: ResponseScale) -> list[str]:
     """Return what to know when reading means on the scale of the response."""
     if scale.is_identity:
-        parsed = results.model._parsed
-        if results._has_residual and not parsed.response.isidentifier():
-            return [f"means are of {parsed.response_label}, which is not transformed back"]
+        formula = fit.model.formula_parts
+        if fit.has_residual and formula is not None and not formula.response.isidentifier():
+            return [f"means are of {formula.response_label}, which is not transformed back"]
         return []
     notes = [f"means and limits are transformed from the {scale.name} scale"]
     if scale.variance:
