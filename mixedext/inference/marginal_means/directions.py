@@ -25,7 +25,7 @@ from mixedext.inference.marginal_means.orthoschemes import tails_of_unions
 Array = NDArray[np.float64]
 
 #: Statistics at most, and the power of two of the directions that are taken for them, all their sizes sorted.
-_DIRECTIONS = ((24, 21), (48, 20))
+_DIRECTIONS = ((10, 20), (24, 21), (48, 20))
 #: The same for more statistics, of which the largest alone is looked at; and the directions of one block.
 _FEWER_DIRECTIONS, _BLOCK = 18, 13
 #: Classes in which sizes are counted.

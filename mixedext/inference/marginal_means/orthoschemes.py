@@ -128,7 +128,7 @@ def tails_of_unions(correlation: Array, size: int) -> Callable[[Array], Array] |
         At least 2.
     """
     many = math.comb(len(correlation), size) * 2 ** (size - 1) * math.factorial(size)
-    if many * _USUAL_ORDER ** (size - 2) > _MOST_NODES:
+    if size >= _MOST_DIMENSIONS or many * _USUAL_ORDER ** (size - 2) > _MOST_NODES:
         return None
     subsets = np.array(list(combinations(range(len(correlation)), size)))
     signs = np.array([(1, *rest) for rest in product((1, -1), repeat=size - 1)])
