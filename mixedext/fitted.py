@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.curves.coordinates import ProfileCoordinates
+from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
 from mixedext.data.columns import Columns
@@ -65,6 +67,9 @@ class Model(Protocol):
 
     def problems_of(self, responses: Array) -> list[Any]:
         """Return the problems of other responses (n, m) of the same rows."""
+
+    def rebuilt(self, **changes: Any) -> Any:
+        """Return what the model is made of with parts of its design changed; refuse what it cannot be."""
 
     def variant(self, **changes: Any) -> Any:
         """Return the model of the same rows with parts of its design changed, without warnings."""
@@ -160,6 +165,10 @@ class Method(ABC):
     def by_maximum_likelihood(self) -> Method:
         """Return the method that maximises the likelihood, itself if it does."""
         return self.with_reml(False)
+
+    @abstractmethod
+    def coordinates(self, problem: Any, estimates: Any, parameter: FixedParameter) -> ProfileCoordinates:
+        """Return the coordinates in which the criterion is minimised while a parameter is fixed."""
 
     @abstractmethod
     def joint_covariance(self, problem: Any, estimates: Any) -> Array:
@@ -322,6 +331,14 @@ class FittedModel:
     def refitted(self, model: Any, estimates: Estimates) -> FittedModel:
         """Return the record of another fit by the same method, with what the data say of it."""
         return self.method.fitted(model, estimates, self.method.findings(model, estimates))
+
+    def refit(self, endog: Array) -> FittedModel:
+        """Fit the same model by the same method to another response (n,) of its rows, without warnings."""
+        _ = self.design
+        self.model.rebuilt(endog=endog)  # refuses what is out of range before the numerics meet it
+        (problem,) = self.model.problems_of(endog[:, None])
+        model = self.model.with_response(endog, problem)
+        return self.refitted(model, self.method.fit(problem, self.design))
 
     def by_maximum_likelihood(self) -> FittedModel:
         """Return the fit of the model by maximum likelihood, this one if it is one."""
@@ -516,7 +533,7 @@ class FittedModel:
                 found = self.method.joint_covariance(self.problem, self.estimates)
             except (np.linalg.LinAlgError, DataError) as error:
                 found = None
-                self.made["no joint covariance"] = warn_of_hessian(str(error))
+                self.made["no joint covariance"] = warn_of_hessian(str(error), self.has_residual)
             self.made["joint covariance"] = found
         joint: Array | None = self.made["joint covariance"]
         return joint

@@ -109,6 +109,19 @@ def check_count(value: Any, name: str) -> int:
     return int(value)
 
 
+def earlier_name(name: str, value: Any, earlier: str, given: Any) -> Any:
+    """Return what was given for an option, by its name or by the one that it had earlier, None if neither.
+
+    Raises
+    ------
+    OptionError
+        If both are given and differ.
+    """
+    if given is None or value is None or value == given:
+        return given if value is None else value
+    raise OptionError(f"{name}={value!r} and {earlier}={given!r} are one option: give {name} alone")
+
+
 def check_generator(rng: Any) -> np.random.Generator:
     """Return the generator that a user's ``rng=`` stands for: a Generator itself, or one of a seed.
 

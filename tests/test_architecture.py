@@ -114,9 +114,6 @@ OFFENDERS: dict[str, set[str]] = {
     "mixedext.inference.comparison.simulated": {"mixedext.results.base", "mixedext.results.linear"},
     "mixedext.inference.fixed_effects.anova": {"mixedext.results.base"},
     "mixedext.inference.fixed_effects.hypotheses": {"mixedext.results.base"},
-    "mixedext.inference.parameters.bootstrap": {"mixedext.results.base"},
-    "mixedext.inference.parameters.confint": {"mixedext.results.base"},
-    "mixedext.inference.parameters.profile": {"mixedext.results.base"},
     "mixedext.inference.tables": {"mixedext.models.base", "mixedext.results.base"},
     "mixedext.report.summary": {"mixedext.results.base"},
 }

@@ -386,7 +386,7 @@ def test_standard_errors_away_from_a_minimum_are_those_at_fixed_theta():
     with pytest.warns(mx.ConvergenceWarning, match="could not be had from the Hessian") as caught:
         errors = result.bse
     assert [w.filename for w in caught] == [__file__]
-    np.testing.assert_allclose(errors, np.sqrt(np.diag(result._record.normalized_cov_params)))
+    np.testing.assert_allclose(errors, np.sqrt(np.diag(result.fitted.estimates.normalized_cov_params)))
     assert np.isnan(result.bse_theta).all()
 
 

@@ -344,7 +344,7 @@ def test_quadrature_converges_to_the_integral(formula, family):
     model = mx.glmer(formula, toy(), family=family)
     result = model.fit(25)
     exact = brute_force(result)
-    point = result._record.point
+    point = result.fitted.estimates.point
     errors = [abs(QuadratureState(model.problem, point, k).objective - exact) for k in (1, 5, 9, 25, 75)]
     # Fisher's weights put the nodes well apart where the link is not canonical, and heavy tails need the most
     assert errors[4] < (1e-5 if type(family.link) is not links.Cauchy else 1e-3)

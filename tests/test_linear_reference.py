@@ -196,7 +196,7 @@ def test_theta(name):
     assert [r_name(n) for n in result.theta_names] == entry["theta"]["names"]
     expected, units = theta(entry), units_of_theta(entry)
     start = 0
-    for covariance, rank in zip(covariances(entry), result._record.ranks, strict=True):
+    for covariance, rank in zip(covariances(entry), result.fitted.estimates.ranks, strict=True):
         width = len(covariance)
         part = slice(start, start + width * (width + 1) // 2)
         start = part.stop

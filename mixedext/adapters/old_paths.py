@@ -57,7 +57,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "generalized": _RESULTS_GENERALIZED,
     "inference.adjust": ("inference.marginal_means.contrasts", "inference.marginal_means.adjust"),
     "inference.anova": ("inference.fixed_effects.anova",),
-    "inference.bootstrap": ("inference.parameters.bootstrap",),
+    "inference.bootstrap": ("inference.parameters.bootstrap", "inference.parameters.replicates"),
     "inference.confint": ("inference.parameters.confint",),
     "inference.ddf": _DDF,
     "inference.grid": ("inference.marginal_means.grid", "inference.marginal_means.reference_grid"),

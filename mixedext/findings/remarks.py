@@ -140,11 +140,15 @@ def warn_of_fit(labels: Labels, ranks: tuple[int, ...], optimizer: OptimizerReco
         )
 
 
-def warn_of_hessian(problem: str) -> str:
-    """Warn that standard errors are those at fixed covariance parameters; return a line for the summary."""
+def warn_of_hessian(problem: str, linear: bool) -> str:
+    """Warn of standard errors that could not be computed; return a line for the summary.
+
+    In linear models those of the fixed effects need no Hessian; in others they are those at fixed θ.
+    """
+    coefficients = "" if linear else "they are those at fixed theta, and "
     text = (
-        f"tandard errors could not be had from the Hessian ({problem}): they are those at fixed theta, and "
-        "those of theta are missing"
+        f"tandard errors could not be had from the Hessian ({problem}): {coefficients}those of theta are "
+        "missing"
     )
     _warn(f"s{text}", ConvergenceWarning)
     return f"S{text}."

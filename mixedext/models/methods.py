@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.curves.fixed_parameter import FixedParameter
+from mixedext.core.curves.generalized import GeneralizedCoordinates
+from mixedext.core.curves.linear import LinearCoordinates
 from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
 from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
@@ -94,9 +97,17 @@ class LinearMethod(Method):
         """Return the method that maximises the restricted likelihood or not, itself if it is that."""
         return self if reml == self.reml else LinearMethod(reml)
 
+    def coordinates(
+        self, problem: LinearProblem, estimates: LinearEstimates, parameter: FixedParameter
+    ) -> LinearCoordinates:
+        """Return the coordinates in which the deviance is minimised while a parameter is fixed."""
+        return LinearCoordinates(problem, parameter, estimates.point)
+
     def joint_covariance(self, problem: LinearProblem, estimates: LinearEstimates) -> Array:
         """Return the covariance of (θ̃, log σ²)."""
-        return sensitivity(problem, estimates.point, self.reml).parameters
+        # where the residual variance all but vanishes the criterion beside the estimates can be beyond floats
+        with np.errstate(all="ignore"):
+            return sensitivity(problem, estimates.point, self.reml).parameters
 
 
 class GeneralizedMethod(Method):
@@ -193,6 +204,12 @@ class GeneralizedMethod(Method):
     def with_reml(self, reml: bool) -> GeneralizedMethod:
         """Return the method itself: generalized models have no restricted likelihood."""
         return self
+
+    def coordinates(
+        self, problem: GeneralizedProblem, estimates: GeneralizedEstimates, parameter: FixedParameter
+    ) -> GeneralizedCoordinates:
+        """Return the coordinates in which the criterion is minimised while a parameter is fixed."""
+        return GeneralizedCoordinates(self.problem_of(problem), parameter, estimates.point, self.nagq)
 
     def joint_covariance(self, problem: GeneralizedProblem, estimates: GeneralizedEstimates) -> Array:
         """Return the covariance of (θ̃, β̃, nuisance)."""

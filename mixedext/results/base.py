@@ -21,10 +21,10 @@ from mixedext.data.whole import WholeTable
 from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_type
-from mixedext.inference.parameters.bootstrap import Bootstrap, bootstrap
+from mixedext.inference.parameters.bootstrap import Bootstrap, BootstrapPlan, bootstrap
 from mixedext.inference.parameters.confint import confint
 from mixedext.inference.parameters.profile import Profile, profile
-from mixedext.options import methods_answer_keywords
+from mixedext.options import earlier_name, methods_answer_keywords
 from mixedext.prediction.linear_predictor import mean_prediction
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import make_summary
@@ -76,6 +76,11 @@ class MixedResults(WaldInference):
         weights = model.weights
         self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
         self._residual_quantiles: Array | None = None
+
+    @classmethod
+    def of(cls, fit: FittedModel) -> Any:
+        """Return the results of a fitted model, with the wrapper that labels their arrays."""
+        return cls._wrapper(cls(fit))
 
     @property
     def cov_type(self) -> str:
@@ -324,7 +329,7 @@ class MixedResults(WaldInference):
         """
         read_cov_type(cov_type, ("cluster",))
         covariance = cluster_covariance(self.fitted, groups, correction)
-        return self._wrapper(type(self)(self.fitted.with_covariance(covariance)))
+        return self.of(self.fitted.with_covariance(covariance))
 
     def simulate(self, nsim: int = 1, rng: Any = None, random_effects: str = "new") -> pd.DataFrame:
         """Return new responses drawn from the fitted model.
@@ -396,22 +401,21 @@ class MixedResults(WaldInference):
         {'Intercept': 502.81, 'Days': 20.935}
         """
         values = self.model.align_response(endog)
-        # the model looks at the range of the response before the numerics meet it
-        model = self.model.with_response(values)
-        (model._problem,) = self.model.problems_of(values[:, None])
-        results = self.from_record(model, self.fit_problem(model._problem))
-        warn_of_fit(results.labels, results._record.ranks, results.optimizer)
-        return self._wrapper(results)
+        fit = self.fitted.refit(values)
+        warn_of_fit(fit.labels, fit.estimates.ranks, fit.estimates.optimizer)
+        return self.of(fit)
 
     def bootstrap(
         self,
         nsim: int = 999,
-        kind: str = "parametric",
+        resample: str | None = None,
         statistic: Callable[[Any], Any] | None = None,
         rng: Any = None,
         n_jobs: int | None = 1,
         progress: bool | None = None,
         groups: str | None = None,
+        *,
+        kind: str | None = None,
     ) -> Bootstrap:
         """Return a bootstrap of the fit: parametric, or of the levels of a grouping factor.
 
@@ -419,9 +423,10 @@ class MixedResults(WaldInference):
         ----------
         nsim : int
             Number of replicates.
-        kind : {"parametric", "case"}
-            "parametric" draws responses from the fitted model, as `simulate` does, and refits; "case" draws
-            levels of a grouping factor with replacement, with all their rows, each copy a level of its own.
+        resample : {"parametric", "case"}
+            "parametric", the default, draws responses from the fitted model, as `simulate` does, and refits;
+            "case" draws levels of a grouping factor with replacement, with all their rows, each copy a level
+            of its own.
         statistic : callable, optional
             Takes results, returns numbers (k,), a Series of them or one. By default the standard deviations
             and correlations of the random effects, sigma and the fixed effects.
@@ -438,6 +443,8 @@ class MixedResults(WaldInference):
         groups : str, optional
             Grouping factor whose levels "case" draws, and which the jackknife of `Bootstrap.confint` leaves
             out; by default the one in which all others are nested.
+        kind : str, optional
+            The earlier name of `resample`.
 
         Returns
         -------
@@ -454,8 +461,8 @@ class MixedResults(WaldInference):
         Raises
         ------
         DataError
-            For numbers, kinds and factors that are none, for a case bootstrap of crossed factors, and for a
-            `statistic` that cannot be sent to workers.
+            For numbers, ways of drawing and factors that are none, for a case bootstrap of crossed factors,
+            and for a `statistic` that cannot be sent to workers.
 
         Notes
         -----
@@ -471,7 +478,9 @@ class MixedResults(WaldInference):
         >>> list(boot.estimates.columns)
         ['sd_Intercept|Subject', 'sigma', 'Intercept', 'Days']
         """
-        return bootstrap(self, nsim, kind, statistic, rng, n_jobs, progress, groups)
+        resample = earlier_name("resample", resample, "kind", kind) or "parametric"
+        plan = BootstrapPlan(nsim, resample, statistic, rng, n_jobs, progress, groups)
+        return bootstrap(self.fitted, plan, self.of)
 
     def profile(self, parm: Any = None, level: float = 0.95) -> Profile:
         """Return profiles of the likelihood: of standard deviations, correlations, σ and the fixed effects.
@@ -518,7 +527,7 @@ class MixedResults(WaldInference):
         >>> profile.value("sigma", [-1, 0, 1]).round(2).tolist()
         [29.26, 30.9, 32.69]
         """
-        return profile(self, parm, level)
+        return profile(self.fitted, parm, level)
 
     def confint(
         self, parm: Any = None, level: float = 0.95, method: str = "profile", **options: Any
@@ -539,9 +548,8 @@ class MixedResults(WaldInference):
             delta method (lme4 gives none), NaN where a parameter is at the end of its range. "bootstrap":
             quantiles of `bootstrap`.
         **options
-            For "bootstrap": ``nsim``, ``rng``, ``n_jobs``, ``progress`` and ``groups`` as `bootstrap` takes
-            them, ``resample`` for its ``kind``, and ``kind`` of the interval, ``"percentile"``, ``"basic"``,
-            ``"bca"`` or ``"normal"``.
+            For "bootstrap": ``nsim``, ``resample``, ``rng``, ``n_jobs``, ``progress`` and ``groups`` as
+            `bootstrap` takes them, and ``interval`` as `Bootstrap.confint` does (earlier named ``kind``).
 
         Returns
         -------
@@ -572,7 +580,7 @@ class MixedResults(WaldInference):
         Intercept             231.99  270.82
         Days                    8.89   12.05
         """
-        return confint(self, parm, level, method, options)
+        return confint(self.fitted, parm, level, method, options, self.of)
 
     def by_maximum_likelihood(self) -> Any:
         """Return the fit by maximum likelihood, these results themselves if they are one."""

@@ -129,12 +129,12 @@ def fit_cases() -> list[tuple[str, Callable[[], tuple[Any, list[FixedParameter]]
 
 
 def _fit_and_parameters(fit: Any) -> tuple[Any, list[FixedParameter]]:
-    parameters = parameters_of(fit.labels, fit._results._record)
-    return fit, [FixedParameter(p.kind, p.term, p.row, p.column) for p in parameters]
+    parameters = parameters_of(fit.labels, fit.fitted.estimates)
+    return fit, [FixedParameter(p.role, p.term, p.row, p.column) for p in parameters]
 
 
 def coordinates_of(fit: Any, fixed: FixedParameter) -> ProfileCoordinates:
-    record, problem = fit._results._record, fit.model.problem
+    record, problem = fit.fitted.estimates, fit.model.problem
     if hasattr(record, "nagq"):
         return GeneralizedCoordinates(problem, fixed, record.point, record.nagq)
     return LinearCoordinates(problem, fixed, record.point)
@@ -143,7 +143,7 @@ def coordinates_of(fit: Any, fixed: FixedParameter) -> ProfileCoordinates:
 @pytest.mark.parametrize("case", fit_cases(), ids=lambda c: c[0])
 def test_coordinates_start_at_the_fit_with_all_its_parameters(case: Any) -> None:
     fit, parameters = case[1]()
-    record = fit._results._record
+    record = fit.fitted.estimates
     expected = parameter_values(record)
     for fixed, value in zip(parameters, expected, strict=True):
         coordinates = coordinates_of(fit, fixed)
@@ -200,7 +200,7 @@ def test_a_variance_that_is_zero_at_the_fit_comes_back_where_the_profile_needs_i
     fit = fit_formula("Yield ~ 1 + (1 | Batch)", "Dyestuff2", False)
     problem = fit.model.problem
     curve = trace(
-        LinearCoordinates(problem, FixedParameter("fixed", row=0), fit._results._record.point), CUTOFF
+        LinearCoordinates(problem, FixedParameter("fixed", row=0), fit.fitted.estimates.point), CUTOFF
     )
     rows = problem.rows
 
@@ -231,7 +231,7 @@ def test_a_better_fit_than_the_one_given_is_told() -> None:
 
 def test_derivatives_of_log_deviations_and_atanh_correlations_are_central_differences() -> None:
     fit = fit_formula("score ~ Machine + (0 + Machine | Worker)", "Machines", False)
-    problem, point = fit.model.problem, fit._results._record.point
+    problem, point = fit.model.problem, fit.fitted.estimates.point
 
     def transformed(theta: Array) -> Array:
         out = []

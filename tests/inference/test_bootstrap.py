@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import mixedext as mx
-from mixedext.inference.parameters.bootstrap import Replicator, fit_replicate
 from mixedext.inference.parameters.names import parameter_values, parameters_of, select_parameters
+from mixedext.inference.parameters.replicates import Replicator, fit_replicate
 from mixedext.inference.parameters.workers import stream
 from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit
 
@@ -40,7 +40,7 @@ def sleep() -> Any:
 
 @cache
 def of_sleep(nsim: int = 99, kind: str = "parametric") -> Any:
-    return sleep().bootstrap(nsim, kind=kind, rng=7)
+    return sleep().bootstrap(nsim, resample=kind, rng=7)
 
 
 # -------------------------------------------------------------------------------------------- parameters
@@ -56,7 +56,7 @@ def test_parameters_stand_in_the_order_of_lme4() -> None:
 
 def test_names_of_uncorrelated_terms_are_those_of_the_factor() -> None:
     result = fit_linear("Reaction ~ Days + (Days || Subject)", "sleepstudy")
-    names = [p.name for p in parameters_of(result.labels, result._record)]
+    names = [p.name for p in parameters_of(result.labels, result.fitted.estimates)]
     assert names[:3] == ["sd_Intercept|Subject", "sd_Days|Subject", "sigma"]
 
 
@@ -67,27 +67,27 @@ def test_terms_with_an_effect_in_common_are_told_apart() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mx.MixedextWarning)
         result = mx.LinearMixedModel(y, None, terms).fit()
-    names = [p.name for p in parameters_of(result.labels, result._record)]
+    names = [p.name for p in parameters_of(result.labels, result.fitted.estimates)]
     assert len(set(names)) == len(names)
 
 
 def test_a_correlation_with_a_variance_of_zero_is_missing() -> None:
     y = np.tile([-1.0, 1.0], 90)  # the same for every subject: nothing is left for random effects
     result = quiet_fit("y ~ Days + (Days | Subject)", load_data("sleepstudy").assign(y=y))
-    values = parameter_values(result._record)
+    values = parameter_values(result.fitted.estimates)
     np.testing.assert_array_equal(values[:3], [0, np.nan, 0])
 
 
 def test_a_generalized_model_has_its_dispersion_among_the_parameters() -> None:
     result = fit_generalized("y ~ x + (1 | g)", "sim_gamma", "Gamma", "log")
-    parameters = parameters_of(result.labels, result._record)
+    parameters = parameters_of(result.labels, result.fitted.estimates)
     assert [p.name for p in parameters][:2] == ["sd_Intercept|g", "dispersion"]
-    assert parameter_values(result._record)[1] == pytest.approx(result.dispersion)
+    assert parameter_values(result.fitted.estimates)[1] == pytest.approx(result.dispersion)
 
 
 def test_parameters_are_chosen_by_name_and_by_kind() -> None:
     result = sleep()
-    parameters = parameters_of(result.labels, result._record)
+    parameters = parameters_of(result.labels, result.fitted.estimates)
     assert select_parameters(parameters, None) == list(range(6))
     assert select_parameters(parameters, ["Days", "sigma"]) == [3, 5]
     assert select_parameters(parameters, "theta_") == [0, 1, 2, 3]
@@ -110,7 +110,7 @@ def test_replicates_are_fits_of_simulated_responses() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", mx.SingularFitWarning)
             again = result.refit(response)
-        expected = parameter_values(again._record)
+        expected = parameter_values(again.fitted.estimates)
         np.testing.assert_allclose(boot.estimates.iloc[number], expected, rtol=1e-3)
 
 
@@ -136,7 +136,8 @@ def test_replicates_reach_the_optimum_that_a_fit_from_the_data_reaches(formula: 
     result = fit_linear(formula, data)._results
     responses = result.simulate(12, rng=3).to_numpy()
     for problem in result.model.problems_of(responses):
-        found, full = fit_replicate(result, problem), result.fit_problem(problem)
+        fit = result.fitted
+        found, full = fit_replicate(fit, problem), fit.method.fit(problem, fit.design)
         assert found.objective <= full.objective + 1e-7
 
 
@@ -191,49 +192,49 @@ def by_hand(frame: pd.DataFrame, group: str, nested: list[str], seed: int, numbe
 
 def test_cases_are_copies_of_levels() -> None:
     boot = of_sleep(34, "case")
-    assert (boot.kind, boot.groups) == ("case", "Subject")
+    assert (boot.resample, boot.groups) == ("case", "Subject")
     for number in (0, 33):
         again = quiet_fit(SLEEP, by_hand(load_data("sleepstudy"), "Subject", [], 7, number))
-        expected = parameter_values(again._record)
+        expected = parameter_values(again.fitted.estimates)
         np.testing.assert_allclose(boot.estimates.iloc[number], expected, rtol=1e-3)
 
 
 def test_cases_of_a_nested_design_are_levels_of_the_outermost_factor() -> None:
     result = fit_linear("strength ~ 1 + (1 | batch) + (1 | sample)", "Pastes")
-    boot = result.bootstrap(3, kind="case", rng=2)
+    boot = result.bootstrap(3, resample="case", rng=2)
     assert boot.groups == "batch"
     again = quiet_fit(
         "strength ~ 1 + (1 | batch) + (1 | sample)", by_hand(load_data("Pastes"), "batch", ["sample"], 2, 1)
     )
-    expected = parameter_values(again._record)
+    expected = parameter_values(again.fitted.estimates)
     np.testing.assert_allclose(boot.estimates.iloc[1], expected, rtol=1e-3)
     with pytest.raises(mx.DataError, match="'batch' is not nested in it"):
-        result.bootstrap(3, kind="case", groups="sample")
+        result.bootstrap(3, resample="case", groups="sample")
 
 
 def test_cases_take_weights_and_offsets_along() -> None:
     frame = load_data("x_offw").astype({"g": "category"})
     result = mx.lmer("y ~ x + offset(off) + (1 | g)", frame, weights="w").fit()
-    boot = result.bootstrap(2, kind="case", rng=2)
+    boot = result.bootstrap(2, resample="case", rng=2)
     drawn = by_hand(frame, "g", [], 2, 1)
     again = quiet_fit("y ~ x + offset(off) + (1 | g)", drawn, weights="w")
-    expected = parameter_values(again._record)
+    expected = parameter_values(again.fitted.estimates)
     np.testing.assert_allclose(boot.estimates.iloc[1], expected, rtol=1e-4)
 
 
 def test_cases_of_a_generalized_model_are_copies_of_levels() -> None:
     result = fit_generalized(CBPP, "cbpp")
-    boot = result.bootstrap(2, kind="case", rng=5)
+    boot = result.bootstrap(2, resample="case", rng=5)
     again = mx.glmer(CBPP, by_hand(load_data("cbpp"), "herd", [], 5, 1), family="binomial").fit()
     np.testing.assert_allclose(boot.estimates.iloc[1, 1:], again.params, rtol=1e-4)
 
 
 def test_cases_of_crossed_factors_are_refused() -> None:
     result = fit_linear("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
-    with pytest.raises(mx.DataError, match=r"'plate', 'sample' are crossed.*kind='parametric'"):
-        result.bootstrap(3, kind="case")
+    with pytest.raises(mx.DataError, match=r"'plate', 'sample' are crossed.*resample='parametric'"):
+        result.bootstrap(3, resample="case")
     with pytest.raises(mx.DataError, match="'sample' is not nested in it"):
-        result.bootstrap(3, kind="case", groups="plate")
+        result.bootstrap(3, resample="case", groups="plate")
 
 
 # --------------------------------------------------------------------------------------------- intervals
@@ -274,7 +275,7 @@ def test_bca_takes_its_acceleration_from_fits_without_each_level() -> None:
 def test_bca_keeps_a_standard_deviation_of_zero() -> None:
     result = fit_linear("Yield ~ 1 + (1 | Batch)", "Dyestuff2")
     boot = result.bootstrap(99, rng=1)
-    table = boot.confint(kind="bca")
+    table = boot.confint(interval="bca")
     assert table.loc["sd_Intercept|Batch", "lower"] == 0
     assert np.isfinite(table.to_numpy()).all()
 
@@ -289,13 +290,29 @@ def test_intervals_have_a_row_a_parameter_and_grow_with_the_level(kind: str) -> 
     assert (wide["upper"] > narrow["upper"]).all()
 
 
+def test_options_by_their_earlier_names_mean_the_same() -> None:
+    result, boot = sleep(), of_sleep()
+    assert (
+        result.bootstrap(2, kind="case", rng=1).kind == result.bootstrap(2, "case", rng=1).resample == "case"
+    )
+    pd.testing.assert_frame_equal(boot.confint(0.9, kind="basic"), boot.confint(0.9, "basic"))
+    earlier, now = ({"nsim": 9, "rng": 1, name: "normal"} for name in ("kind", "interval"))
+    pd.testing.assert_frame_equal(
+        result.confint(method="bootstrap", **earlier), result.confint(method="bootstrap", **now)
+    )
+    with pytest.raises(mx.OptionError, match="one option: give resample alone"):
+        result.bootstrap(2, resample="parametric", kind="case")
+    with pytest.raises(mx.OptionError, match="one option: give interval alone"):
+        boot.confint(interval="basic", kind="bca")
+
+
 def test_intervals_of_bad_requests_are_refused() -> None:
     boot = of_sleep()
     for level in (0, 1, 95, -0.1, "x", True):
         with pytest.raises(mx.DataError, match="level must lie between 0 and 1"):
             boot.confint(level)
     with pytest.raises(mx.DataError, match="did you mean 'percentile'"):
-        boot.confint(kind="percentil")
+        boot.confint(interval="percentil")
     with pytest.raises(mx.DataError, match="did you mean 'Days'"):
         boot.confint(parm="Dayss")
     with pytest.raises(mx.DataError, match="only 1 of 1 replicates have a value"):
@@ -358,7 +375,7 @@ def test_cases_that_do_not_determine_a_coefficient_are_failures() -> None:
     frame = pd.DataFrame({"g": np.repeat(np.arange(5), 6), "y": rng.normal(size=30)})
     frame["treated"] = (frame["g"] == 0).astype(float)
     frame["y"] += rng.normal(0, 2, 5)[frame["g"]]
-    boot = quiet_fit("y ~ treated + (1 | g)", frame).bootstrap(60, kind="case", rng=1)
+    boot = quiet_fit("y ~ treated + (1 | g)", frame).bootstrap(60, resample="case", rng=1)
     assert 5 < len(boot.failures) < 45  # (4/5)^5 = 0.33 of the draws have no treated level
     assert boot.failures.str.contains("'treated' depends on others").all()
     assert np.isfinite(boot.confint().to_numpy()).all()
@@ -395,7 +412,7 @@ def test_what_workers_get_of_models_with_factors_pickles_and_draws_the_same() ->
     result = mx.lmer("Reaction ~ Days + C(arm) + (1 | Subject)", data).fit()
     for kind, statistic in (("parametric", None), ("parametric", total), ("case", None)):
         seed = np.random.SeedSequence(5)
-        own = Replicator(result._results, kind, statistic, seed, "Subject")
+        own = Replicator(result.fitted, kind, statistic, seed, "Subject", mx.LinearMixedResults.of)
         sent = pickle.dumps(own)
         assert len(sent) < 100_000
         for ours, theirs in zip(own.replicates(0, 3), pickle.loads(sent).replicates(0, 3), strict=True):

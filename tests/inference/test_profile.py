@@ -366,8 +366,8 @@ def test_wald_standard_errors_of_a_generalized_model_are_those_of_the_results() 
 
 def test_bootstrap_intervals_are_those_of_the_bootstrap() -> None:
     fit = fit_linear("Reaction ~ Days + (1 | Subject)", "sleepstudy")
-    found = fit.confint(["sigma", "Days"], level=0.8, method="bootstrap", nsim=30, rng=4, kind="basic")
-    expected = fit.bootstrap(30, rng=4).confint(0.8, kind="basic", parm=["sigma", "Days"])
+    found = fit.confint(["sigma", "Days"], level=0.8, method="bootstrap", nsim=30, rng=4, interval="basic")
+    expected = fit.bootstrap(30, rng=4).confint(0.8, interval="basic", parm=["sigma", "Days"])
     pd.testing.assert_frame_equal(found, expected)
     cases = fit.confint("Days", level=0.8, method="bootstrap", nsim=30, rng=4, resample="case")
     pd.testing.assert_frame_equal(cases, fit.bootstrap(30, "case", rng=4).confint(0.8, parm="Days"))

@@ -397,7 +397,7 @@ def test_scores_of_clusters_add_up_to_nothing_at_the_optimum(
     inner = getattr(results, "_results", results)
     factors = inner.model.design.rows().factors
     outer = min(factors, key=lambda f: f.n_levels)
-    scores = cluster_scores(inner.model.problem, inner._record, outer.codes, outer.n_levels)
+    scores = cluster_scores(inner.model.problem, inner.fitted.estimates, outer.codes, outer.n_levels)
     largest = np.sqrt((scores**2).sum(axis=1))
     assert np.abs(scores.sum(axis=1)).max() < 1e-4 * largest.max()
     robust = results.get_robustcov_results()

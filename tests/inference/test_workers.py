@@ -139,7 +139,7 @@ def test_processes_give_the_numbers_of_one(sent: None) -> None:
     ):
         one, two = (result.bootstrap(9, kind, statistic, rng=1, n_jobs=n) for n in (1, 2))
         pd.testing.assert_frame_equal(two.estimates, one.estimates, check_exact=True)
-    pd.testing.assert_frame_equal(two.confint(kind="bca"), one.confint(kind="bca"), check_exact=True)
+    pd.testing.assert_frame_equal(two.confint(interval="bca"), one.confint(interval="bca"), check_exact=True)
     tests = [mx.bootstrap_lrt(null, linear, 9, rng=1, n_jobs=n) for n in (1, 2)]
     np.testing.assert_array_equal(tests[0].simulated, tests[1].simulated)
     where = linear.bootstrap(9, statistic=lambda r: float(os.getpid() != MAIN), rng=1, n_jobs=2).estimates[
@@ -216,4 +216,4 @@ def test_a_jackknife_that_loses_its_workers_says_so(monkeypatch: pytest.MonkeyPa
     lost = workers.Run([], False, "workers died twice")
     monkeypatch.setattr("mixedext.inference.parameters.bootstrap.run_blocks", lambda *_: lost)
     with pytest.raises(mx.DataError, match=r"jackknife .* was not finished: workers died twice"):
-        boot.confint(kind="bca")
+        boot.confint(interval="bca")

@@ -20,7 +20,7 @@ from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_lost_workers
 from mixedext.inference.comparison.compare import check_offsets, check_same_data, check_same_kind
-from mixedext.inference.parameters.bootstrap import Outcome, fit_replicate
+from mixedext.inference.parameters.replicates import Outcome, fit_replicate
 from mixedext.inference.parameters.workers import blocks, run_blocks, stream
 from mixedext.inference.tables import read_results
 from mixedext.options import answers_keywords, check_count, check_generator, check_jobs, check_seed
@@ -127,7 +127,8 @@ class _Pair:
     def _compare(self, small: Any, large: Any) -> Outcome:
         try:
             difference = (
-                fit_replicate(self.null, small).objective - fit_replicate(self.alternative, large).objective
+                fit_replicate(self.null.fitted, small).objective
+                - fit_replicate(self.alternative.fitted, large).objective
             )
         except (np.linalg.LinAlgError, DataError) as error:
             return Outcome(None, str(error))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,27 +11,30 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.curves.fixed_parameter import transformed_slopes
-from mixedext.core.estimates import GeneralizedEstimates
-from mixedext.core.linear.sensitivity import sensitivity
+from mixedext.fitted import FittedModel
+from mixedext.inference.fixed_effects.degrees_of_freedom import quadratic_forms
+from mixedext.inference.parameters.bootstrap import INTERVALS, BootstrapPlan, bootstrap
 from mixedext.inference.parameters.names import Parameter, parameter_values, parameters_of, select_parameters
 from mixedext.inference.parameters.profile import profile
-from mixedext.options import check_level, check_option, complement, refuse_unknown
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
+from mixedext.options import check_level, check_option, complement, earlier_name, refuse_unknown
 
 Array = NDArray[np.float64]
 
 DEFAULT_LEVEL = 0.95
 METHODS = ("profile", "wald", "bootstrap")
 #: what the bootstrap takes, and how its intervals are made
-_BOOTSTRAP = ("nsim", "resample", "rng", "n_jobs", "progress", "groups", "kind")
+_BOOTSTRAP = ("nsim", "resample", "rng", "n_jobs", "progress", "groups", "interval", "kind")
 
 
 def confint(
-    results: MixedResults, parm: Any, level: Any, method: Any, options: dict[str, Any]
+    fit: FittedModel,
+    parm: Any,
+    level: Any,
+    method: Any,
+    options: dict[str, Any],
+    present: Callable[[FittedModel], Any],
 ) -> pd.DataFrame:
-    """Return intervals of parameters of a fit; `MixedResults.confint` says what the arguments are."""
+    """Return intervals of parameters of a fit; `confint` of the results says what the arguments are."""
     if "alpha" in options:
         level = complement("alpha", options.pop("alpha"), None if level == DEFAULT_LEVEL else level)
     wanted = check_level(level)
@@ -38,32 +42,31 @@ def confint(
     known = ("parm", "level", "alpha", "method", *(_BOOTSTRAP if method == "bootstrap" else ()))
     refuse_unknown(f"confint(method={method!r})", options, known)
     if method == "profile":
-        return profile(results, parm, wanted).confint()
-    chosen = select_parameters(parameters_of(results.labels, results._record), parm)
+        return profile(fit, parm, wanted).confint()
     if method == "wald":
-        return wald_intervals(results, chosen, wanted)
-    how = {"kind": options.pop("kind")} if "kind" in options else {}
-    if "resample" in options:
-        options["kind"] = options.pop("resample")
-    return results.bootstrap(**options).confint(wanted, parm=parm, **how)
+        return wald_intervals(fit, select_parameters(parameters_of(fit.labels, fit.estimates), parm), wanted)
+    select_parameters(parameters_of(fit.labels, fit.estimates), parm)  # before the replicates are fitted
+    earlier = options.pop("kind", None)
+    interval = earlier_name("interval", options.pop("interval", None), "kind", earlier) or INTERVALS[0]
+    return bootstrap(fit, BootstrapPlan(**options), present).confint(wanted, interval, parm)
 
 
-def wald_intervals(results: MixedResults, chosen: list[int], level: float) -> pd.DataFrame:
+def wald_intervals(fit: FittedModel, chosen: list[int], level: float) -> pd.DataFrame:
     """Return intervals from standard errors for the parameters of given numbers.
 
     Coefficients have normal intervals. Standard deviations, σ and the dispersion have them on the
     logarithmic scale, correlations on that of atanh, by the delta method, NaN where they are at the end of
     their range.
     """
-    parameters = parameters_of(results.labels, results._record)
-    values = parameter_values(results._record)
-    half = stats.norm.ppf(0.5 + level / 2) * _standard_errors(results, parameters, chosen)
+    parameters = parameters_of(fit.labels, fit.estimates)
+    values = parameter_values(fit.estimates)
+    half = stats.norm.ppf(0.5 + level / 2) * _standard_errors(fit, parameters, chosen)
     rows = []
     for i in chosen:
-        kind, value = parameters[i].kind, values[i]
-        if kind == "fixed":
+        role, value = parameters[i].role, values[i]
+        if role == "fixed":
             rows.append((value - half[i], value + half[i]))
-        elif kind == "cor":
+        elif role == "cor":
             centre = np.arctanh(value) if abs(value) < 1 else np.nan
             rows.append((np.tanh(centre - half[i]), np.tanh(centre + half[i])))
         else:
@@ -72,38 +75,36 @@ def wald_intervals(results: MixedResults, chosen: list[int], level: float) -> pd
     return pd.DataFrame(rows, index=index, columns=["lower", "upper"], dtype=float)
 
 
-def _standard_errors(results: MixedResults, parameters: tuple[Parameter, ...], chosen: list[int]) -> Array:
+def _standard_errors(fit: FittedModel, parameters: tuple[Parameter, ...], chosen: list[int]) -> Array:
     """Return standard errors on the scales of the intervals, (k,)."""
-    fixed = [p.kind == "fixed" for p in parameters]
+    fixed = [p.role == "fixed" for p in parameters]
     out = np.full(len(parameters), np.nan)
-    out[fixed] = np.sqrt(np.maximum(np.diag(np.asarray(results.cov_params(), dtype=float)), 0.0))
+    out[fixed] = np.sqrt(np.maximum(np.diag(fit.cov_params), 0.0))
     if all(fixed[i] for i in chosen):
         return out
-    covariance, jacobian = _transformed(results)
-    variance = np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian)
-    out[~np.array(fixed)] = np.sqrt(np.maximum(variance, 0.0))
+    covariance, jacobian = _transformed(fit)
+    out[~np.array(fixed)] = np.sqrt(np.maximum(quadratic_forms(jacobian, covariance), 0.0))
     return out
 
 
-def _transformed(results: Any) -> tuple[Array, Array]:
+def _transformed(fit: FittedModel) -> tuple[Array, Array]:
     """Return the covariance of the criterion's own parameters, and the derivatives in them of the
     logarithms of standard deviations, σ and the dispersion, and of atanh of correlations.
+
+    Those parameters begin with θ̃ and end with log σ², or the logarithms of the dispersions that are
+    estimated.
     """
-    problem, record = results._model_with_data().problem, results._record
-    slopes = transformed_slopes(problem, record.point[: problem.size])
-    deviations = [p.role == "sd" for s in record.structures for p in s.natural]
-    if isinstance(record, GeneralizedEstimates):
-        covariance = results.fitted.joint_covariance
-        if covariance is None:
-            covariance = np.full((len(record.point), len(record.point)), np.nan)
-        jacobian = np.zeros((len(slopes) + problem.extra, len(record.point)))
-        jacobian[: len(slopes), : problem.size] = slopes
-        if problem.extra:
-            jacobian[-1, -1] = 1.0
-        return covariance, jacobian
-    # the parameters are (θ̃, log σ²), and a standard deviation is σ times that of θ̃
-    jacobian = np.zeros((len(slopes) + 1, problem.size + 1))
-    jacobian[:-1, :-1] = slopes
-    jacobian[:-1, -1] = np.where(deviations, 0.5, 0.0)
-    jacobian[-1, -1] = 0.5
-    return sensitivity(problem, record.point, results.reml).parameters, jacobian
+    estimates, size = fit.estimates, fit.problem.size
+    covariance = fit.joint_covariance
+    if covariance is None:
+        covariance = np.full((len(estimates.point) + fit.has_residual,) * 2, np.nan)
+    slopes = transformed_slopes(fit.problem, estimates.point[:size])
+    k, others = len(slopes), len(estimates.spread)
+    jacobian = np.zeros((k + others, len(covariance)))
+    jacobian[:k, :size] = slopes
+    if others:
+        jacobian[k:, -others:] = np.eye(others) * (0.5 if fit.has_residual else 1.0)
+    if fit.has_residual:
+        # a standard deviation is σ times that of θ̃
+        jacobian[:k, -1] = [0.5 if p.role == "sd" else 0.0 for s in estimates.structures for p in s.natural]
+    return covariance, jacobian

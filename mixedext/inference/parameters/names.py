@@ -31,8 +31,8 @@ _SETS = {
 }
 
 
-#: What kinds are called where a coefficient has the same name.
-_KINDS = {"sd": "random effects", "cor": "random effects", "sigma": "residual", "dispersion": "family"}
+#: What roles are called where a coefficient has the same name.
+_ROLES = {"sd": "random effects", "cor": "random effects", "sigma": "residual", "dispersion": "family"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Parameter:
     name : str
         ``"sd_Intercept|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``, ``"dispersion"`` or that of
         a fixed effect.
-    kind : {"sd", "cor", "sigma", "dispersion", "fixed", "statistic"}
+    role : {"sd", "cor", "sigma", "dispersion", "fixed", "statistic"}
         The last for what a user's own function returns.
     term : int
         Number of the random term, −1 for others.
@@ -53,13 +53,13 @@ class Parameter:
     """
 
     name: str
-    kind: Literal["sd", "cor", "sigma", "dispersion", "fixed", "statistic"]
+    role: Literal["sd", "cor", "sigma", "dispersion", "fixed", "statistic"]
     term: int = -1
     row: int = 0
     column: int = 0
 
 
-def parameters_of(labels: Labels, record: Estimates) -> tuple[Parameter, ...]:
+def parameters_of(labels: Labels, estimates: Estimates) -> tuple[Parameter, ...]:
     """Return the parameters of a fit, in lme4's order.
 
     Where two terms of a grouping factor have an effect in common, the term's label takes the place of the
@@ -70,19 +70,19 @@ def parameters_of(labels: Labels, record: Estimates) -> tuple[Parameter, ...]:
     for number, term in enumerate(labels.terms):
         twice = any(effects[term.group, name] > 1 for name in term.names)
         place = term.label if twice else term.group
-        for role, a, b in record.structures[number].natural:
+        for role, a, b in estimates.structures[number].natural:
             effects_of = term.names[a] if a == b else f"{term.names[a]}.{term.names[b]}"
             out.append(Parameter(f"{role}_{effects_of}|{place}", role, number, a, b))
-    kind: Literal["sigma", "dispersion"] = "sigma" if record.has_residual else "dispersion"
-    out += [Parameter(name, kind, row=number) for number, (name, _) in enumerate(record.spread)]
+    of_rows: Literal["sigma", "dispersion"] = "sigma" if estimates.has_residual else "dispersion"
+    out += [Parameter(name, of_rows, row=number) for number, (name, _) in enumerate(estimates.spread)]
     taken = set(labels.exog_names)
     for i, parameter in enumerate(out):
         name = (
-            parameter.name if parameter.name not in taken else f"{parameter.name} ({_KINDS[parameter.kind]})"
+            parameter.name if parameter.name not in taken else f"{parameter.name} ({_ROLES[parameter.role]})"
         )
         number = 2
         while name in taken:
-            name = f"{parameter.name} ({_KINDS[parameter.kind]} {number})"
+            name = f"{parameter.name} ({_ROLES[parameter.role]} {number})"
             number += 1
         taken.add(name)
         out[i] = replace(parameter, name=name)
@@ -90,13 +90,13 @@ def parameters_of(labels: Labels, record: Estimates) -> tuple[Parameter, ...]:
     return tuple(out)
 
 
-def parameter_values(record: Estimates) -> Array:
+def parameter_values(estimates: Estimates) -> Array:
     """Return the values of the parameters of a fit, (k,), in the order of `parameters_of`.
 
     A correlation with an effect of variance 0 is NaN.
     """
-    random = deviations_and_correlations(record.structures, record.covariances, record.scale)
-    return np.concatenate([random, [value for _, value in record.spread], record.params])
+    random = deviations_and_correlations(estimates.structures, estimates.covariances, estimates.scale)
+    return np.concatenate([random, [value for _, value in estimates.spread], estimates.params])
 
 
 def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]:
@@ -135,7 +135,7 @@ def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]
         elif name in names:
             chosen.add(names.index(name))
         elif name in _SETS:
-            chosen.update(i for i, p in enumerate(parameters) if p.kind in _SETS[name])
+            chosen.update(i for i, p in enumerate(parameters) if p.role in _SETS[name])
         else:
             hint = nearest(name, names)
             raise DataError(f"there is no parameter {name!r}{hint} (there are: {', '.join(names)})")

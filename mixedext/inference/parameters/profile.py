@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from mixedext.core.curves.coordinates import ProfileCoordinates, is_defined
+from mixedext.core.curves.coordinates import is_defined
 from mixedext.core.curves.curve import Curve
 from mixedext.core.curves.fixed_parameter import FixedParameter
-from mixedext.core.curves.generalized import GeneralizedCoordinates
-from mixedext.core.curves.linear import LinearCoordinates
 from mixedext.core.curves.trace import BETTER, BetterFitFound, trace
-from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_profile
+from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.names import Parameter, parameters_of, select_parameters
 from mixedext.options import check_level, methods_answer_keywords, nearest
 from mixedext.plots.profile import plot_profile
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -35,7 +30,7 @@ _REFITS = 3
 
 @methods_answer_keywords
 class Profile:
-    """Profiles of the likelihood, made by `MixedResults.profile`; holds numbers only, no model and no data.
+    """Profiles of the likelihood, made by `profile` of the results; holds numbers only, no model and no data.
 
     ζ(c) = sign(c − ĉ) √(d(c) − d(ĉ)) with d(c) the deviance minimised over all other parameters: a
     straight line where the likelihood is normal.
@@ -229,12 +224,12 @@ class Profile:
 
 
 @small_matrices
-def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
-    """Profile parameters of a fit; `MixedResults.profile` says what the arguments are."""
+def profile(fit: FittedModel, parm: Any, level: Any) -> Profile:
+    """Profile parameters of a fit; `profile` of the results says what the arguments are."""
     wanted = check_level(level)
-    fit, remarks = _maximum_likelihood(results)
+    fit, remarks = _maximum_likelihood(fit)
     troubles: list[str] = []
-    parameters = parameters_of(fit.labels, fit._record)
+    parameters = parameters_of(fit.labels, fit.estimates)
     chosen = select_parameters(parameters, parm)
     cutoff = float(stats.norm.ppf(0.5 + wanted / 2))
     for _ in range(_REFITS):
@@ -261,43 +256,35 @@ def profile(results: MixedResults, parm: Any, level: Any) -> Profile:
         warn_of_profile(troubles)
         remarks += troubles
     names = [p.name for p in parameters]
-    return Profile(curves, names, wanted, float(fit.objective), remarks)
+    return Profile(curves, names, wanted, fit.objective, remarks)
 
 
-def _maximum_likelihood(results: MixedResults) -> tuple[MixedResults, list[str]]:
+def _maximum_likelihood(fit: FittedModel) -> tuple[FittedModel, list[str]]:
     """Return the fit by maximum likelihood of the same model, and what is to be said of it."""
-    results._model_with_data()
-    if isinstance(results._record, GeneralizedEstimates) and results._record.nagq == 0:
+    _ = fit.design
+    if fit.method.nagq == 0:
         raise DataError(
             "a fit with nagq=0 has no likelihood to profile, its fixed effects are part of the modes: "
             "call fit(nagq=1)"
         )
-    fit = results.by_maximum_likelihood()
+    best = fit.by_maximum_likelihood()
     refitted = "the fit by REML was refitted by maximum likelihood: profiles are of the likelihood"
-    return fit, [] if fit is results else [refitted]
+    return best, [] if best is fit else [refitted]
 
 
-def _curve(fit: Any, parameter: Parameter, cutoff: float) -> Curve | None:
+def _curve(fit: FittedModel, parameter: Parameter, cutoff: float) -> Curve | None:
     """Return the profile of one parameter; None for a correlation that is not defined."""
-    coordinates = _coordinates(fit, parameter)
-    return None if coordinates is None else trace(coordinates, cutoff)
-
-
-def _coordinates(fit: Any, parameter: Parameter) -> ProfileCoordinates | None:
-    record, problem = fit._record, fit.model.problem
-    fixed = FixedParameter(parameter.kind, parameter.term, parameter.row, parameter.column)
-    if not is_defined(problem, fixed, record.point[: problem.size]):
+    fixed = FixedParameter(parameter.role, parameter.term, parameter.row, parameter.column)
+    problem = fit.problem
+    if not is_defined(problem, fixed, fit.estimates.point[: problem.size]):
         return None
-    if isinstance(record, GeneralizedEstimates):
-        problem = problem.with_hessian(record.hessian or "expected")
-        return GeneralizedCoordinates(problem, fixed, record.point, record.nagq)
-    return LinearCoordinates(problem, fixed, record.point)
+    return trace(fit.method.coordinates(problem, fit.estimates, fixed), cutoff)
 
 
-def _better_fit(fit: Any, found: BetterFitFound) -> Any:
+def _better_fit(fit: FittedModel, found: BetterFitFound) -> FittedModel:
     """Return the fit that starts from where the criterion was found to be lower."""
     coordinates = found.state.coordinates
-    better = fit.fit_like(fit.model, start_theta=coordinates.theta(found.state))
+    better = fit.method.fit_model(fit.model, coordinates.theta(found.state))
     if better.objective > found.state.objective + BETTER:
         raise DataError(
             f"at {coordinates.parameter.role} = {found.state.value:.6g} the likelihood is above that of the "
