@@ -44,6 +44,8 @@ class Model(Protocol):
     design: Design | None
     exog: Array
     endog: Array
+    #: statsmodels' holder of the data
+    data: Any
     weights: Array | None
     offset: Array | None
 
@@ -437,6 +439,10 @@ class FittedModel:
     def modes_of(self, group: str) -> Array:
         """Return the conditional modes of a grouping factor as an array (effects, levels)."""
         return self.estimates.modes[list(self.labels.groups).index(group)]
+
+    def effect_names(self, group: str) -> list[str]:
+        """Return the names of the random effects of a grouping factor."""
+        return [n for t in self.labels.terms if t.group == group for n in t.names]
 
     def term_covariances(self) -> list[Array]:
         """Return the covariance matrices of the random terms on the scale of the data, (q, q) each."""

@@ -104,7 +104,6 @@ def within(module: str, places: tuple[str, ...]) -> bool:
 
 #: Imports that still point upwards; none may be added.
 OFFENDERS: dict[str, set[str]] = {
-    "mixedext.results.levels": {"mixedext.results.base"},
     "mixedext.inference.comparison.compare": {
         "mixedext.results.base",
         "mixedext.results.generalized",
@@ -115,7 +114,6 @@ OFFENDERS: dict[str, set[str]] = {
     "mixedext.inference.fixed_effects.anova": {"mixedext.results.base"},
     "mixedext.inference.fixed_effects.hypotheses": {"mixedext.results.base"},
     "mixedext.inference.tables": {"mixedext.models.base", "mixedext.results.base"},
-    "mixedext.report.summary": {"mixedext.results.base"},
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import mixedext as mx
 from mixedext.inference.fixed_effects import degrees_of_freedom as ddf_module
-from mixedext.report.summary import format_quantiles
+from mixedext.report.numbers import format_quantiles
 from tests.conftest import fit_linear, load_data
 
 NAMES = [

@@ -16,7 +16,7 @@ import pytest
 from statsmodels.iolib.summary import Summary
 
 import mixedext as mx
-from mixedext.report.summary import format_digits, format_quantiles
+from mixedext.report.numbers import format_digits, format_quantiles
 from tests.conftest import fit_linear, load_data, references
 
 pytestmark = pytest.mark.reference

@@ -87,7 +87,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "saving": ("results.saving",),
     "separation": ("findings.separation",),
     "simulation": ("prediction.simulation", "options"),
-    "summary": ("report.summary",),
+    "summary": ("report.summary", "report.layout", "report.numbers"),
     "values": ("data.values",),
     "wald": ("results.wald",),
     "whole": ("data.whole",),

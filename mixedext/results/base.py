@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from functools import lru_cache
 from inspect import getattr_static
 from typing import Any
 
@@ -17,18 +17,16 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
-from mixedext.data.whole import WholeTable
+from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_type
-from mixedext.inference.parameters.bootstrap import Bootstrap, BootstrapPlan, bootstrap
-from mixedext.inference.parameters.confint import confint
-from mixedext.inference.parameters.profile import Profile, profile
-from mixedext.options import earlier_name, methods_answer_keywords
+from mixedext.options import methods_answer_keywords
 from mixedext.prediction.linear_predictor import mean_prediction
 from mixedext.prediction.simulation import simulate
-from mixedext.report.summary import make_summary
-from mixedext.results.levels import LevelCovariances, coefficients
+from mixedext.report.summary import SummaryTexts, make_summary
+from mixedext.results.parameters import ParameterInference
+from mixedext.results.random_effects import RandomEffects
 from mixedext.results.saving import load, save
 from mixedext.results.wald import WaldInference
 
@@ -48,7 +46,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(WaldInference):
+class MixedResults(RandomEffects, ParameterInference, WaldInference):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel
@@ -135,104 +133,6 @@ class MixedResults(WaldInference):
         """−2 llf + log(nobs) n_params."""
         return -2 * self.llf + math.log(self.nobs) * self.n_params
 
-    @cached_property
-    def theta_names(self) -> list[str]:
-        """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``)."""
-        out = []
-        for t, structure in zip(self.labels.terms, self._record.structures, strict=True):
-            out += [f"{t.group}.{name}" for name in structure.theta_names(t.names)]
-        return out
-
-    @cached_property
-    def cov_re(self) -> dict[str, pd.DataFrame]:
-        """Term → labelled covariance matrix of its random effects, on the scale of the data."""
-        return {
-            t.label: pd.DataFrame(c, index=list(t.names), columns=list(t.names))
-            for t, c in zip(self.labels.terms, self.term_covariances(), strict=True)
-        }
-
-    def term_covariances(self) -> list[Array]:
-        """Return the covariance matrices of `cov_re` as arrays, in the order of the terms."""
-        return self.fitted.term_covariances()
-
-    def modes_of(self, group: str) -> Array:
-        """Return the conditional modes of a grouping factor as an array (effects, levels)."""
-        return self.fitted.modes_of(group)
-
-    def random_variances(self) -> list[Array]:
-        """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term."""
-        return self.fitted.random_variances()
-
-    @cached_property
-    def varcorr(self) -> pd.DataFrame:
-        """Variances, standard deviations and correlations of the random effects and the residual.
-
-        One row an effect: `group` (the term), `name`, `variance`, `std_dev`, and columns `corr_<name>` with
-        the correlations with the effects before it in its term (missing where a variance is 0).
-        """
-        rows: list[dict[str, Any]] = []
-        for t, values in zip(self.labels.terms, self.term_covariances(), strict=True):
-            std_dev = np.sqrt(np.diag(values))
-            for i, name in enumerate(t.names):
-                row = {"group": t.label, "name": name, "variance": values[i, i], "std_dev": std_dev[i]}
-                for j in range(i):
-                    size = std_dev[i] * std_dev[j]
-                    row[f"corr_{t.names[j]}"] = values[i, j] / size if size > 0 else np.nan
-                rows.append(row)
-        if self._has_residual:
-            rows.append(
-                {"group": "Residual", "name": "", "variance": self.scale, "std_dev": np.sqrt(self.scale)}
-            )
-        return WholeTable(rows)
-
-    @cached_property
-    def random_effects(self) -> dict[str, pd.DataFrame]:
-        """Grouping factor → conditional modes of its random effects, levels × effects."""
-        out = {}
-        for (group, levels), modes in zip(self.labels.groups.items(), self._record.modes, strict=True):
-            out[group] = pd.DataFrame(modes.T, index=levels, columns=self._names_of(group), copy=True)
-        return out
-
-    @cached_property
-    def random_effects_cov(self) -> dict[str, LevelCovariances]:
-        """Grouping factor → conditional covariances of its random effects given the data, (levels, q, q).
-
-        The arrays know their labels: `LevelCovariances.of` gives the matrix of a level, ``frame`` all.
-        """
-        blocks = zip(self.labels.groups.items(), self._record.mode_covariances, strict=True)
-        return {
-            group: LevelCovariances(
-                self.scale * block.transpose(2, 0, 1), pd.Index(levels), self._names_of(group)
-            )
-            for (group, levels), block in blocks
-        }
-
-    def _names_of(self, group: str) -> list[str]:
-        """Return the names of the random effects of a grouping factor."""
-        return [n for t in self.labels.terms if t.group == group for n in t.names]
-
-    def coef(self) -> dict[str, pd.DataFrame]:
-        """Return the coefficients of each level: fixed effects plus conditional modes, as lme4's ``coef``.
-
-        Returns
-        -------
-        dict of DataFrame
-            Grouping factor → levels × effects. An effect that is fixed only is the same for all levels, one
-            that is random only (in front) varies around 0; a product is the same in either order of its
-            factors.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> result.coef()["Subject"].head(2).round(3)
-             Intercept    Days
-        308    253.664  19.666
-        309    211.007   1.848
-        """
-        return coefficients(self)
-
     @cached_data
     def fittedvalues(self) -> Array:
         """Conditional means: fixed effects, conditional modes and offset, (nobs,)."""
@@ -279,6 +179,8 @@ class MixedResults(WaldInference):
 
     #: labels the arrays of these results
     _wrapper: Any = None
+    #: what the summary says of the response besides its name
+    _family_rows: list[tuple[str, str]]
 
     def get_robustcov_results(
         self, cov_type: str = "cluster", *, groups: Any = None, correction: str | None = None
@@ -405,183 +307,6 @@ class MixedResults(WaldInference):
         warn_of_fit(fit.labels, fit.estimates.ranks, fit.estimates.optimizer)
         return self.of(fit)
 
-    def bootstrap(
-        self,
-        nsim: int = 999,
-        resample: str | None = None,
-        statistic: Callable[[Any], Any] | None = None,
-        rng: Any = None,
-        n_jobs: int | None = 1,
-        progress: bool | None = None,
-        groups: str | None = None,
-        *,
-        kind: str | None = None,
-    ) -> Bootstrap:
-        """Return a bootstrap of the fit: parametric, or of the levels of a grouping factor.
-
-        Parameters
-        ----------
-        nsim : int
-            Number of replicates.
-        resample : {"parametric", "case"}
-            "parametric", the default, draws responses from the fitted model, as `simulate` does, and refits;
-            "case" draws levels of a grouping factor with replacement, with all their rows, each copy a level
-            of its own.
-        statistic : callable, optional
-            Takes results, returns numbers (k,), a Series of them or one. By default the standard deviations
-            and correlations of the random effects, sigma and the fixed effects.
-        rng : numpy.random.Generator or int, optional
-            Source of random numbers, or its seed. Each replicate has a stream of its own, so that the numbers
-            do not depend on `n_jobs`.
-        n_jobs : int, optional
-            Number of workers, by joblib (`mixedext[parallel]`) and whatever backend is active there; 1 works
-            without it, None takes what ``joblib.parallel_config`` says. The first replicates run in this
-            process until workers have started, all where workers would take longer to start than they save.
-        progress : bool, optional
-            Whether to show a progress bar (needs tqdm); by default where tqdm is installed and the first
-            replicates say that it will take more than some ten seconds.
-        groups : str, optional
-            Grouping factor whose levels "case" draws, and which the jackknife of `Bootstrap.confint` leaves
-            out; by default the one in which all others are nested.
-        kind : str, optional
-            The earlier name of `resample`.
-
-        Returns
-        -------
-        Bootstrap
-            With `estimates`, `failures`, `confint` and `summary`. An interrupt from the keyboard returns what
-            is done: `complete` is then False, and `resume` goes on. So does the death of a worker, if what it
-            was at is lost once more with new workers.
-
-        Warns
-        -----
-        WorkerWarning
-            If workers died twice and replicates are missing.
-
-        Raises
-        ------
-        DataError
-            For numbers, ways of drawing and factors that are none, for a case bootstrap of crossed factors,
-            and for a `statistic` that cannot be sent to workers.
-
-        Notes
-        -----
-        Davison & Hinkley (1997), *Bootstrap Methods and their Application*; Van der Leeden, Meijer & Busing
-        (2008) for the case bootstrap of multilevel models.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
-        >>> boot = result.bootstrap(19, rng=1)
-        >>> list(boot.estimates.columns)
-        ['sd_Intercept|Subject', 'sigma', 'Intercept', 'Days']
-        """
-        resample = earlier_name("resample", resample, "kind", kind) or "parametric"
-        plan = BootstrapPlan(nsim, resample, statistic, rng, n_jobs, progress, groups)
-        return bootstrap(self.fitted, plan, self.of)
-
-    def profile(self, parm: Any = None, level: float = 0.95) -> Profile:
-        """Return profiles of the likelihood: of standard deviations, correlations, σ and the fixed effects.
-
-        Parameters
-        ----------
-        parm : str, int or list of these, optional
-            Names or positions of parameters, in the order of `confint`; ``"theta_"`` stands for all standard
-            deviations and correlations with sigma, ``"beta_"`` for all fixed effects. By default all.
-        level : float
-            Level of confidence as far as which to go.
-
-        Returns
-        -------
-        Profile
-            With the `table` of points, `zeta` and `value` (splines both ways), `confint` and `plot`.
-
-        Raises
-        ------
-        DataError
-            For a level or a parameter that is none, and for a fit with ``nagq=0``.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If a likelihood above that of the fit is found, or a limit is not.
-
-        Notes
-        -----
-        Profiles are of the likelihood: a fit by REML is first refitted by maximum likelihood, as lme4 does,
-        and `Profile.remarks` says so. On the boundary they go one way; a correlation with an effect whose
-        standard deviation is 0 has none.
-
-        Bates, Maechler, Bolker & Walker (2015), section 5.1.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit(reml=False)
-        >>> profile = result.profile("sigma")
-        >>> profile.confint().round(2).loc["sigma"].tolist()
-        [27.81, 34.59]
-        >>> profile.value("sigma", [-1, 0, 1]).round(2).tolist()
-        [29.26, 30.9, 32.69]
-        """
-        return profile(self.fitted, parm, level)
-
-    def confint(
-        self, parm: Any = None, level: float = 0.95, method: str = "profile", **options: Any
-    ) -> pd.DataFrame:
-        """Return confidence intervals of standard deviations, correlations, σ and the fixed effects.
-
-        Parameters
-        ----------
-        parm : str, int or list of these, optional
-            Names or positions of parameters; ``"theta_"`` stands for all standard deviations and correlations
-            with sigma, ``"beta_"`` for all fixed effects. By default all.
-        level : float
-            Of the intervals; ``alpha=0.05`` means ``level=0.95`` wherever intervals are asked for.
-        method : {"profile", "wald", "bootstrap"}
-            "profile": where the likelihood ratio test does not reject, as `profile` finds it (of the
-            likelihood also for a REML fit). "wald": from standard errors, by the normal distribution; those
-            of standard deviations and σ on the logarithmic scale and of correlations on that of atanh by the
-            delta method (lme4 gives none), NaN where a parameter is at the end of its range. "bootstrap":
-            quantiles of `bootstrap`.
-        **options
-            For "bootstrap": ``nsim``, ``resample``, ``rng``, ``n_jobs``, ``progress`` and ``groups`` as
-            `bootstrap` takes them, and ``interval`` as `Bootstrap.confint` does (earlier named ``kind``).
-
-        Returns
-        -------
-        DataFrame
-            ``lower upper``, in lme4's order: standard deviations and correlations as `theta`, `sigma` (in
-            generalized models `dispersion`, where it is estimated), the fixed effects.
-
-        Raises
-        ------
-        DataError
-            For a level, parameter or method that is none.
-        TypeError
-            For an unknown option.
-
-        See Also
-        --------
-        conf_int : intervals of the fixed effects alone, by t.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit(reml=False)
-        >>> result.confint().round(2)
-                               lower   upper
-        sd_Intercept|Subject   26.01   52.94
-        sigma                  27.81   34.59
-        Intercept             231.99  270.82
-        Days                    8.89   12.05
-        """
-        return confint(self.fitted, parm, level, method, options, self.of)
-
     def by_maximum_likelihood(self) -> Any:
         """Return the fit by maximum likelihood, these results themselves if they are one."""
         fit = self.fitted.by_maximum_likelihood()
@@ -625,7 +350,7 @@ class MixedResults(WaldInference):
         state = "" if self.converged else ", not converged"
         state += ", singular" if self.is_singular else ""
         return (
-            f"<{type(self).__name__} {what}: {self.nobs} rows, {groups}, {self._criterion_name} "
+            f"<{type(self).__name__} {what}: {self.nobs} rows, {groups}, {self.fitted.method.criterion_name} "
             f"{self.objective:.1f}{state}>"
         )
 
@@ -679,7 +404,12 @@ class MixedResults(WaldInference):
         ddf : str, optional
             Method of the degrees of freedom, as `ddf_method` takes it.
         """
-        return make_summary(self, alpha, ddf)
+        try:
+            quantiles = self.residual_quantiles()
+        except DataError:  # the data were removed by way of another fit of the model
+            quantiles = None
+        formula = getattr(self.model, "mixed_formula", None)
+        return make_summary(self.fitted, SummaryTexts(formula, self._family_rows, quantiles), alpha, ddf)
 
 
 class MixedResultsWrapper(LikelihoodResultsWrapper):

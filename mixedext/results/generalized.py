@@ -166,15 +166,7 @@ class GeneralizedMixedResults(MixedResults):
         return pd.Series(mean, index=eta.index, name=eta.name)
 
     @property
-    def _criterion_name(self) -> str:
-        return self.fitted.method.criterion_name
-
-    @property
-    def _title(self) -> str:
-        return self.fitted.method.title
-
-    @property
-    def _family_rows(self) -> list[tuple[str, str]]:
+    def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]
         """What the summary says of the response."""
         rows = [("Family:", self.fitted.family.title), ("Link:", type(self.family.link).__name__)]
         if self.model.success is not None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.errors import DataError
+from mixedext.fitted import FittedModel
 from mixedext.options import nearest, shown
-
-if TYPE_CHECKING:
-    from mixedext.results.base import MixedResults
 
 
 class LevelCovariances(np.ndarray):
@@ -106,16 +104,14 @@ def _plain(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, LevelCovariances) else value
 
 
-def coefficients(results: MixedResults) -> dict[str, pd.DataFrame]:
+def coefficients(fit: FittedModel) -> dict[str, pd.DataFrame]:
     """Return for each grouping factor the coefficients of its levels, fixed plus random effects."""
-    fixed = list(results.labels.exog_names)
+    fixed = list(fit.labels.exog_names)
     places = {_canonical(name): j for j, name in enumerate(fixed)}
-    constant = _place_of_constant(results)
+    constant = _place_of_constant(fit)
     if constant is not None:
         places.setdefault("Intercept", constant)
-    names = {
-        g: [n for t in results.labels.terms if t.group == g for n in t.names] for g in results.labels.groups
-    }
+    names = {group: fit.effect_names(group) for group in fit.labels.groups}
     # effects that are random only stand first, as in lme4
     rest: dict[str, str] = {}
     for effects in names.values():
@@ -124,25 +120,25 @@ def coefficients(results: MixedResults) -> dict[str, pd.DataFrame]:
                 rest.setdefault(_canonical(name), name)
     columns = [*rest.values(), *fixed]
     own = {name: j for j, name in enumerate(rest)} | {name: j + len(rest) for name, j in places.items()}
-    start = np.concatenate([np.zeros(len(rest)), results._record.params])
+    start = np.concatenate([np.zeros(len(rest)), fit.params])
     out = {}
-    for group, levels in results.labels.groups.items():
+    for group, levels in fit.labels.groups.items():
         values = np.tile(start, (len(levels), 1))
-        for name, modes in zip(names[group], results.modes_of(group), strict=True):
+        for name, modes in zip(names[group], fit.modes_of(group), strict=True):
             values[:, own[_canonical(name)]] += modes
         out[group] = pd.DataFrame(values, index=levels, columns=columns)
     return out
 
 
-def _place_of_constant(results: MixedResults) -> int | None:
+def _place_of_constant(fit: FittedModel) -> int | None:
     """Return which column of the fixed effects is 1 for all rows."""
-    place: int | None = results.model.data.const_idx
+    place: int | None = fit.model.data.const_idx
     if place is None:
         return None
-    exog = results.model.exog
+    exog = fit.model.exog
     if exog is not None and len(exog):
         return place if exog[0, place] == 1 else None
-    return place if results.labels.exog_names[place] in ("Intercept", "const") else None
+    return place if fit.labels.exog_names[place] in ("Intercept", "const") else None
 
 
 def _canonical(name: str) -> str:

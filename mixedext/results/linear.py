@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
 from mixedext.prediction.linear_predictor import linear_predictor
-from mixedext.report.summary import format_digits
+from mixedext.report.numbers import format_digits
 from mixedext.results.base import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
@@ -79,17 +79,9 @@ class LinearMixedResults(MixedResults):
         return constant + n * (1 + math.log(2 * math.pi * record.penalized_rss / n))
 
     @property
-    def _family_rows(self) -> list[tuple[str, str]]:
+    def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]
         """What the summary says of the response besides its name."""
         return [("Scale:", format_digits([self.scale])[0])]
-
-    @property
-    def _criterion_name(self) -> str:
-        return self.fitted.method.criterion_name
-
-    @property
-    def _title(self) -> str:
-        return self.fitted.method.title
 
     def predict(self, data: Any = None, random_effects: Any = "none", new_levels: str = "error") -> pd.Series:
         """Return predicted means.
