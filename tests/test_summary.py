@@ -131,7 +131,7 @@ def test_fits_with_hardly_more_rows_than_coefficients_have_a_summary() -> None:
             try:
                 result = model.fit(reml=reml)
             except mx.DataError as error:
-                if "fit the response 'y' exactly" in str(error):
+                if "exactly" in str(error):
                     continue
                 raise
             fitted += 1

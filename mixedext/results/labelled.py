@@ -48,7 +48,6 @@ if TYPE_CHECKING:
         fitted: FittedModel
         varcorr: pd.DataFrame
         cov_re: dict[str, pd.DataFrame]
-        coef: dict[str, pd.DataFrame]
         random_effects: dict[str, pd.DataFrame]
         theta_names: list[str]
 
