@@ -494,7 +494,7 @@ def test_the_gradient_is_that_of_central_differences(case, storage):
     problem = GeneralizedProblem(Rows(y, x, None, tuple(factors)), response)
     nuisance = np.full(problem.extra, -2.0)
     beta = pooled_start(problem, nuisance)
-    problem.latest = problem.safe_start = (problem.latest[0], beta)
+    problem.mode_search.begin(beta)
     theta = rng.uniform(0.05, 0.2, problem.size)
     if kind == "proportion" and type(family.link) in (links.Log, links.Identity):
         theta /= 4

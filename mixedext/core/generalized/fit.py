@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 _FEW_EFFECTS, _FEW_ROWS = 60, 24
 #: Standard deviations, relative to that of the working residuals, at which it is done.
 _DEVIATIONS = 0.1 * 2.0 ** np.arange(9)
-#: Times that it is done, and how many places are tried each time.
-_MOST_MOVES, _MOST_RIVALS = 4, 2
+#: Places that are tried each time.
+_MOST_RIVALS = 2
 #: Newton steps at most for one of them, and the fall of the criterion for which none is taken.
 _STEPS, _SMALL_STEP = 4, 0.02
 #: Curvature, relative to the largest, that stands for none.
@@ -49,7 +49,7 @@ def fit_generalized(
         θ on the scale of the data.
     """
     nuisance = begin(problem)
-    zero, beta = problem.latest
+    zero, beta = problem.mode_search.zero_start
     if start is None:
         theta = moment_start(working_moments(problem, beta, nuisance), problem.terms, problem.n)
     else:
@@ -67,9 +67,9 @@ def fit_generalized(
     state = search.settle_on_boundary(search.run(first))
     if search.is_rank_deficient(state, wider_than=1):
         other_theta = problem.theta([np.eye(f.width) for f in problem.rows.factors])
-        problem.latest = (zero, state.beta)
+        problem.mode_search.warm_start = (zero, state.beta)
         state = search.restart(state, np.concatenate([other_theta, state.point[problem.size :]]))
-        problem.latest = (state.modes.g, state.beta)
+        problem.mode_search.go_on_from(state.modes)
     state = _lowest(problem, search, state, False)
     if nagq > 1:
         nodes = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
@@ -89,36 +89,32 @@ def _lowest(
     effects = sum(f.width * f.n_levels for f in problem.rows.factors)
     if effects > _FEW_EFFECTS or not (search.is_rank_deficient(state) or problem.n <= _FEW_ROWS):
         return state
-    size = problem.size
+    size, extra = problem.size, problem.extra
     tried: list[Array] = []
-    for _ in range(_MOST_MOVES):
+
+    def rivals(at: LaplaceState) -> Iterator[Array]:
         found: list[tuple[float, LaplaceState]] = []
-        for line, own in _lines(problem, state.point[:size]):
-            problem.latest = problem.safe_start
-            rest = np.concatenate(
-                [problem.latest[1][: 0 if profile else None], state.point[len(state.point) - problem.extra :]]
-            )
-            values = np.where(own, state.objective, np.inf)
-            rivals: list[LaplaceState | None] = [None] * len(line)
+        for line, own in _lines(problem, at.point[:size]):
+            problem.mode_search.begin_again()
+            beta = problem.mode_search.zero_start[1]
+            rest = np.concatenate([beta[: 0 if profile else None], at.point[len(at.point) - extra :]])
+            values = np.where(own, at.objective, np.inf)
+            states: list[LaplaceState | None] = [None] * len(line)
             for i in np.flatnonzero(~own):
-                rivals[i] = rival = _minimize_others(search, line[i], rest)
-                if rival is not None:
-                    values[i], rest = rival.objective, rival.point[size:]
+                states[i] = best = _minimize_others(search, line[i], rest)
+                if best is not None:
+                    values[i], rest = best.objective, best.point[size:]
             bounds = local_minima(values)
-            found += [(b, r) for b, r in zip(bounds, rivals, strict=True) if r and b < state.objective]
+            found += [(b, s) for b, s in zip(bounds, states, strict=True) if s and b < at.objective]
         for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
             theta = rival.point[:size]
-            if any(np.array_equal(theta, other) for other in tried):
-                continue
-            tried.append(theta)
-            problem.latest = (rival.modes.g, rival.beta)
-            lower = search.restart(state, rival.point)
-            if lower is not state:
-                state = lower
-                break
-        else:
-            break
-    problem.latest = (state.modes.g, state.beta)
+            if not any(np.array_equal(theta, other) for other in tried):
+                tried.append(theta)
+                problem.mode_search.go_on_from(rival.modes)
+                yield rival.point
+
+    state = search.lowest(state, rivals)
+    problem.mode_search.go_on_from(state.modes)
     search.record = replace(search.record, evaluations=search.evaluations)
     return state
 
@@ -168,8 +164,7 @@ def begin(problem: GeneralizedProblem) -> Array:
     there.
     """
     nuisance = _nuisance_start(problem)
-    zero = tuple(np.zeros_like(g) for g in problem.latest[0])
-    problem.latest = problem.safe_start = (zero, pooled_start(problem, nuisance))
+    problem.mode_search.begin(pooled_start(problem, nuisance))
     return nuisance
 
 

@@ -14,7 +14,6 @@ For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered b
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.solver import Factorization, Solver
+from mixedext.core.generalized.mode_search import ModeSearch, Tangent
 from mixedext.core.generalized.modes import (
     Modes,
     WorkingRows,
@@ -35,33 +35,6 @@ from mixedext.core.generalized.response import ResponseModel, RowDerivatives
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
-
-
-#: Move of a mode, in standard deviations of the working residuals, beyond which it is not along the tangent.
-_FAR = 0.3
-
-
-@dataclass(frozen=True)
-class Tangent:
-    """How the modes move with the point, to first order.
-
-    Attributes
-    ----------
-    point : ndarray (m,)
-    g : tuple of ndarray (q_k, J_k)
-        There.
-    slopes : tuple of ndarray (q_k, m, J_k)
-        Derivative of g in the point.
-    """
-
-    point: Array
-    g: tuple[Array, ...]
-    slopes: tuple[Array, ...]
-
-    def at(self, point: Array) -> tuple[Array, ...]:
-        """Return g at another point."""
-        change = point - self.point
-        return tuple(g + np.matmul(change, slope) for g, slope in zip(self.g, self.slopes, strict=True))
 
 
 class GeneralizedProblem(CovarianceParameters):
@@ -85,12 +58,8 @@ class GeneralizedProblem(CovarianceParameters):
         self.n, self.p = self.work.n, self.work.p
         #: number of nuisance parameters
         self.extra = len(response.nuisance_names)
-        #: g and β̃ from which the next search for modes starts: those of the last state
-        self.latest = (tuple(np.zeros((f.width, f.n_levels)) for f in rows.factors), np.zeros(self.p))
-        #: where to start when that fails: no random effects, and the coefficients that fit best without them
-        self.safe_start = self.latest
-        #: how the modes move from there, if the last state said so
-        self.tangent: Tangent | None = None
+        #: what is remembered from one evaluation to the next
+        self.mode_search = ModeSearch(rows.factors, self.p)
         #: whether log|M| takes the observed weights; with a canonical link they are the Fisher weights
         self.observed = False
 
@@ -104,7 +73,7 @@ class GeneralizedProblem(CovarianceParameters):
         """
         problem = copy(self)
         problem.work = self.work.with_solver(solver)
-        problem.tangent = None
+        problem.mode_search = self.mode_search.without_tangent()
         return problem
 
     def with_hessian(self, kind: str) -> GeneralizedProblem:
@@ -114,20 +83,27 @@ class GeneralizedProblem(CovarianceParameters):
             return self
         problem = copy(self)
         problem.observed = observed
-        problem.tangent = None
+        problem.mode_search = self.mode_search.without_tangent()
         return problem
 
     def with_response(self, response: ResponseModel) -> GeneralizedProblem:
         """Return the problem of another response of the same rows, in the same basis."""
         problem = copy(self)
         problem.response = response
-        zero = tuple(np.zeros((f.width, f.n_levels)) for f in self.rows.factors)
-        problem.latest = problem.safe_start = (zero, np.zeros(self.p))
-        problem.tangent = None
+        problem.mode_search = ModeSearch(self.rows.factors, self.p)
+        return problem
+
+    def aside(self) -> GeneralizedProblem:
+        """Return the same problem for evaluations after which this one goes on from where it is."""
+        problem = copy(self)
+        problem.mode_search = copy(self.mode_search)
         return problem
 
     def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
-        """Return the state of the criterion at a point; the fast profile if `profile`."""
+        """Return the state of the criterion at a point; the fast profile if `profile`.
+
+        The search for modes starts where the last one ended (`ModeSearch`); the numbers do not depend on it.
+        """
         return LaplaceState(self, np.array(point, dtype=float), profile)
 
 
@@ -152,7 +128,7 @@ class LaplaceState:
         self.nuisance = point[len(point) - problem.extra :]
         if modes is None:
             modes = self._find_modes(None if profile else point[size : size + p])
-            problem.latest = (modes.g, modes.beta)
+            problem.mode_search.go_on_from(modes)
         self.modes = modes
         self.beta = modes.beta
         self.derivatives = self.modes.derivatives
@@ -167,14 +143,7 @@ class LaplaceState:
     def _find_modes(self, beta: Array | None) -> Modes:
         """Search from where the last modes are or are going to; the coefficients too if `beta` is None."""
         problem = self.problem
-        g, latest_beta = problem.latest
-        tangent = problem.tangent
-        starts = [(g, latest_beta), problem.safe_start]
-        if beta is not None and tangent is not None and tangent.g is g:
-            ahead = tangent.at(self.point)
-            moves = apply_covariance(self.factors, [a - b for a, b in zip(ahead, g, strict=True)])
-            if max(float(np.abs(b).max()) for b in moves) < _FAR:
-                starts.insert(0, (ahead, latest_beta))
+        starts = problem.mode_search.starts(self.point, self.factors, beta is None)
         for number, (start, start_beta) in enumerate(starts):
             try:
                 return find_modes(
@@ -198,8 +167,7 @@ class LaplaceState:
         What follows is the search for modes at another point: it starts where these lead to.
         """
         if not self.profile:
-            self.problem.latest = (self.modes.g, self.beta)
-            self.problem.tangent = self.tangent
+            self.problem.mode_search.go_on_from(self.modes, self.tangent)
         made = ("factorization", "_fisher_factorization", "_fisher", "_fisher_modes_only", "_observed")
         for name in (*made, "_adjoint", "tangent"):
             self.__dict__.pop(name, None)

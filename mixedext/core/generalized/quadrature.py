@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -122,7 +121,7 @@ def fall_beside(
     nagq : int
         Nodes an effect.
     """
-    problem = copy(problem)
+    problem = problem.aside()
     size, p = problem.size, problem.p
     beside = point.copy()
     beside[:size] *= scale

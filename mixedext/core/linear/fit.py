@@ -21,8 +21,8 @@ from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 
-#: Times that a lower minimum is looked for, and how many places are tried each time.
-_MOST_MOVES, _MOST_RIVALS = 4, 4
+#: Places that are tried each time that a lower minimum is looked for.
+_MOST_RIVALS = 4
 #: Ratio of weights from which on the criterion is checked by rows, of more rows than these so much less, as
 #: rounding adds up; the most multiplications that it may take, and the error that is said.
 _UNEQUAL, _UNEQUAL_ROWS, _MOST_COST, _ERROR = 1e9, 1000, 3e8, 1e-3
@@ -55,7 +55,11 @@ def fit_linear(
     if start is None and search.is_rank_deficient(state, wider_than=1):
         # local optima occur next to covariances of lower rank: look once more from elsewhere
         state = search.restart(state, problem.theta([np.eye(f.width) for f in problem.rows.factors]))
-    state = _lowest(problem, search, state)
+
+    def lower_minima(at: LinearState) -> list[Array]:
+        return [r.point for r in rivals(problem, at, search.is_rank_deficient(at))[:_MOST_RIVALS]]
+
+    state = search.lowest(state, lower_minima)
     theta = problem.to_data_scale(state.point)
     basis = problem.basis
     inverse_root = state.x_root_inverse @ basis.x_transform.T
@@ -78,20 +82,6 @@ def fit_linear(
         reml=state.reml,
         penalized_rss=state.penalized_rss,
     )
-
-
-def _lowest(problem: LinearProblem, search: BoundarySearch[LinearState], state: LinearState) -> LinearState:
-    """Return the lowest minimum of a small problem: from one, go on to those that may be lower."""
-    for _ in range(_MOST_MOVES):
-        found = rivals(problem, state, search.is_rank_deficient(state))
-        for rival in found[:_MOST_RIVALS]:
-            lower = search.restart(state, rival.point)
-            if lower is not state:
-                state = lower
-                break
-        else:
-            break
-    return state
 
 
 def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState) -> OptimizerRecord:

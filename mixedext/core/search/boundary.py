@@ -9,7 +9,7 @@ search goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +30,8 @@ SINGULAR = 1e-4
 _TRY_ZERO = 0.1
 #: Rise of the criterion below which an exact zero is kept.
 KEEP_ZERO = 1e-8
+#: Times that a lower minimum is looked for.
+_MOST_MOVES = 4
 #: Standard deviation put in the empty directions to see the derivative there.
 _PROBE = 1e-3
 
@@ -111,6 +113,26 @@ class BoundarySearch(Generic[S]):
     def restart(self, state: S, start: Array) -> S:
         """Minimise and settle from another point; returns `state` itself if the criterion does not fall."""
         return self._unless_higher(state, lambda: self.settle_on_boundary(self.run(start)))
+
+    def lowest(self, state: S, rivals: Callable[[S], Iterable[Array]]) -> S:
+        """Go on from a minimum to lower ones while there are any.
+
+        Parameters
+        ----------
+        state : CovarianceState
+            The minimum that was found.
+        rivals : callable
+            Minimum → points from where a lower one may be reached, the likeliest first.
+        """
+        for _ in range(_MOST_MOVES):
+            for point in rivals(state):
+                lower = self.restart(state, point)
+                if lower is not state:
+                    state = lower
+                    break
+            else:
+                break
+        return state
 
     def _unless_higher(self, state: S, search: Callable[[], S]) -> S:
         kept = self.record
