@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mixedext.data.expressions import Factor, Table, as_table, environment
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.r_functions import takes_columns
-from mixedext.errors import DataError, FormulaError
+from mixedext.errors import DataError, FormulaError, OptionError
 from mixedext.options import nearest
 
 Array = NDArray[np.float64]
@@ -531,17 +531,17 @@ def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Ar
     listed = f"(coefficients: {', '.join(names)})"
     each = [words] if isinstance(words, str) else words
     if not each or any(not word.strip() for word in each if isinstance(word, str)):
-        raise DataError(f"{hypotheses!r} holds no hypothesis, or an empty one: write 'x = 0' {listed}")
+        raise OptionError(f"{hypotheses!r} holds no hypothesis, or an empty one: write 'x = 0' {listed}")
     try:
         texts, own = _without_odd_names(words, names)
         read = patsy.DesignInfo(own).linear_constraint(texts)
     except patsy.PatsyError as error:
-        raise DataError(
+        raise OptionError(
             f"{hypotheses!r} cannot be read as a hypothesis: {_first_line(error)}"
             f"{_meant_coefficient(error, names)} {listed}"
         ) from error
     except ValueError as error:
-        raise DataError(f"{hypotheses!r} cannot be read as a hypothesis: {error} {listed}") from error
+        raise OptionError(f"{hypotheses!r} cannot be read as a hypothesis: {error} {listed}") from error
     return read.coefs, read.constants[:, 0]
 
 

@@ -16,7 +16,7 @@ from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.names import not_there, why_no_values
 from mixedext.data.r_functions import is_known
 from mixedext.data.values import decimal_levels, label_text, native, widened, widened_value, widest
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.options import nearest, shown
 
 Array = NDArray[np.float64]
@@ -157,7 +157,7 @@ def chosen_rows(frame: pd.DataFrame, subset: Any, scope: Mapping[str, Any]) -> P
     positions = np.flatnonzero(mask) if mask is not None else _positions_of(frame, subset)
     if not len(positions):
         shown_subset = f" {subset!r}" if isinstance(subset, str) else ""
-        raise DataError(f"subset{shown_subset} leaves no rows")
+        raise OptionError(f"subset{shown_subset} leaves no rows")
     return positions
 
 
@@ -174,9 +174,9 @@ def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) 
         TypeError,
         ValueError,
     ) as error:
-        raise DataError(f"subset {subset!r} cannot be evaluated: {error}") from error
+        raise OptionError(f"subset {subset!r} cannot be evaluated: {error}") from error
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
-        raise DataError(f"subset {subset!r} must give True or False for each row")
+        raise OptionError(f"subset {subset!r} must give True or False for each row")
     return chosen.fillna(False).to_numpy(dtype=bool)  # unknown is not chosen, as in R
 
 
@@ -197,7 +197,7 @@ def _given_mask(frame: pd.DataFrame, subset: Any) -> NDArray[np.bool_] | None:
     if isinstance(subset, pd.DataFrame) and subset.shape[1] == 1:
         subset = subset.iloc[:, 0]
     if np.ndim(subset) != 1 or isinstance(subset, (Mapping, set, frozenset, slice)):
-        raise DataError(
+        raise OptionError(
             "subset must be a mask of rows, their labels, or a str like 'age > 30', not "
             f"{type(subset).__name__}"
         )
@@ -207,22 +207,24 @@ def _given_mask(frame: pd.DataFrame, subset: Any) -> NDArray[np.bool_] | None:
     if isinstance(subset, pd.Series):
         series = align_by_index(series, "subset", frame)
     if len(series) != len(frame):
-        raise DataError(f"subset has {len(series)} values where the data have {len(frame)} rows")
+        raise OptionError(f"subset has {len(series)} values where the data have {len(frame)} rows")
     if series.isna().any():
         where = rows_text(np.flatnonzero(series.isna()), frame.index)
-        raise DataError(f"subset is missing in {where}: say True or False for each row")
+        raise OptionError(f"subset is missing in {where}: say True or False for each row")
     return series.to_numpy(dtype=bool)
 
 
 def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
     labels = pd.Index(subset)
     if len(labels) == len(frame) > 2 and labels.isin([0, 1]).all():
-        raise DataError("subset holds 0 and 1, which are labels of rows: a mask must be boolean, subset == 1")
+        raise OptionError(
+            "subset holds 0 and 1, which are labels of rows: a mask must be boolean, subset == 1"
+        )
     if not labels.is_unique:
-        raise DataError(f"subset names row {shown(labels[labels.duplicated()][0])} more than once")
+        raise OptionError(f"subset names row {shown(labels[labels.duplicated()][0])} more than once")
     unknown = labels[~labels.isin(frame.index)]
     if len(unknown):
-        raise DataError(
+        raise OptionError(
             f"subset names {_count(len(unknown), 'row')} that the data do not have, e.g. {shown(unknown[0])}"
         )
     return np.flatnonzero(frame.index.isin(labels))

@@ -11,7 +11,7 @@ from importlib.resources import files
 import pandas as pd
 
 from mixedext.datasets._catalogue import CATALOGUE
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.options import nearest
 
 __all__ = ["load", "names"]
@@ -48,7 +48,7 @@ def load(name: str) -> pd.DataFrame:
 
     Raises
     ------
-    DataError
+    OptionError
         There is no data set of that name.
 
     Examples
@@ -61,7 +61,7 @@ def load(name: str) -> pd.DataFrame:
     'average reaction time on the day (ms)'
     """
     if not isinstance(name, str) or name not in CATALOGUE:
-        raise DataError(
+        raise OptionError(
             f"there is no data set {name!r}{nearest(str(name), CATALOGUE)}; there are {', '.join(CATALOGUE)}"
         )
     entry = CATALOGUE[name]

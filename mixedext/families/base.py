@@ -28,7 +28,7 @@ from statsmodels.genmod import families
 
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.data.response import Noise
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.families.links import mean_and_derivatives
 
 Array = NDArray[np.float64]
@@ -239,7 +239,7 @@ class Family(ABC):
         """
         if not isinstance(glm_family.link, tuple(glm_family.links)):
             name, link = type(glm_family).__name__, type(glm_family.link).__name__
-            raise DataError(
+            raise OptionError(
                 f"family {name} does not allow the link {link} "
                 f"(it has: {', '.join(link.__name__ for link in glm_family.links)})"
             )

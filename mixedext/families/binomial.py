@@ -15,7 +15,7 @@ from statsmodels.genmod import families
 
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.data.response import Noise
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.families.base import CanonicalDerivatives, Family, GeneralDerivatives, Observations
 from mixedext.families.links import Tails, mean_and_derivatives, tails_of
 
@@ -145,7 +145,7 @@ class Binomial(Family):
         if approximation == "delta" or latent is None:
             return super().distribution_variance(null_mean, nuisance, approximation)
         if math.isnan(latent):
-            raise DataError(
+            raise OptionError(
                 "the latent variable of the Cauchy link has no variance, so that there are no shares of it: "
                 "take approximation='delta'"
             )

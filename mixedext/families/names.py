@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from statsmodels.genmod import families
 
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.families.base import Family
 from mixedext.families.registry import FAMILIES, aliases
 from mixedext.options import nearest
@@ -80,7 +80,7 @@ def as_family(family: Any) -> Family:
         isinstance(family, type) and issubclass(family, families.links.Link)
     ):
         name = family.__name__ if isinstance(family, type) else type(family).__name__
-        raise DataError(
+        raise OptionError(
             f"family must be a family: {name} is a link, which a statsmodels family takes, such as "
             f"sm.families.Binomial(sm.families.links.{name}())"
         )
@@ -95,7 +95,7 @@ def _of_class(cls: type, given: Any) -> type[Family]:
         for own in FAMILIES.values():
             if own.glm_class is base:
                 return cast("type[Family]", own)
-    raise DataError(
+    raise OptionError(
         f"family must be a statsmodels family such as sm.families.Binomial() or a name "
         f"({', '.join(FAMILIES)}), not {given!r}"
     )
@@ -108,7 +108,7 @@ def _by_name(text: str) -> Family:
     name = _plain(written)
     name = aliases().get(name, name)
     if name not in FAMILIES:
-        raise DataError(_unknown(text, name))
+        raise OptionError(_unknown(text, name))
     own: type[Family] = FAMILIES[name]
     return own.named(_link(link_name, name, own, text) if link_name else None)
 
@@ -140,5 +140,7 @@ def _link(name: str, family: str, own: type[Family], text: str) -> Any:
         problem = (
             f"link {name!r} is not known" if link is None else f"{family} does not have the link {name!r}"
         )
-        raise DataError(f"family {text!r}: {problem}{nearest(plain, allowed)} (it has: {', '.join(allowed)})")
+        raise OptionError(
+            f"family {text!r}: {problem}{nearest(plain, allowed)} (it has: {', '.join(allowed)})"
+        )
     return link()

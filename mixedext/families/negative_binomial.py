@@ -12,7 +12,7 @@ from scipy.special import xlogy
 from statsmodels.genmod import families
 
 from mixedext.core.generalized.response import RowDerivatives
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.families.base import Observations, OutOfRangeError
 from mixedext.families.poisson import poisson_part
 from mixedext.families.positive import (
@@ -74,7 +74,7 @@ class NegativeBinomial(PositiveMean):
         """Raise `DataError` where α is not positive, and for links of other families."""
         alpha = glm_family.alpha
         if not (np.isfinite(alpha) and alpha > 0):
-            raise DataError(
+            raise OptionError(
                 f"alpha of the negative binomial must be positive, not {alpha!r} (0 is the Poisson family)"
             )
         super().check(glm_family)

@@ -20,7 +20,7 @@ from mixedext.data.given import RowOptions, align_response
 from mixedext.data.kept import Kept
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.response import ResponseKind
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_design, warn_of_new_rows
 from mixedext.models.holder import MixedData
 from mixedext.models.likeness import MadeLike
@@ -77,7 +77,7 @@ class MixedModel(LikelihoodModel):
         """
         if isinstance(endog, BuiltDesign):
             if exog is not None or terms is not None:
-                raise DataError("a built design holds exog and terms already: give nothing else")
+                raise OptionError("a built design holds exog and terms already: give nothing else")
             return endog
         for like in (formula, terms):
             if isinstance(like, MadeLike):

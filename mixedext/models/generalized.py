@@ -24,7 +24,7 @@ from mixedext.findings.remarks import (
     warn_of_fit,
     warn_of_remarks,
 )
-from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_kwds, read_cov_type
+from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.models.built import (
     generalized_from_arrays,
     generalized_from_formula,
@@ -36,6 +36,8 @@ from mixedext.models.methods import NO_LIKELIHOOD, GeneralizedMethod
 from mixedext.options import (
     answers_keywords,
     check_count,
+    check_cov_kwds,
+    check_cov_type,
     check_nodes,
     check_option,
     check_start,
@@ -290,8 +292,8 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
                 f"({', '.join(self.design.groups)}): use nagq=1"
             )
         check_option(hessian, "hessian", ("expected", "observed"))
-        cov_type = read_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
-        cov_kwds = read_cov_kwds(cov_kwds, cov_type)
+        cov_type = check_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
+        cov_kwds = check_cov_kwds(cov_kwds, cov_type)
         problem = self.problem.with_hessian(hessian)
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))

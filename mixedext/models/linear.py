@@ -16,12 +16,20 @@ from mixedext.data.given import RowOptions
 from mixedext.data.response import ResponseKind
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit, warn_of_remarks
-from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_kwds, read_cov_type
+from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.models.built import NUMBERS, linear_from_arrays, linear_from_formula
 from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import LinearMethod
-from mixedext.options import answers_keywords, check_count, check_flag, check_start, check_tolerance
+from mixedext.options import (
+    answers_keywords,
+    check_count,
+    check_cov_kwds,
+    check_cov_type,
+    check_flag,
+    check_start,
+    check_tolerance,
+)
 from mixedext.results.base import names_of_results
 from mixedext.results.labelled import LinearMixedResultsWrapper
 from mixedext.results.linear import LinearMixedResults
@@ -233,8 +241,8 @@ class LinearMixedModel(LikelihoodModelSide):
         LikelihoodWarning
             If the likelihood has no maximum and the estimates are those of a local one.
         """
-        cov_type = read_cov_type(cov_type, ("nonrobust", "cluster"))
-        cov_kwds = read_cov_kwds(cov_kwds, cov_type)
+        cov_type = check_cov_type(cov_type, ("nonrobust", "cluster"))
+        cov_kwds = check_cov_kwds(cov_kwds, cov_type)
         check_flag(reml, "reml")
         problem = self.problem
         start = check_start(start_theta, problem.size)

@@ -19,7 +19,7 @@ from mixedext.data.frames import given_by_row, read_frame
 from mixedext.data.given import log_exposure
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.values import numbers
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.families.links import mean_and_derivatives
 from mixedext.fitted import DegreesOfFreedom, EffectRows, FittedModel, Model
 from mixedext.options import check_alpha, check_option, complement, nearest, refuse_unknown
@@ -80,7 +80,7 @@ def linear_predictor(fit: FittedModel, data: Any, random_effects: Any, new_level
     """
     groups = _chosen_groups(fit, random_effects)
     if new_levels not in ("error", "population"):
-        raise DataError(f"new_levels must be 'error' or 'population', not {new_levels!r}")
+        raise OptionError(f"new_levels must be 'error' or 'population', not {new_levels!r}")
     part = fixed_part(fit.model, data, groups)
     out = part.exog @ fit.params + part.offset
     if groups:
@@ -195,7 +195,7 @@ def _chosen_groups(fit: FittedModel, random_effects: Any) -> list[str]:
     known = list(fit.labels.groups)
     if isinstance(random_effects, str):
         if random_effects == "all" in known and len(known) > 1:
-            raise DataError(
+            raise OptionError(
                 f"random_effects='all' is an option and a grouping factor: pass ['all'] for the factor, "
                 f"{known} for all"
             )
@@ -205,12 +205,12 @@ def _chosen_groups(fit: FittedModel, random_effects: Any) -> list[str]:
             return known
         random_effects = [random_effects]
     if not isinstance(random_effects, Sequence):
-        raise DataError(
+        raise OptionError(
             f"random_effects must be 'none', 'all' or a list of grouping factors, not {random_effects!r}"
         )
     for name in random_effects:
         if name not in known:
-            raise DataError(
+            raise OptionError(
                 f"{name!r} is not a grouping factor{nearest(str(name), known)} (they are: {', '.join(known)})"
             )
     return list(dict.fromkeys(random_effects))

@@ -20,8 +20,8 @@ from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
-from mixedext.inference.fixed_effects.cluster import cluster_covariance, read_cov_type
-from mixedext.options import methods_answer_keywords
+from mixedext.inference.fixed_effects.cluster import cluster_covariance
+from mixedext.options import check_cov_type, methods_answer_keywords
 from mixedext.prediction.linear_predictor import mean_prediction
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
@@ -229,7 +229,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
         >>> result.get_robustcov_results(correction="CR0").bse.round(3).to_dict()
         {'Intercept': 6.632, 'Days': 1.502}
         """
-        read_cov_type(cov_type, ("cluster",))
+        check_cov_type(cov_type, ("cluster",))
         covariance = cluster_covariance(self.fitted, groups, correction)
         return self.of(self.fitted.with_covariance(covariance))
 

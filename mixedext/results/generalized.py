@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.generalized.laplace import GeneralizedProblem
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
 from mixedext.options import check_option, methods_answer_keywords
 from mixedext.prediction.linear_predictor import linear_predictor
@@ -161,7 +161,7 @@ class GeneralizedMixedResults(MixedResults):
         if which == "mean":
             return pd.Series(self.fitted.family.mean(values), index=eta.index, name=eta.name)
         if data is not None or random_effects != "none":
-            raise DataError("which='marginal' is for the rows of the fit with random_effects='none'")
+            raise OptionError("which='marginal' is for the rows of the fit with random_effects='none'")
         mean = self.fitted.family.marginal_mean(values, sum(self.random_variances()))
         return pd.Series(mean, index=eta.index, name=eta.name)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_string_dtype
 
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.options import nearest
 
 #: Separators that a file may have instead of the one that its name promises.
@@ -89,7 +89,7 @@ def read_delimited(content: bytes, name: str, columns: list[str] | None, separat
     names = table.header()
     for column in columns or ():
         if column not in names:
-            raise DataError(f"{name!r} has no column {column!r}{nearest(str(column), names)}")
+            raise OptionError(f"{name!r} has no column {column!r}{nearest(str(column), names)}")
     trailing = table.check_lines(len(names))
     frame = table.parse([*names, ""] if trailing else names, columns)
     if trailing:

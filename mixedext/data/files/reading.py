@@ -30,7 +30,7 @@ import pandas as pd
 
 from mixedext.data.files.delimited import read_delimited
 from mixedext.data.whole import WholeTable
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.options import check_flag, nearest
 
 __all__ = ["describe", "read_data"]
@@ -123,7 +123,7 @@ def read_data(
     if columns is not None:
         columns = list(columns) if isinstance(columns, Iterable) else [columns]
         if not all(isinstance(column, str) for column in columns):
-            raise DataError(f"columns must be a list of names, not {columns!r}")
+            raise OptionError(f"columns must be a list of names, not {columns!r}")
     frame, ordinal = read(file, None if columns is None else list(dict.fromkeys(columns)))
     frame.attrs["source"] = file.name
     if labels:
@@ -210,7 +210,7 @@ def _check_columns(file: Path, columns: list[str] | None, names: Iterable[object
     names = list(names)
     for column in columns or ():
         if column not in names:
-            raise DataError(f"{file.name!r} has no column {column!r}{nearest(str(column), names)}")
+            raise OptionError(f"{file.name!r} has no column {column!r}{nearest(str(column), names)}")
 
 
 # Files with labels ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from scipy import stats
 
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import Design, fixed_columns
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.inference.comparison.nesting import (
     boundary_degrees,
     boundary_p_value,
@@ -357,7 +357,9 @@ def drop1(results: Any, ddf: str | None = None, test: str | None = None) -> Infe
     if test == "F":
         return wald_table(results, deletions, ddf, "Single-term deletions")
     if ddf is not None:
-        raise DataError("ddf= is for test='F': likelihood-ratio tests have no denominator degrees of freedom")
+        raise OptionError(
+            "ddf= is for test='F': likelihood-ratio tests have no denominator degrees of freedom"
+        )
     full = results.by_maximum_likelihood()
     models = [fitted_row("<none>" if "<none>" not in deletions else "<none> (the model)", full)]
     models += [fitted_row(name, _restricted(full, matrix)) for name, matrix in deletions.items()]

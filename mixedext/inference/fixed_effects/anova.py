@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mixedext.core.threads import small_matrices
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.inference.comparison.compare import likelihood_ratio_table
 from mixedext.inference.fixed_effects.hypotheses import TYPES, FixedEffects, read_type
 from mixedext.inference.tables import InferenceTable, read_results, wald_table
@@ -100,10 +100,10 @@ def anova(
             raise unknown_keyword("anova", name, _OPTIONS, "other names are for results")
     if len(results) == 1 and not named and not isinstance(results[0], (Mapping, list, tuple)):
         if refit is not True:
-            raise DataError("refit= is for several models, and only one is given")
+            raise OptionError("refit= is for several models, and only one is given")
         return _terms_table(read_results(results[0], "anova"), read_type(type), ddf, intercept)
     if type != 3 or ddf is not None or intercept:
-        raise DataError("type=, ddf= and intercept= are for the terms of one model, and several are given")
+        raise OptionError("type=, ddf= and intercept= are for the terms of one model, and several are given")
     return likelihood_ratio_table(results, named, refit)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -23,10 +22,10 @@ from mixedext.core.sandwich import (
 )
 from mixedext.data.design import Design
 from mixedext.data.frames import align_by_index, group_codes, rows_text
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.fitted import CoefficientCovariance, DegreesOfFreedom, FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import independent_rows
-from mixedext.options import check_option, nearest
+from mixedext.options import nearest
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -195,43 +194,6 @@ class ClusterCovariance(CoefficientCovariance):
         return ClusterFixed(self.sandwich, fit.estimates.normalized_cov_params, method, value)
 
 
-def read_cov_kwds(cov_kwds: Any, cov_type: str) -> dict[str, Any]:
-    """Check the options of a robust covariance as `fit` takes them.
-
-    Raises
-    ------
-    DataError
-        If they are none, or given without ``cov_type="cluster"``.
-    """
-    if cov_kwds is None:
-        return {}
-    if cov_type != "cluster":
-        raise DataError(f"cov_kwds is for cov_type='cluster', not for {cov_type!r}")
-    if not isinstance(cov_kwds, Mapping):
-        raise DataError(f"cov_kwds must be a mapping such as {{'groups': …}}, not {cov_kwds!r}")
-    known = ("groups", "correction")
-    for name in cov_kwds:
-        if name not in known:
-            raise DataError(
-                f"cov_kwds has no {name!r}{nearest(str(name), known)} (it has: {', '.join(known)})"
-            )
-    return dict(cov_kwds)
-
-
-def read_cov_type(cov_type: Any, known: tuple[str, ...]) -> str:
-    """Return what `fit` was given as ``cov_type=``; the first of `known` is the default.
-
-    Raises
-    ------
-    DataError
-        If it is none of these.
-    """
-    if cov_type is None:
-        return known[0]
-    check_option(cov_type, "cov_type", known)
-    return str(cov_type)
-
-
 def cluster_covariance(fit: FittedModel, groups: Any = None, correction: Any = None) -> ClusterCovariance:
     """Return the sandwich covariance of the fixed effects over clusters.
 
@@ -249,7 +211,7 @@ def cluster_covariance(fit: FittedModel, groups: Any = None, correction: Any = N
     generalized = not fit.has_residual
     correction = _read_correction(correction, generalized)
     if fit.method.nagq == 0:
-        raise DataError(
+        raise OptionError(
             "cov_type='cluster' needs the scores of the likelihood, and nagq=0 does not maximise it: fit by "
             "nagq=1"
         )
@@ -273,9 +235,9 @@ def _read_correction(correction: Any, generalized: bool) -> str:
         return "CR0" if generalized else "CR2"
     if not isinstance(correction, str) or correction.upper() not in CORRECTIONS:
         hint = nearest(str(correction).upper(), CORRECTIONS)
-        raise DataError(f"correction must be 'CR0' or 'CR2', not {correction!r}{hint}")
+        raise OptionError(f"correction must be 'CR0' or 'CR2', not {correction!r}{hint}")
     if generalized and correction.upper() == "CR2":
-        raise DataError("correction='CR2' is for linear models: a generalized one has 'CR0'")
+        raise OptionError("correction='CR2' is for linear models: a generalized one has 'CR0'")
     return correction.upper()
 
 
@@ -323,13 +285,13 @@ def _values_by_row(fit: FittedModel, groups: Any, names: tuple[str, ...]) -> pd.
         known = [*names, *([] if frame is None else map(str, frame.columns))]
         if frame is None or groups not in frame.columns:
             hint = nearest(groups, known)
-            raise DataError(
+            raise OptionError(
                 f"groups: {groups!r} is neither a grouping factor ({', '.join(names)}) nor a column that the "
                 f"model uses{hint or '; of another column pass the values, data[...]'}"
             )
         groups = frame[groups]
         if groups.ndim > 1:
-            raise DataError(f"groups: the data have {groups.shape[1]} columns of this name: rename them")
+            raise OptionError(f"groups: the data have {groups.shape[1]} columns of this name: rename them")
     elif (
         isinstance(groups, pd.Series)
         and not groups.index.equals(design.row_labels)
@@ -339,14 +301,14 @@ def _values_by_row(fit: FittedModel, groups: Any, names: tuple[str, ...]) -> pd.
     if not isinstance(groups, (pd.Series, pd.Categorical)):
         array = np.asarray(groups)
         if array.ndim != 1:
-            raise DataError(f"groups must be one cluster for each row, not of shape {array.shape}")
+            raise OptionError(f"groups must be one cluster for each row, not of shape {array.shape}")
         groups = pd.Series(array)
     if len(groups) == n:
         return groups
     if design.used is not None and len(groups) == design.n_given:
         return groups.iloc[design.used] if isinstance(groups, pd.Series) else groups[design.used]
     passed = f" (or of the {design.n_given} rows of the data as passed)" if design.n_given > n else ""
-    raise DataError(
+    raise OptionError(
         f"groups has {len(groups)} values where the fit has {n} rows: give one cluster for each{passed}"
     )
 

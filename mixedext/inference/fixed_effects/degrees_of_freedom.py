@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.fitted import DegreesOfFreedom, FittedModel
 from mixedext.options import check_level
 
@@ -281,7 +281,7 @@ def make_ddf(fit: FittedModel, method: str) -> DegreesOfFreedom:
     if method == "residual":
         return DegreesOfFreedom(covariance, fit.df_resid)
     if method == "kenward-roger" and not fit.method.reml:
-        raise DataError(
+        raise OptionError(
             "ddf='kenward-roger' needs a fit by REML: call fit(reml=True), or take ddf='satterthwaite'"
         )
     problem, point = fit.problem, fit.estimates.point

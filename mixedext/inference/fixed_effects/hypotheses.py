@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from mixedext.data.columns import TermFactors, term_factors, without_contrasts
 from mixedext.data.design import restored
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.options import nearest
 from mixedext.results.base import MixedResults
 
@@ -51,7 +51,7 @@ def read_type(value: object) -> int:
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) in TYPES:
         return int(value)
     hint = nearest(value, ["I", "II", "III"]) if isinstance(value, str) else ""
-    raise DataError(f"type must be 1, 2 or 3 (or 'I', 'II', 'III'), not {value!r}{hint}")
+    raise OptionError(f"type must be 1, 2 or 3 (or 'I', 'II', 'III'), not {value!r}{hint}")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from statsmodels.stats.contrast import ContrastResults
 from mixedext.data.columns import linear_constraints
 from mixedext.data.design import Labels
 from mixedext.data.whole import WholeTable
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import (
     estimates_table,
@@ -54,16 +54,16 @@ def read_hypotheses(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Array
         matrix = np.atleast_2d(np.asarray(matrix, dtype=float))
         null = np.broadcast_to(np.asarray(null, dtype=float).squeeze(), len(matrix))
     except (TypeError, ValueError) as error:
-        raise DataError(
+        raise OptionError(
             "hypotheses are words ('x = 0'), a matrix R with a column for each coefficient, or (R, r) "
             f"with a value for each row: {error}"
         ) from error
     if matrix.ndim != 2 or matrix.shape[1] != p:
-        raise DataError(
+        raise OptionError(
             f"a matrix of hypotheses needs {p} columns ({', '.join(names)}), not shape {matrix.shape}"
         )
     if not (np.isfinite(matrix).all() and np.isfinite(null).all()):
-        raise DataError("a matrix of hypotheses and its values need finite numbers")
+        raise OptionError("a matrix of hypotheses and its values need finite numbers")
     return matrix, null
 
 
@@ -124,7 +124,7 @@ def hypotheses_of_terms(
         columns = [j for name, part in terms.items() if text in name for j in part]
         if not columns:
             hint = nearest(str(text), terms)
-            raise DataError(f"no term contains {text!r}{hint} (terms: {', '.join(terms)})")
+            raise OptionError(f"no term contains {text!r}{hint} (terms: {', '.join(terms)})")
         out.append((text, identity[columns]))
     return out + list(extra_constraints or ())
 

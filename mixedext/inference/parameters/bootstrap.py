@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.threads import small_matrices
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_lost_workers
 from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.names import select_parameters
@@ -256,7 +256,7 @@ def bootstrap(fit: FittedModel, plan: BootstrapPlan, present: Present) -> Bootst
     count = check_count(plan.nsim, "nsim")
     check_option(plan.resample, "resample", RESAMPLING)
     if plan.statistic is not None and not callable(plan.statistic):
-        raise DataError(f"statistic must be a function of results, not {plan.statistic!r}")
+        raise OptionError(f"statistic must be a function of results, not {plan.statistic!r}")
     jobs = check_jobs(plan.n_jobs)
     group = choose_group(fit.design, plan.groups, plan.resample)
     replicator = Replicator(fit, plan.resample, plan.statistic, check_seed(plan.rng), group, present)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mixedext.core.curves.fixed_parameter import deviations_and_correlations
 from mixedext.core.estimates import Estimates
 from mixedext.data.design import Labels
-from mixedext.errors import DataError
+from mixedext.errors import OptionError
 from mixedext.options import nearest
 
 Array = NDArray[np.float64]
@@ -124,13 +124,15 @@ def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]
         or not wanted
         or not all(isinstance(w, str) or _is_position(w) for w in wanted)
     ):
-        raise DataError(f"parm must be names of parameters or their positions, one or a list, not {parm!r}")
+        raise OptionError(f"parm must be names of parameters or their positions, one or a list, not {parm!r}")
     names = [p.name for p in parameters]
     chosen: set[int] = set()
     for name in wanted:
         if not isinstance(name, str):
             if not -len(names) <= name < len(names):
-                raise DataError(f"there is no parameter {name}: there are {len(names)} ({', '.join(names)})")
+                raise OptionError(
+                    f"there is no parameter {name}: there are {len(names)} ({', '.join(names)})"
+                )
             chosen.add(int(name) % len(names))
         elif name in names:
             chosen.add(names.index(name))
@@ -138,7 +140,7 @@ def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]
             chosen.update(i for i, p in enumerate(parameters) if p.role in _SETS[name])
         else:
             hint = nearest(name, names)
-            raise DataError(f"there is no parameter {name!r}{hint} (there are: {', '.join(names)})")
+            raise OptionError(f"there is no parameter {name!r}{hint} (there are: {', '.join(names)})")
     return sorted(chosen)
 
 

@@ -15,7 +15,7 @@ from mixedext.core.curves.curve import Curve
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.curves.trace import BETTER, BetterFitFound, trace
 from mixedext.core.threads import small_matrices
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_profile
 from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.names import Parameter, parameters_of, select_parameters
@@ -108,7 +108,7 @@ class Profile:
         """
         wanted = self.level if level is None else check_level(level)
         if wanted > self.level:
-            raise DataError(
+            raise OptionError(
                 f"the profile reaches to the level {self.level:g}, not to {wanted:g}: make it with "
                 f"profile(level={wanted:g})"
             )
@@ -133,7 +133,7 @@ class Profile:
         for name in wanted:
             if name not in self._curves:
                 hint = nearest(str(name), self._curves)
-                raise DataError(f"{name!r} was not profiled{hint} (there are: {', '.join(self._curves)})")
+                raise OptionError(f"{name!r} was not profiled{hint} (there are: {', '.join(self._curves)})")
         return wanted
 
     def _curve(self, parameter: str) -> Curve:

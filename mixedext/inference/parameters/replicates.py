@@ -21,7 +21,7 @@ from mixedext.core.estimates import Estimates
 from mixedext.core.rows import independent_columns
 from mixedext.core.sandwich import is_nested
 from mixedext.data.design import Design
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.names import Parameter, parameter_values, parameters_of
 from mixedext.inference.parameters.workers import stream
@@ -232,7 +232,7 @@ def choose_group(design: Design, groups: Any, resample: str) -> str:
     if groups is not None:
         if groups not in names:
             hint = nearest(str(groups), names)
-            raise DataError(
+            raise OptionError(
                 f"groups: there is no grouping factor {groups!r}{hint} (there are: {_list(names)})"
             )
         if resample == "case" and crossed[groups]:

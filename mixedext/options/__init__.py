@@ -1,0 +1,54 @@
+"""Options: checks of their values, open sets, what is said of keywords that a function does not have."""
+
+from mixedext.options.checks import (
+    check_alpha,
+    check_count,
+    check_cov_kwds,
+    check_cov_type,
+    check_flag,
+    check_generator,
+    check_jobs,
+    check_level,
+    check_missing,
+    check_nodes,
+    check_option,
+    check_seed,
+    check_start,
+    check_tolerance,
+    complement,
+    earlier_name,
+)
+from mixedext.options.keywords import (
+    answers_keywords,
+    methods_answer_keywords,
+    refuse_unknown,
+    unknown_keyword,
+)
+from mixedext.options.registry import Registry
+from mixedext.options.words import nearest, shown
+
+__all__ = [
+    "Registry",
+    "answers_keywords",
+    "check_alpha",
+    "check_count",
+    "check_cov_kwds",
+    "check_cov_type",
+    "check_flag",
+    "check_generator",
+    "check_jobs",
+    "check_level",
+    "check_missing",
+    "check_nodes",
+    "check_option",
+    "check_seed",
+    "check_start",
+    "check_tolerance",
+    "complement",
+    "earlier_name",
+    "methods_answer_keywords",
+    "nearest",
+    "refuse_unknown",
+    "shown",
+    "unknown_keyword",
+]
