@@ -132,7 +132,10 @@ class CovarianceStructure(ABC):
 
     def decompose(self, theta: Array) -> tuple[Array, Array]:
         """Return orthonormal directions u (q, q) and standard deviations s (q,) along them: Σ = u s² u'."""
-        u, s, _ = np.linalg.svd(self.factor(theta))
+        factor = self.factor(theta)
+        if len(factor) == 1:
+            return np.copysign(1.0, factor), np.abs(factor[0])
+        u, s, _ = np.linalg.svd(factor)
         return u, s
 
     def escape(self, empty: Array, gamma: Array) -> tuple[Array, Array]:

@@ -254,16 +254,21 @@ def local_minima(values: Array) -> Array:
     Between points of the grid a parabola falls by an eighth of the second difference, here taken by a
     quarter; along the edges it is known.
     """
-    padded = np.pad(values, 1, constant_values=np.inf)
     shape = values.shape
+    padded = np.full([n + 2 for n in shape], np.inf)
+    padded[(slice(1, -1),) * values.ndim] = values
     lowest = np.isfinite(values)
-    fall = np.zeros(shape)
     for shift in itertools.product((-1, 0, 1), repeat=values.ndim):
-        neighbour = padded[tuple(slice(1 + s, 1 + s + n) for s, n in zip(shift, shape, strict=True))]
-        lowest &= values <= neighbour
-        if sum(map(abs, shift)) == 1:
-            inner = tuple(slice(abs(s), n - abs(s)) for s, n in zip(shift, shape, strict=True))
-            known = np.isfinite(neighbour) & np.isfinite(values)
-            rise = np.where(known, neighbour, 0.0) - np.where(known, values, 0.0)
-            fall[inner] += 0.25 * rise[inner]
-    return np.where(lowest, values - fall, np.inf)
+        lowest &= values <= padded[tuple(slice(1 + s, 1 + s + n) for s, n in zip(shift, shape, strict=True))]
+    out = np.full(shape, np.inf)
+    for place in np.argwhere(lowest) + 1:
+        value = padded[tuple(place)]
+        fall = 0.0
+        for axis in np.flatnonzero((place > 1) & (place < shape)):
+            for step in (-1, 1):
+                beside = place.copy()
+                beside[axis] += step
+                rise = padded[tuple(beside)] - value
+                fall += 0.25 * rise if np.isfinite(rise) else 0.0
+        out[tuple(place - 1)] = value - fall
+    return out

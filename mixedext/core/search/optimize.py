@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_ONE = np.ones((1, 1))
 #: A criterion with larger rounding errors is not known well enough to be minimised: it rises by 1 over one
 #: standard error of a parameter, so by this over a tenth of one.
 _TOO_ROUGH = 1e-2
@@ -40,8 +41,8 @@ _GROWTH = 4.0
 #: length at least, while no decrement was larger than this and the last no less than so much of the first:
 #: near a minimum they fall much faster.
 _RECESSION, _FAR, _SLIGHT, _STEADY = 16, 100.0, 1e-3, 0.25
-#: Length of a step, relative to the point, that is rounding.
-_NO_STEP = 1e-14
+#: Length of a step, relative to the point, that is rounding, and part of a step from which on that is asked.
+_NO_STEP, _SHORT = 1e-14, 1e-3
 _LIMIT = "the limit of iterations was reached"
 _ENDLESS = "the criterion goes on falling as parameters go to infinity"
 _HIDDEN = "rounding errors hide the minimum: the residual variance is all but zero"
@@ -191,8 +192,7 @@ def minimize(
         if len(trace) > _CRAWL and trace[-1 - _CRAWL] - trace[-1] < _FLAT and decrement < _FLAT:
             message, converged = "the criterion falls no further", True
             break
-        way.append((decrement, float(np.abs(state.point).max())))
-        if not patient and _recedes(way[-_RECESSION:]):
+        if not patient and _recedes(way, decrement, state.point):
             message = _ENDLESS
             break
         if len(trace) - 1 in _SLOW and (simpler := simplify(state)) is not None:
@@ -248,7 +248,7 @@ def minimize_warm(
 
 def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
     """Return the Hessian made positive definite and the step −H⁻¹g."""
-    values, vectors = np.linalg.eigh(hessian)
+    values, vectors = (hessian[:, 0], _ONE) if len(hessian) == 1 else np.linalg.eigh(hessian)
     size = np.abs(values)
     floor = 1e-8 * size.max(initial=0.0) or 1.0
     if values.min(initial=1.0) < floor:
@@ -260,7 +260,7 @@ def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
 def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: float) -> tuple[S | None, int]:
     """Shorten the step until the criterion falls enough (Armijo), by quadratic interpolation."""
     slope = float(state.gradient @ step)
-    length, least = 1.0, _least(state, step)
+    length = 1.0
     for used in range(1, 31):
         try:
             new = evaluate(state.point + length * step)
@@ -270,7 +270,7 @@ def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: f
         change = new.objective - state.objective
         if _falls_enough(change, length * slope, noise):
             return new, used
-        if length < least:
+        if length < _SHORT and length < _least(state, step):
             return None, used
         curvature = change - length * slope
         best = -slope * length**2 / (2 * curvature) if np.isfinite(curvature) and curvature > 0 else 0.0
@@ -359,12 +359,16 @@ def step_within(values: Array, vectors: Array, gradient: Array, radius: float) -
     return np.asarray(-vectors @ (along / (values + high)), dtype=float)
 
 
-def _recedes(way: list[tuple[float, float]]) -> bool:
-    """Whether the last iterations, a decrement and the length of a point each, lead to infinity."""
-    if len(way) < _RECESSION or way[-1][1] < _FAR or way[-1][0] < _STEADY * way[0][0]:
+def _recedes(way: list[tuple[float, float]], decrement: float, point: Array) -> bool:
+    """Add an iteration to the way, decrements and lengths of points; return whether its end leads to
+    infinity.
+    """
+    way.append((decrement, float(np.abs(point).max())))
+    last = way[-_RECESSION:]
+    if len(last) < _RECESSION or last[-1][1] < _FAR or decrement < _STEADY * last[0][0]:
         return False
-    away = all(a[1] < b[1] for a, b in itertools.pairwise(way))
-    return away and max(decrement for decrement, _ in way) <= _SLIGHT
+    away = all(a[1] < b[1] for a, b in itertools.pairwise(last))
+    return away and max(fall for fall, _ in last) <= _SLIGHT
 
 
 def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
