@@ -220,56 +220,6 @@ def test_rows_far_from_their_mean_keep_their_digits(kind, link, y, eta, nuisance
     assert response.row_loglik(at, log)[0] + response.loglik_constant == pytest.approx(here.loglik)
 
 
-@pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
-@pytest.mark.parametrize(
-    ("kind", "link"),
-    [
-        *(
-            ("binomial", n)
-            for n in ("Logit", "Probit", "CLogLog", "LogLog", "Cauchy", "Log", "LogC", "Identity")
-        ),
-        *(("poisson", n) for n in ("Log", "Sqrt", "Identity")),
-        *(("gamma", n) for n in ("Log", "InversePower", "Identity")),
-        *(("inverse_gaussian", n) for n in ("Log", "InversePower", "InverseSquared", "Identity")),
-        *(("gaussian", n) for n in ("Log", "InversePower", "Identity")),
-        *(("negative_binomial", n) for n in ("Log", "Identity", "CLogLog", "NegativeBinomial")),
-    ],
-)
-def test_derivatives_of_every_family_and_link_are_those_of_differences(kind, link):
-    rng = np.random.default_rng(3)
-    n = 40
-    eta = rng.uniform(0.1, 0.6, n)
-    if link in ("LogC", "NegativeBinomial") or (kind, link) == ("binomial", "Log"):
-        eta = -eta
-    weights = None
-    if kind == "binomial":
-        weights = rng.integers(1, 9, n).astype(float)
-        y = rng.binomial(weights.astype(int), 0.4) / weights
-    elif kind in ("poisson", "negative_binomial"):
-        y = rng.poisson(1.0, n).astype(float)
-    else:
-        y = rng.gamma(1.0, 1.0, n)
-    response = response_of(family_of(kind, link), y, weights, kind == "negative_binomial")
-    h, nuisance = 1e-5, np.full(len(response.nuisance_names), -0.4)
-    here, ahead, behind = (response.derivatives(eta + s, nuisance) for s in (0.0, h, -h))
-    rows = response.row_loglik(eta + h, nuisance) - response.row_loglik(eta - h, nuisance)
-    scale = 1.0 + np.abs(here.observed_slope).max()
-    np.testing.assert_allclose(here.score, rows / (2 * h), atol=1e-7 * scale)
-    np.testing.assert_allclose(here.observed, (behind.score - ahead.score) / (2 * h), atol=1e-7 * scale)
-    np.testing.assert_allclose(here.slope, (ahead.weight - behind.weight) / (2 * h), atol=1e-7 * scale)
-    bend = (ahead.observed - behind.observed) / (2 * h)
-    np.testing.assert_allclose(here.observed_slope, bend, atol=1e-6 * scale)
-    if not response.nuisance_names:
-        return
-    above, below = (response.derivatives(eta, nuisance + s) for s in (h, -h))
-    (loglik,), (weight,), (score,) = response.nuisance_derivatives(here, nuisance)
-    assert loglik == pytest.approx((above.loglik - below.loglik) / (2 * h), rel=1e-6, abs=1e-6)
-    np.testing.assert_allclose(weight, (above.weight - below.weight) / (2 * h), atol=1e-7 * scale)
-    np.testing.assert_allclose(score, (above.score - below.score) / (2 * h), atol=1e-7 * scale)
-    observed = (above.observed - below.observed) / (2 * h)
-    np.testing.assert_allclose(response.observed_by_nuisance(here, nuisance)[0], observed, atol=1e-7 * scale)
-
-
 @pytest.mark.parametrize("kind", ["gamma", "inverse_gaussian", "poisson", "negative_binomial"])
 def test_residuals_far_from_the_mean_keep_their_digits(kind):
     # the deviance is twice the difference from the saturated log-likelihood

@@ -385,9 +385,9 @@ class Family(ABC):
     def draw_at(self, rng: np.random.Generator, mean: Array, m: Array | float, nuisance: Array) -> Array:
         """Return responses (n,) drawn at means (n,)."""
 
-    def scipy_distribution(self, mean: Array, dispersion: float) -> Any:
+    def scipy_distribution(self, mean: Array, nuisance: Array) -> Any:
         """Return the distribution of responses of one trial, or of weight 1, as scipy's."""
-        return copy.deepcopy(self.glm_family).get_distribution(mean, scale=dispersion)
+        return copy.deepcopy(self.glm_family).get_distribution(mean, scale=self.dispersion(nuisance))
 
     # ------------------------------------------------------------------------- range of the response
 

@@ -191,11 +191,11 @@ class Binomial(Family):
         trials = np.broadcast_to(np.round(m).astype(np.int64), mean.shape)
         return np.asarray(rng.binomial(trials, mean) / trials)
 
-    def scipy_distribution(self, mean: Array, dispersion: float) -> Any:
+    def scipy_distribution(self, mean: Array, nuisance: Array) -> Any:
         """Return the distribution of one trial, as scipy's."""
         family = copy.deepcopy(self.glm_family)
         family.n = 1
-        return family.get_distribution(mean, scale=dispersion)
+        return family.get_distribution(mean)
 
     # -------------------------------------------------------------------------- range of the response
 

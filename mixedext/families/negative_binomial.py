@@ -168,9 +168,9 @@ class NegativeBinomial(PositiveMean):
             raise OutOfRangeError(too_large, rate, "rate")
         return rng.poisson(rate).astype(float)
 
-    def scipy_distribution(self, mean: Array, dispersion: float) -> Any:
-        """Return the distribution of counts as scipy's, with α = `dispersion` where it is estimated."""
-        alpha = dispersion if self.estimate_alpha else float(self.glm_family.alpha)
+    def scipy_distribution(self, mean: Array, nuisance: Array) -> Any:
+        """Return the distribution of counts as scipy's."""
+        alpha = self.alpha(nuisance)
         return stats.nbinom(1.0 / alpha, 1.0 / (1.0 + alpha * mean))
 
     def out_of_range(

@@ -364,7 +364,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         -------
         scipy.stats frozen distribution
         """
-        return self.response_family.scipy_distribution(self.predict(params, exog), scale)
+        family = self.response_family
+        nuisance = family.start_nuisance()
+        nuisance[:1] = np.log(scale)
+        return family.scipy_distribution(self.predict(params, exog), nuisance)
 
     def problems_of(self, responses: Array) -> list[GeneralizedProblem]:
         """Return the problems of other responses (n, m) of the same rows, in the same basis."""

@@ -27,7 +27,8 @@ class FixedParameter:
     term : int
         For "sd" and "cor".
     row, column : int
-        Place in the term's covariance matrix; for "fixed" `row` is the number of the coefficient.
+        Place in the term's covariance matrix; for "fixed" and "dispersion" `row` is the number of the
+        coefficient or of the nuisance parameter.
     """
 
     role: str

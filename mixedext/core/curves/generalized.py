@@ -25,7 +25,7 @@ _FAR_STEPS = 100.0
 class GeneralizedCoordinates(ProfileCoordinates):
     """Coordinates of −2 log-likelihood of a generalized model, by Laplace or adaptive quadrature.
 
-    β̃ and the nuisance parameter are coordinates; with a coefficient fixed, β̃ moves in the plane where it
+    β̃ and the nuisance parameters are coordinates; with a coefficient fixed, β̃ moves in the plane where it
     has its value.
 
     Parameters
@@ -51,14 +51,14 @@ class GeneralizedCoordinates(ProfileCoordinates):
             self.plane = np.linalg.qr(self.row[:, None], mode="complete")[0][:, 1:]
             rest = np.concatenate([self.plane.T @ beta, nuisance])
         elif parameter.role == "dispersion":
-            rest = beta
+            rest = np.concatenate([beta, np.delete(nuisance, parameter.row)])
         else:
             rest = point[size:]
         super().__init__(problem, parameter, point[:size], rest)
         if parameter.role == "fixed":
             self.value, self.unit = float(self.row @ beta), float(np.linalg.norm(self.row))
         elif parameter.role == "dispersion":
-            self.value = self.unit = float(np.exp(nuisance[0]))
+            self.value = self.unit = float(np.exp(nuisance[parameter.row]))
         if nagq > 1:
             # the curvature by Laplace is good enough for the length of steps
             laplace = GeneralizedCoordinates(problem, parameter, point, 1)
@@ -70,12 +70,13 @@ class GeneralizedCoordinates(ProfileCoordinates):
             self.steps[-1] = min(own, STEP * self.unit)
 
     def _coefficients(self, x: Array, value: float) -> tuple[Array, Array]:
-        """Return β̃ and the nuisance parameter (0 or 1 element)."""
+        """Return β̃ and the nuisance parameters (n_nuisance,)."""
         rest, p = self.rest(x), self.problem.p
         if self.parameter.role == "fixed":
             return self.row * (value / float(self.row @ self.row)) + self.plane @ rest[: p - 1], rest[p - 1 :]
         if self.parameter.role == "dispersion":
-            return rest, np.array([np.log(value)]) if value > 0 else np.array([-np.inf])
+            log = np.log(value) if value > 0 else -np.inf
+            return rest[:p], np.insert(rest[p:], self.parameter.row, log)
         return rest[:p], rest[p:]
 
     def evaluate(self, x: Array, value: float) -> tuple[LaplaceState | QuadratureState, list[Array]]:
@@ -105,7 +106,9 @@ class GeneralizedCoordinates(ProfileCoordinates):
             in_value = float(self.row @ in_beta) / float(self.row @ self.row)
             in_beta = self.plane.T @ in_beta
         elif role == "dispersion":
-            return np.concatenate([in_terms, in_beta]), float(in_nuisance[0]) / state.value
+            row = self.parameter.row
+            in_x = np.concatenate([in_terms, in_beta, np.delete(in_nuisance, row)])
+            return in_x, float(in_nuisance[row]) / state.value
         return np.concatenate([in_terms, in_beta, in_nuisance]), in_value
 
     def _correction(self, state: ProfileState) -> Array:
