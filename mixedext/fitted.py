@@ -27,6 +27,7 @@ from mixedext.data.design import Design, Labels
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.kept import Kept
 from mixedext.data.new_rows import NewRows
+from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
 from mixedext.findings.remarks import Remark, warn_of_hessian
 from mixedext.options import check_option
@@ -316,6 +317,12 @@ class FittedModel:
     #: what takes long and was made once: of the estimates alone, and of the covariance of the fixed effects
     made: dict[str, Any] = field(default_factory=dict)
     made_of_covariance: dict[str, Any] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_format(vars(self))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(checked_format(state, "fits"))
 
     def __repr__(self) -> str:
         groups = ", ".join(f"{count} levels of {name}" for name, count in self.ngroups.items())

@@ -102,6 +102,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 }
 #: Names that are others now, by old module and name.
 RENAMED = {
+    ("core.fit", "Fit"): "Estimates",
+    ("core.fit", "LinearFit"): "LinearEstimates",
+    ("core.glmm", "GeneralizedFit"): "GeneralizedEstimates",
     ("formula", "RandomTerm"): "Bar",
     ("inference.adjust", "Family"): "ContrastFamily",
     ("model", "_MixedData"): "MixedData",

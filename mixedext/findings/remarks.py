@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def _warn(message: str, category: type[MixedextWarning]) -> None:
 def warn_of_old_path(old: str, new: str) -> None:
     """Warn of an import by a path of an earlier version."""
     _warn(f"{old} is now {new}; the old path goes with the next version", MovedWarning)
+
+
+@contextmanager
+def quiet_old_paths() -> Iterator[None]:
+    """Load a file that an earlier version saved without a warning for each class that has moved since."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MovedWarning)
+        yield
 
 
 def dropped_columns_text(names: tuple[str, ...]) -> str:

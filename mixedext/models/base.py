@@ -20,6 +20,7 @@ from mixedext.data.given import RowOptions, align_response
 from mixedext.data.kept import Kept
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.response import ResponseKind
+from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_design, warn_of_new_rows
 from mixedext.models.holder import MixedData
@@ -328,10 +329,11 @@ class MixedModel(LikelihoodModel):
         state["template"] = self.template.without_builders()
         if self.design is not None:
             state["design"] = self.design.without_builders()
-        return state
+        return with_format(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state if "origin" in state else _read_old_state(state))
+        known = checked_format(state, "models", readable=(1,))
+        self.__dict__.update(known if "origin" in known else _read_old_state(known))
 
 
 def _read_old_state(state: Mapping[str, Any]) -> dict[str, Any]:

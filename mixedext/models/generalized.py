@@ -375,3 +375,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             self.problem.with_response(Response(self.response_family, y, self.design.weights))
             for y in responses.T
         ]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "response_family" not in state:  # of version 0.1
+            family, estimated = self.__dict__.pop("family"), self.__dict__.pop("estimate_alpha")
+            if estimated:
+                family = f"negative_binomial({type(family.link).__name__.lower()})"
+            self.response_family = as_family(family)

@@ -47,7 +47,7 @@ class MadeLike(str):
         if not same:
             raise DataError(
                 "a model with random effects cannot be made anew of other rows without their groups: take "
-                "method='parametric', or bootstrap(kind='case') of the results"
+                "method='parametric', or bootstrap(resample='case') of the results"
             )
         if np.array_equal(np.asarray(endog), self.model.endog):
             return built

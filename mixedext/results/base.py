@@ -17,6 +17,7 @@ from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
+from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
@@ -74,6 +75,12 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
         weights = model.weights
         self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
         self._residual_quantiles: Array | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_format(vars(self))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(checked_format(state, "results"))
 
     @classmethod
     def of(cls, fit: FittedModel) -> Any:

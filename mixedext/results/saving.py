@@ -13,6 +13,7 @@ from typing import Any
 from statsmodels.iolib.smpickle import load_pickle, save_pickle
 
 from mixedext.errors import DataError
+from mixedext.findings.remarks import quiet_old_paths
 
 
 def save(results: Any, file: Any) -> None:
@@ -101,9 +102,12 @@ def load(file: Any, kind: type | tuple[type, ...], name: str) -> Any:
     """
     shown = repr(os.fspath(file)) if isinstance(file, (str, os.PathLike)) else "the file"
     try:
-        found = load_pickle(Path(file).expanduser() if isinstance(file, (str, os.PathLike)) else file)
+        with quiet_old_paths():
+            found = load_pickle(Path(file).expanduser() if isinstance(file, (str, os.PathLike)) else file)
     except FileNotFoundError:
         raise
+    except DataError as error:  # what was saved says why it cannot be read
+        raise DataError(f"cannot load {shown}: {error}") from error
     # a pickle is a program: what it raises, when a part of it is missing or changed, can be anything
     except Exception as error:
         reason = str(error).strip() or type(error).__name__

@@ -6,6 +6,7 @@ bootstrap confidence intervals, JASA 82.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.threads import small_matrices
+from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_lost_workers
 from mixedext.fitted import FittedModel
@@ -97,6 +99,12 @@ class Bootstrap:
         self.failures = pd.Series(failed, dtype=object, name="message")
         self.n_singular = sum(o.singular for o in outcomes)
         self.n_not_converged = sum(o.values is not None and not o.converged for o in outcomes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_format(vars(self))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(checked_format(state, "replicates"))
 
     @property
     def kind(self) -> str:

@@ -15,6 +15,7 @@ from mixedext.core.curves.curve import Curve
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.curves.trace import BETTER, BetterFitFound, trace
 from mixedext.core.threads import small_matrices
+from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_profile
 from mixedext.fitted import FittedModel
@@ -66,6 +67,12 @@ class Profile:
         self.level = level
         self.objective = objective
         self.remarks = tuple(remarks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_format(vars(self))
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(checked_format(state, "profiles", readable=(1,)))
 
     def __repr__(self) -> str:
         lines = [f"<Profile of {', '.join(self._curves)} to the level {self.level:g}>", *self.remarks]
