@@ -32,9 +32,11 @@ from mixedext.errors import (
     SingularFitWarning,
     WorkerWarning,
 )
-from mixedext.inference.comparison.compare import compare, drop1
+from mixedext.inference.comparison.deletion import drop1
+from mixedext.inference.comparison.exact import exact_lrt, exact_rlrt
 from mixedext.inference.comparison.random_terms import ranova
-from mixedext.inference.comparison.simulated import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
+from mixedext.inference.comparison.ranking import compare
+from mixedext.inference.comparison.simulated import SimulatedTest, bootstrap_lrt
 from mixedext.inference.effects import VarianceParts, icc, r2, standardize, variance_parts
 from mixedext.inference.fixed_effects.anova import anova
 from mixedext.inference.marginal_means.marginal import MarginalMeans

@@ -59,6 +59,10 @@ class Model(Protocol):
         """The formula, None in models made of arrays."""
 
     @property
+    def response_family(self) -> Any:
+        """The family of the response, None in linear models."""
+
+    @property
     def given_offsets(self) -> Mapping[str, Any]:
         """Offset and exposure given beside the formula: a column's name, one number, or None for values by
         row.
@@ -384,6 +388,11 @@ class FittedModel:
     def has_residual(self) -> bool:
         """Whether the model has a residual variance beside those of the random effects."""
         return self.estimates.has_residual
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear mixed model, of normal responses and the identity."""
+        return self.family is None
 
     @property
     def nobs(self) -> int:

@@ -102,21 +102,6 @@ def within(module: str, places: tuple[str, ...]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
-#: Imports that still point upwards; none may be added.
-OFFENDERS: dict[str, set[str]] = {
-    "mixedext.inference.comparison.compare": {
-        "mixedext.results.base",
-        "mixedext.results.generalized",
-        "mixedext.results.linear",
-    },
-    "mixedext.inference.comparison.random_terms": {"mixedext.results.base", "mixedext.results.linear"},
-    "mixedext.inference.comparison.simulated": {"mixedext.results.base", "mixedext.results.linear"},
-    "mixedext.inference.fixed_effects.anova": {"mixedext.results.base"},
-    "mixedext.inference.fixed_effects.hypotheses": {"mixedext.results.base"},
-    "mixedext.inference.tables": {"mixedext.models.base", "mixedext.results.base"},
-}
-
-
 every_module = pytest.mark.parametrize("module", MODULES)
 
 
@@ -137,18 +122,12 @@ def test_modules_import_from_their_floor_and_below(module: str) -> None:
     above = {name for name in own if floor(name) > floor(module)}
     if within(module, ("mixedext.adapters",)):
         above.discard("mixedext")  # adapters see what a user sees
-    known = OFFENDERS.get(module, set())
-    assert above <= known, f"{module} imports {sorted(above - known)}, which are above it"
-    assert known <= own, f"{module} does not import {sorted(known - own)} any more: take it from the list"
+    assert not above, f"{module} imports {sorted(above)}, which are above it"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     graph = {
-        module: {
-            name
-            for name, _ in imports(module)
-            if name in MODULES and name != "mixedext" and name not in OFFENDERS.get(module, ())
-        }
+        module: {name for name, _ in imports(module) if name in MODULES and name != "mixedext"}
         for module in MODULES
         if module != "mixedext"
     }

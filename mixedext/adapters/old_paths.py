@@ -67,7 +67,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "inference.nesting": ("inference.comparison.nesting",),
     "inference.profile": ("inference.parameters.profile",),
     "inference.random_terms": ("inference.comparison.random_terms",),
-    "inference.restricted": ("inference.comparison.simulated",),
+    "inference.restricted": ("inference.comparison.simulated", "inference.comparison.exact"),
     "inference.robust": ("inference.fixed_effects.cluster",),
     "inference.scale": ("inference.marginal_means.response_scale",),
     "inference.workers": ("inference.parameters.workers", "options"),
@@ -94,7 +94,12 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 #: Old modules whose name is a folder's now.
 FOLDERS: dict[str, tuple[str, ...]] = {
-    "inference.comparison": ("inference.comparison.compare",),
+    "inference.comparison": (
+        "inference.comparison.ranking",
+        "inference.comparison.deletion",
+        "inference.comparison.likelihood_ratio",
+        "inference.comparison.comparable",
+    ),
     "inference.parameters": ("inference.parameters.names",),
     "plots": ("plots.profile",),
     "prediction": ("prediction.linear_predictor",),
@@ -107,6 +112,7 @@ RENAMED = {
     ("core.glmm", "GeneralizedFit"): "GeneralizedEstimates",
     ("formula", "RandomTerm"): "Bar",
     ("inference.adjust", "Family"): "ContrastFamily",
+    ("inference.comparison", "Fitted"): "ComparisonRow",
     ("model", "_MixedData"): "MixedData",
 }
 

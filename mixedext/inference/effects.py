@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, overload
 
 import numpy as np
 import pandas as pd
 
+from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import fixed_columns
 from mixedext.findings.remarks import warn_of_null_model
+from mixedext.fitted import FittedModel
+from mixedext.inference.door import read_fit
 from mixedext.inference.fixed_effects.degrees_of_freedom import estimates_table
-from mixedext.inference.tables import read_results
 from mixedext.options import answers_keywords, check_flag, check_option
 
 _APPROXIMATIONS = ("lognormal", "delta", "trigamma")
@@ -59,13 +61,15 @@ class VarianceParts:
 
 @answers_keywords
 def variance_parts(
-    results: Any, approximation: str = "lognormal", null_mean: str = "conditional"
+    results: object,
+    approximation: Literal["lognormal", "delta", "trigamma"] = "lognormal",
+    null_mean: Literal["conditional", "marginal"] = "conditional",
 ) -> VarianceParts:
     """Return the parts of the variance on which R² and the intraclass correlation rest.
 
     Parameters
     ----------
-    results : LinearMixedResults or GeneralizedMixedResults
+    results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     approximation : {"lognormal", "delta", "trigamma"}
         Variance of a generalized response on the scale of its link. "lognormal": log(1 + V(μ)/μ²) for the log
         link; for binomial responses that of the latent variable (logit π²/3, probit 1, cloglog π²/6); the
@@ -83,8 +87,10 @@ def variance_parts(
     Raises
     ------
     DataError
-        For something that is not the results of a mixed model, an unknown option, a link whose latent
-        variable has no variance (Cauchy), and results whose data were removed.
+        For something that is not the results of a mixed model, a link whose latent variable has no variance
+        (Cauchy), and results whose data were removed.
+    OptionError
+        For an unknown option.
 
     Warns
     -----
@@ -114,39 +120,43 @@ def variance_parts(
     >>> round(parts.fixed), round(parts.random), round(parts.residual)
     (909, 1698, 655)
     """
-    return _parts(read_results(results, "variance_parts"), approximation, null_mean)
+    return _parts(read_fit(results, "variance_parts"), approximation, null_mean)
 
 
-def _parts(results: Any, approximation: str, null_mean: str) -> VarianceParts:
+def _parts(fit: FittedModel, approximation: str, null_mean: str) -> VarianceParts:
     check_option(approximation, "approximation", _APPROXIMATIONS)
     check_option(null_mean, "null_mean", _NULL_MEANS)
-    design = results._model_with_data().design
+    design = fit.design
     random, dispersion = 0.0, 0.0
     groups: dict[str, float] = {}
-    variances = [float(values.mean()) for values in results.random_variances()]
+    variances = [float(values.mean()) for values in fit.random_variances()]
     for term, variance in zip(design.terms, variances, strict=True):
         groups[term.group] = groups.get(term.group, 0.0) + variance
-        if not results._has_residual and len(term.levels) == results.nobs:
+        if not fit.has_residual and len(term.levels) == fit.nobs:
             dispersion += variance
         else:
             random += variance
-    fixed = float(np.var(design.exog @ results._record.params, ddof=1)) if design.exog.shape[1] else 0.0
-    if results._has_residual:
-        distribution = float(results.scale)
+    fixed = float(np.var(design.exog @ fit.params, ddof=1)) if design.exog.shape[1] else 0.0
+    if fit.has_residual:
+        distribution = float(fit.scale)
     else:
-        distribution = _distribution_variance(results, approximation, null_mean)
+        distribution = _distribution_variance(fit, approximation, null_mean)
     residual = distribution + dispersion
-    return VarianceParts(fixed, random, residual, distribution, dispersion, _intercepts(results), groups)
+    return VarianceParts(fixed, random, residual, distribution, dispersion, _intercepts(fit), groups)
 
 
 @answers_keywords
 @small_matrices
-def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditional") -> pd.Series:
+def r2(
+    results: object,
+    approximation: Literal["lognormal", "delta", "trigamma"] = "lognormal",
+    null_mean: Literal["conditional", "marginal"] = "conditional",
+) -> pd.Series:
     """Return Nakagawa's R²: the shares of variance that the model explains.
 
     Parameters
     ----------
-    results : LinearMixedResults or GeneralizedMixedResults
+    results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     approximation, null_mean : str
         As `variance_parts` takes them, for generalized models.
 
@@ -171,21 +181,42 @@ def r2(results: Any, approximation: str = "lognormal", null_mean: str = "conditi
     >>> mx.r2(mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()).round(3).to_dict()
     {'marginal': 0.279, 'conditional': 0.799}
     """
-    parts = _parts(read_results(results, "r2"), approximation, null_mean)
+    parts = _parts(read_fit(results, "r2"), approximation, null_mean)
     shares = {"marginal": parts.fixed, "conditional": parts.fixed + parts.random}
     return pd.Series({name: share / parts.total for name, share in shares.items()}, name="r2")
+
+
+@overload
+def icc(
+    results: object,
+    by_group: Literal[False] = ...,
+    approximation: Literal["lognormal", "delta", "trigamma"] = ...,
+    null_mean: Literal["conditional", "marginal"] = ...,
+) -> pd.Series: ...
+
+
+@overload
+def icc(
+    results: object,
+    by_group: Literal[True],
+    approximation: Literal["lognormal", "delta", "trigamma"] = ...,
+    null_mean: Literal["conditional", "marginal"] = ...,
+) -> pd.DataFrame: ...
 
 
 @answers_keywords
 @small_matrices
 def icc(
-    results: Any, by_group: bool = False, approximation: str = "lognormal", null_mean: str = "conditional"
+    results: object,
+    by_group: bool = False,
+    approximation: Literal["lognormal", "delta", "trigamma"] = "lognormal",
+    null_mean: Literal["conditional", "marginal"] = "conditional",
 ) -> pd.Series | pd.DataFrame:
     """Return intraclass correlations: the share of the random effects in the variance.
 
     Parameters
     ----------
-    results : LinearMixedResults or GeneralizedMixedResults
+    results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     by_group : bool
         Whether to return the shares of each grouping factor.
     approximation, null_mean : str
@@ -219,7 +250,7 @@ def icc(
     batch          0.154       0.154
     """
     check_flag(by_group, "by_group")
-    parts = _parts(read_results(results, "icc"), approximation, null_mean)
+    parts = _parts(read_fit(results, "icc"), approximation, null_mean)
     left = parts.random + parts.residual
     if by_group:
         variances = np.array(list(parts.groups.values()))
@@ -230,13 +261,13 @@ def icc(
 
 @answers_keywords
 def standardize(
-    results: Any, method: str = "sd", ddf: str | None = None, level: float = 0.95
+    results: object, method: Literal["sd", "total"] = "sd", ddf: str | None = None, level: float = 0.95
 ) -> pd.DataFrame:
     """Return coefficients without units, with standard errors and intervals.
 
     Parameters
     ----------
-    results : LinearMixedResults or GeneralizedMixedResults
+    results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     method : {"sd", "total"}
         "sd": β·sd(x)/sd(y), by column of the design; for a generalized model β·sd(x), the response being
         on the scale of the link. "total": β/√(random + residual), with the parts of `variance_parts`: for the
@@ -256,8 +287,10 @@ def standardize(
     Raises
     ------
     DataError
-        For something that is not the results of a mixed model, an unknown method, results whose data were
-        removed, and for "total" as `variance_parts`.
+        For something that is not the results of a mixed model, results whose data were removed, and for
+        "total" as `variance_parts`.
+    OptionError
+        For an unknown method.
 
     Notes
     -----
@@ -273,27 +306,27 @@ def standardize(
     >>> mx.standardize(result).loc["Days", ["estimate", "std_err"]].round(3).to_list()
     [0.535, 0.079]
     """
-    results = read_results(results, "standardize")
+    fit = read_fit(results, "standardize")
     check_option(method, "method", _METHODS)
-    design = results._model_with_data().design
+    design = fit.design
     varies = np.flatnonzero(np.ptp(design.exog, axis=0) > 0)
     if method == "total":
-        parts = _parts(results, "lognormal", "conditional")
+        parts = _parts(fit, "lognormal", "conditional")
         scale = np.full(len(varies), (parts.random + parts.residual) ** -0.5)
     else:
         scale = np.std(design.exog[:, varies], axis=0, ddof=1)
-        if results._has_residual:
+        if fit.has_residual:
             scale = scale / np.std(design.endog, ddof=1)
     contrasts = np.zeros((len(varies), design.exog.shape[1]))
     contrasts[np.arange(len(varies)), varies] = scale
     names = [design.exog_names[j] for j in varies]
-    return estimates_table(results.ddf_method(ddf), results._record.params, contrasts, names, level)
+    return estimates_table(fit.ddf(ddf), fit.params, contrasts, names, level)
 
 
-def _intercepts(results: Any) -> dict[str, float]:
+def _intercepts(fit: FittedModel) -> dict[str, float]:
     """Return the variance of the random intercepts of each grouping factor that has them."""
     out: dict[str, float] = {}
-    for term, covariance in zip(results.model.design.terms, results.term_covariances(), strict=True):
+    for term, covariance in zip(fit.design.terms, fit.term_covariances(), strict=True):
         # a column of the data may have this name too
         own = [j for j, n in enumerate(term.names) if n == "Intercept" and np.ptp(term.columns[j]) == 0]
         for place in own:
@@ -302,35 +335,32 @@ def _intercepts(results: Any) -> dict[str, float]:
     return out
 
 
-def _distribution_variance(results: Any, approximation: str, null_mean: str) -> float:
+def _distribution_variance(fit: FittedModel, approximation: str, null_mean: str) -> float:
     """Return the variance that a generalized response has by its distribution, on the scale of the link."""
-    fit = results.fitted
-    return float(
-        fit.family.distribution_variance(
-            lambda: _null_mean(results, null_mean), fit.estimates.nuisance, approximation
-        )
+    assert isinstance(fit.estimates, GeneralizedEstimates)  # linear models have σ²
+    variance = fit.family.distribution_variance(
+        lambda: _null_mean(fit, null_mean), fit.estimates.nuisance, approximation
     )
+    return float(variance)
 
 
-def _null_mean(results: Any, kind: str) -> float:
+def _null_mean(fit: FittedModel, null_mean: str) -> float:
     """Return the mean response of the model without fixed effects but the intercept."""
-    null, family = _null_results(results), results.fitted.family
-    intercept = null._record.params * null.model.exog[0]
-    if kind == "conditional":
-        return float(family.mean(intercept)[0])
+    null = _null_fit(fit)
+    intercept = null.params * null.design.exog[0]
+    if null_mean == "conditional":
+        return float(fit.family.mean(intercept)[0])
     variance = sum(float(values.mean()) for values in null.random_variances())
-    return float(family.marginal_mean(intercept, variance)[0])
+    return float(fit.family.marginal_mean(intercept, variance)[0])
 
 
-def _null_results(results: Any) -> Any:
+def _null_fit(fit: FittedModel) -> FittedModel:
     """Return the fit with an intercept alone, dispersion and α as they are."""
-    model = results.model
-    design = model.design
-    if design.exog.shape[1] == 1 and np.ptp(design.exog[:, 0]) == 0 and design.exog[0, 0] != 0:
-        return results
-    alone = fixed_columns(np.ones((results.nobs, 1)), ("Intercept",))
-    # the family of the results holds α as it was estimated
-    null = model.variant(**alone, family=results.fitted.family)
-    fitted = results.from_record(null, results.fit_problem(null.problem))
-    warn_of_null_model(fitted.optimizer)
-    return fitted
+    exog = fit.design.exog
+    if exog.shape[1] == 1 and np.ptp(exog[:, 0]) == 0 and exog[0, 0] != 0:
+        return fit
+    alone = fixed_columns(np.ones((fit.nobs, 1)), ("Intercept",))
+    # the family of the fit holds α as it was estimated
+    null = fit.method.fit_model(fit.model.variant(**alone, family=fit.family))
+    warn_of_null_model(null.estimates.optimizer)
+    return null

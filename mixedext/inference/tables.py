@@ -1,4 +1,4 @@
-"""Tables that say how they were made, and the door by which results come in."""
+"""Tables that say how they were made."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.data.whole import WholeTable
-from mixedext.errors import DataError
+from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import joint_test
-from mixedext.models.base import MixedModel
-from mixedext.results.base import MixedResults
 
 
 class InferenceTable(WholeTable):
@@ -44,34 +42,6 @@ def make_table(rows: Any, index: Any, heading: str, notes: Any = ()) -> Inferenc
     return table
 
 
-def read_results(value: Any, function: str, name: str = "it") -> MixedResults:
-    """Return results without their wrapper.
-
-    Parameters
-    ----------
-    value : object
-        What the user gave.
-    function : str
-        That it was given to, for messages.
-    name : str
-        How messages call the value.
-
-    Raises
-    ------
-    DataError
-        If it is not the result of a fit of this package.
-    """
-    results = getattr(value, "_results", value)
-    if isinstance(results, MixedResults):
-        return results
-    if isinstance(value, MixedModel):
-        raise DataError(f"{function} takes results, but {name} is a model that is not fitted: call its fit()")
-    raise DataError(
-        f"{function} takes the results of mixed models, what fit() returns, but {name} is of type "
-        f"{type(value).__name__}"
-    )
-
-
 #: How methods of degrees of freedom are called in headings.
 _METHODS = {
     "satterthwaite": "F tests with Satterthwaite's degrees of freedom",
@@ -82,15 +52,15 @@ _METHODS = {
 
 
 def wald_table(
-    results: MixedResults,
+    fit: FittedModel,
     hypotheses: Mapping[str, NDArray[np.float64]],
     ddf: str | None,
     title: str,
     notes: Any = (),
 ) -> InferenceTable:
     """Return one row a hypothesis Lβ = 0: F tests, or χ² tests where the degrees of freedom are infinite."""
-    method = results.ddf_method(ddf)
-    tests = [joint_test(method, results._record.params, matrix) for matrix in hypotheses.values()]
+    method = fit.ddf(ddf)
+    tests = [joint_test(method, fit.params, matrix) for matrix in hypotheses.values()]
     chi_squared = method.name == "infinite"
     num_df = np.array([t.num_df for t in tests], dtype=int)
     statistic = np.array([t.statistic for t in tests], dtype=float)
@@ -98,7 +68,7 @@ def wald_table(
     if not chi_squared:
         # lmerTest's: of F before the method scales it
         factors = [method.joint(L)[1] if len(L) else math.nan for L in hypotheses.values()]
-        columns["mean_sq"] = statistic / np.array(factors, dtype=float) * results.scale
+        columns["mean_sq"] = statistic / np.array(factors, dtype=float) * fit.scale
         columns = {"sum_sq": columns["mean_sq"] * num_df, **columns}
     columns |= {
         "num_df": num_df,

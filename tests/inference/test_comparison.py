@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from statsmodels.genmod import families
 
 import mixedext as mx
-from mixedext.inference.comparison.compare import comparison_columns, fitted_row
+from mixedext.inference.comparison.likelihood_ratio import ComparisonRow, comparison_columns
 from mixedext.inference.comparison.nesting import boundary_degrees, covariances_nested, spans
 from tests.conftest import fit_generalized, fit_linear, inference_references, load_data
 from tests.inference.test_anova import F_TABLES, GLMM, LMM, check_f_table, generalized, linear, r_names
@@ -141,7 +141,7 @@ def test_a_likelihood_that_does_not_grow_has_probability_one() -> None:
 
 @pytest.mark.reference
 def test_a_likelihood_that_grows_by_rounding_has_probability_one() -> None:
-    small, large = (fitted_row("", by_ml) for by_ml in fits(LRT["pastes"]))
+    small, large = (ComparisonRow.of("", by_ml.fitted) for by_ml in fits(LRT["pastes"]))
     alike = replace(large, llf=small.llf + 1e-12)
     columns = comparison_columns([small, alike], [None, small], 60)
     assert [columns[name][1] for name in ("chisq", "p_value", "p_value_boundary")] == [0, 1, 1]

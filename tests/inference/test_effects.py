@@ -213,14 +213,14 @@ def test_the_null_model_by_quadrature_is_fitted_by_quadrature() -> None:
 
 def test_a_null_model_that_does_not_converge_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     results = mx.glmer("TICKS ~ YEAR + (1 | BROOD)", load_data("grouseticks"), family="poisson").fit()
-    unwrapped = results._results
-    fit = unwrapped.fit_problem
+    method = results.fitted.method
+    fit = method.fit
 
-    def stopped(problem: Any) -> Any:
-        record = fit(problem)
-        return replace(record, optimizer=replace(record.optimizer, converged=False))
+    def stopped(*args: Any) -> Any:
+        estimates = fit(*args)
+        return replace(estimates, optimizer=replace(estimates.optimizer, converged=False))
 
-    monkeypatch.setattr(unwrapped, "fit_problem", stopped)
+    monkeypatch.setattr(method, "fit", stopped)
     with pytest.warns(mx.ConvergenceWarning, match="model with an intercept alone did not converge"):
         mx.r2(results)
 

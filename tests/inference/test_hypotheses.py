@@ -65,7 +65,7 @@ def test_type_one_is_what_each_term_adds_to_the_projection(empty: bool) -> None:
     frame = unbalanced(empty=empty)
     with pytest.warns(mx.RankDeficiencyWarning) if empty else contextlib.nullcontext():
         result = fit("y ~ a * b", frame)
-    found = FixedEffects(result).hypotheses(1)
+    found = FixedEffects(result.fitted).hypotheses(1)
     for k, name in enumerate(AB):
         before, after = (explained(frame, *list(AB.values())[:j]) for j in (k, k + 1))
         assert same_hypothesis(found[name], _rows((after - before) @ result.model.exog))
@@ -76,7 +76,7 @@ def test_type_two_adjusts_for_all_terms_that_do_not_contain_the_term(empty: bool
     frame = unbalanced(empty=empty)
     with pytest.warns(mx.RankDeficiencyWarning) if empty else contextlib.nullcontext():
         result = fit("y ~ a * b", frame)
-    found = FixedEffects(result).hypotheses(2)
+    found = FixedEffects(result.fitted).hypotheses(2)
     x = result.model.exog
     both = explained(frame, ["a"], ["b"])
     assert same_hypothesis(found["a"], _rows((both - explained(frame, ["b"])) @ x))
@@ -87,7 +87,7 @@ def test_type_two_adjusts_for_all_terms_that_do_not_contain_the_term(empty: bool
 def test_a_factor_is_not_contained_in_its_interaction_with_a_number() -> None:
     frame = unbalanced()
     result = fit("y ~ a * x", frame)
-    found = FixedEffects(result).hypotheses(2)
+    found = FixedEffects(result.fitted).hypotheses(2)
     x = result.model.exog
     everything = explained(frame, ["a"], ["x"], ["a", "x"])
     assert same_hypothesis(found["a"], _rows((everything - explained(frame, ["x"], ["a", "x"])) @ x))
@@ -99,7 +99,7 @@ def test_type_three_compares_unweighted_means_of_cells() -> None:
     cells = pd.DataFrame([(a, b) for a in ("a1", "a2", "a3") for b in ("b1", "b2")], columns=["a", "b"])
     rows = result.model.builders().fixed_builder.rebuild({k: cells[k].to_numpy() for k in cells}, 6)
     means = rows.reshape(3, 2, -1)
-    found = FixedEffects(result).hypotheses(3)
+    found = FixedEffects(result.fitted).hypotheses(3)
     assert same_hypothesis(found["a"], np.diff(means.mean(axis=1), axis=0))
     assert same_hypothesis(found["b"], np.diff(means.mean(axis=0), axis=0))
     assert same_hypothesis(found["a:b"], np.diff(np.diff(means, axis=0), axis=1).reshape(2, -1))

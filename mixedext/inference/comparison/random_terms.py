@@ -14,23 +14,24 @@ from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.threads import small_matrices
 from mixedext.data.columns import Columns, term_factors, without_contrasts
 from mixedext.data.design import DesignTerm, restored
-from mixedext.inference.comparison.compare import Fitted, comparison_columns, fitted_row, notes_on_fits
-from mixedext.inference.tables import InferenceTable, make_table, read_results
+from mixedext.data.formula.parser import MixedFormula
+from mixedext.fitted import FittedModel, Model
+from mixedext.inference.comparison.likelihood_ratio import ComparisonRow, comparison_columns, notes_on_fits
+from mixedext.inference.door import read_fit
+from mixedext.inference.tables import InferenceTable, make_table
 from mixedext.options import answers_keywords, check_flag
-from mixedext.results.base import MixedResults
-from mixedext.results.linear import LinearMixedResults
 
 Array = NDArray[np.float64]
 
 
 @answers_keywords
 @small_matrices
-def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
+def ranova(results: object, reduce_terms: bool = True) -> InferenceTable:
     """Return a likelihood-ratio test for each random term, by the criterion of the fit (REML or ML).
 
     Parameters
     ----------
-    results : results of a fit
+    results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     reduce_terms : bool
         Whether effects of a term are left out one at a time, as ``(1 + x | g)`` becomes ``(1 | g)``, and a
         factor alone, ``(0 + f | g)``, becomes ``(1 | g)``; else, and for ``(1 | g)``, the term goes as a
@@ -66,34 +67,33 @@ def ranova(results: Any, reduce_terms: bool = True) -> InferenceTable:
     <none>                               6 -871.814     NaN   0
     Days in (1 + Days | Subject)         4 -893.233  42.837   2
     """
-    results = read_results(results, "ranova")
+    fit = read_fit(results, "ranova")
     check_flag(reduce_terms, "reduce_terms")
-    terms: tuple[DesignTerm, ...] = results._model_with_data().design.terms
-    models = [fitted_row("<none>", results)]
-    for place in _as_written(results):
-        term = terms[place]
-        for name, reduced in _reductions(results, term, reduce_terms):
+    terms = fit.design.terms
+    rows = [ComparisonRow.of("<none>", fit)]
+    for place in _as_written(fit):
+        for name, reduced in _reductions(fit, terms[place], reduce_terms):
             left = [*terms[:place], *reduced, *terms[place + 1 :]]
-            models.append(_with_random_terms(results, name, tuple(left)))
-    below = [None, *[models[0]] * (len(models) - 1)]
-    columns = comparison_columns(models, below, results.nobs)
+            rows.append(_with_random_terms(fit, name, tuple(left)))
+    below = [None, *[rows[0]] * (len(rows) - 1)]
+    columns = comparison_columns(rows, below, fit.nobs)
     kept = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_value_boundary")
-    heading = f"Likelihood-ratio tests of random terms ({results.method})"
-    rows = {name: columns[name] for name in kept}
-    return make_table(rows, [m.name for m in models], heading, notes_on_fits(models, below))
+    heading = f"Likelihood-ratio tests of random terms ({fit.method.name})"
+    table = {name: columns[name] for name in kept}
+    return make_table(table, [row.name for row in rows], heading, notes_on_fits(rows, below))
 
 
-def _as_written(results: MixedResults) -> list[int]:
+def _as_written(fit: FittedModel) -> list[int]:
     """Return the places of the random terms in the order of the formula; the design's is by their levels."""
-    model = results.model
-    if model._parsed is None:
-        return list(range(len(model.design.terms)))
+    formula = fit.model.formula_parts
+    if formula is None:
+        return list(range(len(fit.design.terms)))
     bars: dict[str, list[int]] = {}
-    for number, bar in enumerate(model._parsed.random):
+    for number, bar in enumerate(formula.random):
         bars.setdefault(bar.label, []).append(number)
     keys: list[tuple[int, int]] = []
     builders: dict[str, Any] = dict.fromkeys(bars)
-    for place, term in enumerate(model.builders().terms):
+    for place, term in enumerate(fit.model.builders().terms):
         # the terms of a double bar have the builder of their bar
         left = bars[term.group]
         if builders[term.group] is not None and builders[term.group] is not term.builder and len(left) > 1:
@@ -103,26 +103,31 @@ def _as_written(results: MixedResults) -> list[int]:
     return [place for _, place in sorted(keys)]
 
 
-def _with_random_terms(results: MixedResults, name: str, terms: tuple[DesignTerm, ...]) -> Fitted:
+def _with_random_terms(fit: FittedModel, name: str, terms: tuple[DesignTerm, ...]) -> ComparisonRow:
+    """Return the row of the model with these random terms alone, which may be none."""
     if terms:
-        return fitted_row(name, results.fit_like(results.model.variant(terms=terms)))
-    bare = replace(results.model.design, terms=())
-    return Fitted(name, results.n_params - len(results.theta), _llf_without_random_effects(results), bare)
+        return ComparisonRow.of(name, fit.method.fit_model(fit.model.variant(terms=terms)))
+    return ComparisonRow(
+        name=name,
+        n_params=fit.n_params - len(fit.theta),
+        llf=_llf_without_random_effects(fit),
+        design=replace(fit.design, terms=()),
+    )
 
 
-def _llf_without_random_effects(results: MixedResults) -> float:
+def _llf_without_random_effects(fit: FittedModel) -> float:
     """Return the log-likelihood at θ = 0, the other parameters at their optimum there."""
-    problem = results.model.variant().problem
+    problem = fit.model.variant().problem
     zero = np.zeros(problem.size)
-    if isinstance(results, LinearMixedResults):
-        return -float(problem.evaluate(zero, results.reml).objective) / 2
+    if fit.is_linear:
+        return -float(problem.evaluate(zero, fit.method.reml).objective) / 2
 
     begin(problem)
 
     def objective(nuisance: Any) -> float:
         return float(problem.evaluate(np.append(zero, nuisance), profile=True).objective)
 
-    start = results._record.point[len(results._record.point) - problem.extra :]
+    start = fit.estimates.point[len(fit.estimates.point) - problem.extra :]
     if not problem.extra:
         return -objective(start) / 2
     if problem.extra == 1:
@@ -134,10 +139,10 @@ def _llf_without_random_effects(results: MixedResults) -> float:
 
 
 def _reductions(
-    results: MixedResults, term: DesignTerm, reduce_terms: bool
+    fit: FittedModel, term: DesignTerm, reduce_terms: bool
 ) -> list[tuple[str, tuple[DesignTerm, ...]]]:
     """Return what is left of a random term, without it or without one of its effects, by the row's name."""
-    effects = _RandomEffects(results, term)
+    effects = _RandomEffects(fit.model, term)
     if not reduce_terms or not effects.removable:
         return [(effects.text, ())]
     out: list[tuple[str, tuple[DesignTerm, ...]]] = []
@@ -162,15 +167,13 @@ class _RandomEffects:
         Effects that can be left out, the intercept not among them.
     """
 
-    def __init__(self, results: MixedResults, term: DesignTerm):
-        self._model, self._term = results.model, term
+    def __init__(self, model: Model, term: DesignTerm):
+        self._model, self._term = model, term
         self._blocks: dict[str, Array] = {}
         self._becomes_intercept = False
         self._intercepts: set[str] = set()
-        if self._model._parsed is None:
-            self.removable = self._read_arrays()
-        else:
-            self.removable = self._read_formula()
+        formula = model.formula_parts
+        self.removable = self._read_arrays() if formula is None else self._read_formula(formula)
         named = [name for name in self._blocks if name not in self._intercepts]
         inside = " + ".join(["1" if self._intercepts else "0", *named]) if named else "1"
         self.text = f"({inside} | {term.group})"
@@ -183,18 +186,19 @@ class _RandomEffects:
                 self._intercepts.add(name)
         return [name for name in self._blocks if name not in self._intercepts]
 
-    def _read_formula(self) -> list[str]:
+    def _read_formula(self, formula: MixedFormula) -> list[str]:
         """Take the terms of the bar and return those that no other is an interaction of."""
-        term, formula = self._term, self._model._parsed
+        term = self._term
         builder = next(t.builder for t in self._model.builders().terms if t.label == term.label)
-        assert builder is not None
+        assert builder is not None  # terms of a formula have one
         place = dict(zip(term.places, term.columns, strict=True))
         parts = [t for t in term_factors(builder) if any(j in place for j in builder.terms[t.name])]
         if any(j not in place for t in parts for j in builder.terms[t.name]):
             # one column of a factor, of ``(f || g)``
             self._blocks[term.names[0]] = np.column_stack(term.columns)
             return [term.names[0]]
-        levels = self._levels(without_contrasts(builder)) if any(t.categorical for t in parts) else None
+        categorical = any(t.categorical for t in parts)
+        levels = self._levels(formula, without_contrasts(builder)) if categorical else None
         names = dict(zip(parts, restored([t.name for t in parts], formula), strict=True))
         for part, name in names.items():
             own = np.column_stack([place[j] for j in builder.terms[part.name]])
@@ -208,9 +212,9 @@ class _RandomEffects:
             if part.factors and not any(part.factors < other.factors for other in parts)
         ]
 
-    def _levels(self, full: Columns) -> dict[str, Array]:
+    def _levels(self, formula: MixedFormula, full: Columns) -> dict[str, Array]:
         """Return a column for each level of each term of the bar."""
-        bars = [bar.expr for bar in self._model._parsed.random if bar.label == self._term.group]
+        bars = [bar.expr for bar in formula.random if bar.label == self._term.group]
         matrix = self._model.columns_of(full, bars)
         return {name: matrix[:, list(columns)] for name, columns in full.terms.items()}
 

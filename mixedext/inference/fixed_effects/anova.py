@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from mixedext.core.threads import small_matrices
 from mixedext.errors import DataError, OptionError
-from mixedext.inference.comparison.compare import likelihood_ratio_table
+from mixedext.fitted import FittedModel
+from mixedext.inference.comparison.likelihood_ratio import likelihood_ratio_table
+from mixedext.inference.door import read_fit
 from mixedext.inference.fixed_effects.hypotheses import TYPES, FixedEffects, read_type
-from mixedext.inference.tables import InferenceTable, read_results, wald_table
+from mixedext.inference.tables import InferenceTable, wald_table
 from mixedext.options import unknown_keyword
-from mixedext.results.base import MixedResults
 
 _OPTIONS = ("type", "ddf", "intercept", "refit")
 
 
 @small_matrices
 def anova(
-    *results: Any,
-    type: int | str = 3,
+    *results: object,
+    type: int | Literal["I", "II", "III"] | str = 3,
     ddf: str | None = None,
     intercept: bool = False,
     refit: bool = True,
-    **named: Any,
+    **named: object,
 ) -> InferenceTable:
     """Return tests of the terms of the fixed effects of one model, or likelihood-ratio tests of several.
 
     Parameters
     ----------
     *results : results of fits, a list of them, or one mapping of name to results
+        `LinearMixedResults`, `GeneralizedMixedResults` or `FittedModel`.
     type : {1, 2, 3, "I", "II", "III"}
         For one model. 1: each term given those before it; 2: each term given all that do not contain it; 3
         (the default): the average effect of the term, its containing interactions notwithstanding. A term is
@@ -62,8 +64,10 @@ def anova(
     Raises
     ------
     DataError
-        For something that is not a result, an unknown type or method, and for models of different rows,
-        responses, weights, families or approximations, or that are not nested.
+        For something that is not a result, and for models of different rows, responses, weights, families or
+        approximations, or that are not nested.
+    OptionError
+        For an unknown type or method, and options that are for one model where several are given.
 
     Notes
     -----
@@ -101,29 +105,29 @@ def anova(
     if len(results) == 1 and not named and not isinstance(results[0], (Mapping, list, tuple)):
         if refit is not True:
             raise OptionError("refit= is for several models, and only one is given")
-        return _terms_table(read_results(results[0], "anova"), read_type(type), ddf, intercept)
+        return _terms_table(read_fit(results[0], "anova"), read_type(type), ddf, intercept)
     if type != 3 or ddf is not None or intercept:
         raise OptionError("type=, ddf= and intercept= are for the terms of one model, and several are given")
     return likelihood_ratio_table(results, named, refit)
 
 
-def _terms_table(results: MixedResults, kind: int, ddf: str | None, intercept: bool) -> InferenceTable:
-    effects = FixedEffects(results)
-    hypotheses = effects.hypotheses(kind)
+def _terms_table(fit: FittedModel, anova_type: int, ddf: str | None, intercept: bool) -> InferenceTable:
+    effects = FixedEffects(fit)
+    hypotheses = effects.hypotheses(anova_type)
     if intercept:
         if effects.intercept is None:
             raise DataError("the model has no intercept to test")
         row = np.eye(effects.p)[list(effects.intercept.columns)]
         hypotheses = {effects.intercept.name: row, **hypotheses}
-    table = wald_table(results, hypotheses, ddf, f"Type {TYPES[kind]} analysis of variance")
-    table.attrs["notes"] = _notes(results, effects, table, kind)
+    table = wald_table(fit, hypotheses, ddf, f"Type {TYPES[anova_type]} analysis of variance")
+    table.attrs["notes"] = _notes(fit, effects, table, anova_type)
     return table
 
 
-def _notes(results: MixedResults, effects: FixedEffects, table: InferenceTable, kind: int) -> list[str]:
+def _notes(fit: FittedModel, effects: FixedEffects, table: InferenceTable, anova_type: int) -> list[str]:
     """Say what cannot be estimated and what the hypotheses are where they are not the usual ones."""
     out = []
-    if results.labels.dropped_columns:
+    if fit.labels.dropped_columns:
         for term in effects.terms:
             rank = int(table.loc[term.name, "num_df"])
             if rank < term.n_columns:
@@ -131,7 +135,7 @@ def _notes(results: MixedResults, effects: FixedEffects, table: InferenceTable, 
                     f"{term.name}: {rank} of {term.n_columns} degrees of freedom can be estimated "
                     "(combinations of levels without data, or columns that depend on others)"
                 )
-    if kind == 3 and effects.as_coded and any(t.parts.categorical for t in effects.terms):
+    if anova_type == 3 and effects.as_coded and any(t.parts.categorical for t in effects.terms):
         out.append(
             "the contrasts take fewer degrees of freedom than there are between the levels: the hypotheses "
             "are about the coefficients as coded"

@@ -24,10 +24,11 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from mixedext.data.columns import TermFactors, term_factors, without_contrasts
-from mixedext.data.design import restored
+from mixedext.data.design import Design, restored
+from mixedext.data.formula.parser import MixedFormula
 from mixedext.errors import OptionError
+from mixedext.fitted import FittedModel, Model
 from mixedext.options import nearest
-from mixedext.results.base import MixedResults
 
 Array = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ def read_type(value: object) -> int:
 
     Raises
     ------
-    DataError
+    OptionError
         For anything else.
     """
     if isinstance(value, str):
@@ -87,7 +88,7 @@ class FixedEffects:
 
     Parameters
     ----------
-    results : MixedResults
+    fit : FittedModel
 
     Attributes
     ----------
@@ -99,33 +100,32 @@ class FixedEffects:
         and where contrasts take fewer degrees of freedom than there are between the levels.
     """
 
-    def __init__(self, results: MixedResults):
-        self._results = results
-        model = results._model_with_data()
-        self._exog: Array = model.exog
+    def __init__(self, fit: FittedModel):
+        self._fit = fit
+        design, formula = fit.design, fit.model.formula_parts
+        self._exog = design.exog
         self._scale = np.abs(self._exog).max(axis=0, initial=0.0)
         self.p = self._exog.shape[1]
-        everything, self.as_coded = (
-            (_terms_of_arrays(results), True)
-            if model._parsed is None
-            else (_terms_of_formula(results), False)
+        self.as_coded = formula is None
+        everything = (
+            _terms_of_arrays(design) if formula is None else _terms_of_formula(fit.model, formula, design)
         )
         #: effects of levels in coefficients of the scaled columns: term → (p, columns)
         self._spans: dict[str, Array] = {t.name: np.eye(self.p)[:, list(t.columns)] for t in everything}
-        if not self.as_coded and any(t.parts.categorical for t in everything):
-            spans = self._spans_of_levels(everything)
+        if formula is not None and any(t.parts.categorical for t in everything):
+            spans = self._spans_of_levels(everything, formula)
             self.as_coded = spans is None
             self._spans = spans or self._spans
         self.intercept = next((t for t in everything if not t.parts.factors), None)
         self.terms = [t for t in everything if t.parts.factors]
 
-    def _spans_of_levels(self, terms: Sequence[FixedTerm]) -> dict[str, Array] | None:
+    def _spans_of_levels(self, terms: Sequence[FixedTerm], formula: MixedFormula) -> dict[str, Array] | None:
         """Return the coordinates of a column for each level; None if the model's columns span less."""
-        model = self._results.model
+        model = self._fit.model
         builder = model.builders().fixed_builder
-        assert builder is not None
+        assert builder is not None  # a model with a formula has one
         full = without_contrasts(builder)
-        levels = model.columns_of(full, [model._parsed.fixed])
+        levels = model.columns_of(full, [formula.fixed])
         inside = self._orthonormal.T @ levels
         length = np.linalg.norm(levels, axis=0)
         outside = np.linalg.norm(levels - self._orthonormal @ inside, axis=0)
@@ -156,10 +156,9 @@ class FixedEffects:
         X'X in linear models, as in lmerTest; the inverse covariance of the estimates in generalized ones, as
         in car.
         """
-        if hasattr(self._results, "reml"):
+        if self._fit.is_linear:
             return self._root
-        covariance = np.asarray(self._results.cov_params(), dtype=float)
-        lower = np.linalg.cholesky(covariance * np.outer(self._scale, self._scale))
+        lower = np.linalg.cholesky(self._fit.cov_params * np.outer(self._scale, self._scale))
         return np.asarray(np.linalg.inv(lower))
 
     def containing(self, term: FixedTerm) -> list[FixedTerm]:
@@ -170,7 +169,7 @@ class FixedEffects:
         """Return the terms that no other is an interaction of."""
         return [t for t in self.terms if not any(t.is_marginal_to(other) for other in self.terms)]
 
-    def hypotheses(self, kind: int) -> dict[str, Array]:
+    def hypotheses(self, anova_type: int) -> dict[str, Array]:
         """Return term → L (r, p) of the hypothesis Lβ = 0 of type 1, 2 or 3; the intercept is left out.
 
         The rows are scaled as in lmerTest, whose degrees of freedom depend on it: identity on the columns of
@@ -179,9 +178,9 @@ class FixedEffects:
         out = {}
         for number, term in enumerate(self.terms):
             containing = self.containing(term)
-            if kind == 1 or len(self.terms) == 1:
+            if anova_type == 1 or len(self.terms) == 1:
                 rows = self._unit_triangle(term, self._given(term, self.terms[:number]))
-            elif kind == 2 and containing:
+            elif anova_type == 2 and containing:
                 others = [t for t in self.terms if t is not term and t not in containing]
                 rows = self._unit_triangle(term, self._given(term, others))
             else:
@@ -246,27 +245,24 @@ class FixedEffects:
         return (q.T @ rows) / (np.diag(triangle) * self._scale[list(term.columns)])[:, None]
 
 
-def _terms_of_formula(results: MixedResults) -> list[FixedTerm]:
+def _terms_of_formula(model: Model, formula: MixedFormula, design: Design) -> list[FixedTerm]:
     """Return the terms of a formula, those included of which no column could be kept."""
-    model = results.model
     builder = model.builders().fixed_builder
-    assert builder is not None
+    assert builder is not None  # a model with a formula has one
     out = []
     for parts in term_factors(builder):
-        name = restored([parts.name], model._parsed)[0]
-        columns = tuple(model.design.fixed_terms.get(name, ()))
+        name = restored([parts.name], formula)[0]
+        columns = tuple(design.fixed_terms.get(name, ()))
         out.append(FixedTerm(name, parts, columns, len(builder.terms[parts.name])))
     return out
 
 
-def _terms_of_arrays(results: MixedResults) -> list[FixedTerm]:
+def _terms_of_arrays(design: Design) -> list[FixedTerm]:
     """Return a term for each column, or the terms that the design names; a constant column is no factor."""
-    model = results.model
-    names = results.labels.exog_names
-    terms = model.design.fixed_terms or {name: (j,) for j, name in enumerate(names)}
+    terms = design.fixed_terms or {name: (j,) for j, name in enumerate(design.exog_names)}
     out = []
     for name, columns in terms.items():
-        constant = len(columns) == 1 and np.ptp(model.exog[:, columns[0]]) == 0
+        constant = len(columns) == 1 and np.ptp(design.exog[:, columns[0]]) == 0
         factors: frozenset[str] = frozenset() if constant else frozenset([name])
         out.append(FixedTerm(name, TermFactors(name, factors, factors), tuple(columns), len(columns)))
     return out
