@@ -14,7 +14,8 @@ from mixedext import datasets, families
 from mixedext.adapters import old_paths
 from mixedext.core.search.optimize import OptimizerRecord
 from mixedext.data.arrays import RandomTerm
-from mixedext.data.files.reading import describe, read_data
+from mixedext.data.files.describing import describe
+from mixedext.data.files.reading import read_data
 from mixedext.errors import (
     ConvergenceWarning,
     DataError,

@@ -57,7 +57,10 @@ THIRD_PARTIES = {
     "scipy": ("mixedext",),
     "pandas": ("mixedext",),
     "patsy": (
+        "mixedext.data.formula_code",
         "mixedext.data.columns",
+        "mixedext.data.constraints",
+        "mixedext.data.evaluating",
         "mixedext.data.expressions",
         "mixedext.data.operations",
         "mixedext.data.r_functions",
@@ -65,8 +68,8 @@ THIRD_PARTIES = {
     "statsmodels": ("mixedext",),
     "threadpoolctl": ("mixedext.core.threads",),
     "typing_extensions": ("mixedext.models", "mixedext.results"),  # for type checkers, which bring it
-    "pyreadstat": ("mixedext.data.files.reading",),
-    "pyarrow": ("mixedext.data.files.reading",),
+    "pyreadstat": ("mixedext.data.files.labelled",),
+    "pyarrow": ("mixedext.data.files.arrow",),
     "matplotlib": ("mixedext.plots",),
     "joblib": ("mixedext.inference.parameters.workers",),
     "tqdm": ("mixedext.inference.parameters.workers",),

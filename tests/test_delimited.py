@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import mixedext as mx
-from mixedext.data.files.reading import describe, read_data
+from mixedext import describe, read_data
 
 
 def read(folder: Path, content: str | bytes, name: str = "a.csv", **options: Any) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from mixedext.data.files.reading import describe, read_data
+from mixedext import describe, read_data
 from mixedext.errors import DataError
 
 

@@ -7,14 +7,10 @@ Everything else is patsy's.
 
 from __future__ import annotations
 
-import ast
 import math
-import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,156 +18,17 @@ import pandas as pd
 import patsy
 from numpy.typing import NDArray
 
+from mixedext.data.evaluating import evaluating
 from mixedext.data.expressions import Factor, Table, as_table, environment
-from mixedext.data.formula.parser import MixedFormula
-from mixedext.data.r_functions import takes_columns
-from mixedext.errors import DataError, FormulaError, OptionError
-from mixedext.options import nearest
+from mixedext.data.formula_code import terms_in_r_order, terms_of_side
+from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
-#: Characters of each end of a long expression that a message shows.
-_ENDS = 200
 #: Columns by name.
 Frame = Table | Mapping[str, Any]
 
-_LENGTHS = re.compile(r"^Number of rows mismatch between (.*) and (.*) \((\d+) versus (\d+)\)$")
 #: Rows by which is told whether an expression depends on other rows.
 _FEW_ROWS = 1000
-_LEARNING = r"\b\w+\.(?:memorize_chunk|transform)\(\)"
-
-
-# ------------------------------------------------------------------------------------------------ names
-
-
-@lru_cache(maxsize=1024)
-def _names_in(expression: str) -> tuple[tuple[str, bool], ...]:
-    """Return the names that an expression or right-hand side uses, each with whether it is called only."""
-    trees = _trees(expression)
-    found: dict[str, bool] = {}
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        match node:
-            case ast.Call(func=ast.Name(id="Q"), args=[ast.Constant(value=str(column))]):
-                found[column] = False
-            case ast.Call(func=ast.Name(id="Q")):
-                raise FormulaError('Q() takes the name of a column in quotes: Q("odd name")', expression)
-    bound = {name for tree in trees for name in _bound_in(tree)}
-    called = {id(n.func) for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Call)}
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Name) and node.id not in bound:
-            found[node.id] = found.get(node.id, True) and id(node) in called
-    return tuple(found.items())
-
-
-@lru_cache(maxsize=256)
-def _trees(expression: str) -> tuple[ast.Expression, ...]:
-    """Return what Python reads in an expression, or in each factor of a right-hand side."""
-    try:
-        return (ast.parse(expression, mode="eval"),)
-    except (SyntaxError, RecursionError, MemoryError):  # a:b, which only patsy reads, or a very long sum
-        factors = {f.code for term in _description(expression).rhs_termlist for f in term.factors}
-        return tuple(ast.parse(code, mode="eval") for code in sorted(factors))
-
-
-def _bound_in(tree: ast.AST) -> Iterator[str]:
-    """Yield the names that an expression binds itself: arguments of lambdas, targets of comprehensions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-
-
-def needed_names(expressions: Iterable[str]) -> list[tuple[str, bool]]:
-    """Return the names of all expressions, quoted columns included, each with whether it is called only."""
-    found: dict[str, bool] = {}
-    for expression in expressions:
-        for name, called in _names_in(expression):
-            found[name] = found.get(name, True) and called
-    return list(found.items())
-
-
-@lru_cache(maxsize=1024)
-def names_of_data(expression: str) -> tuple[frozenset[str], frozenset[str], frozenset[tuple[str, str]]]:
-    """Return the names that stand where values by row must stand.
-
-    Parameters
-    ----------
-    expression : str
-        An expression or a right-hand side.
-
-    Returns
-    -------
-    alone : frozenset of str
-        Names that are an expression, or a factor of a right-hand side, of their own.
-    operands : frozenset of str
-        These, operands of operators and what the functions of formulas are called with.
-    attributes : frozenset of tuple
-        Names and the attributes of theirs that are no functions, ``x.z``.
-    """
-    alone: set[str] = set()
-    operands: set[str] = set()
-    attributes: set[tuple[str, str]] = set()
-    for tree in _trees(expression):
-        if isinstance(tree.body, ast.Name):
-            alone.add(tree.body.id)
-        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        for node in ast.walk(tree):
-            operands.update(part.id for part in _values_in(node) if isinstance(part, ast.Name))
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.value, ast.Name)
-                and id(node) not in called
-            ):
-                attributes.add((node.value.id, node.attr))
-    bound = {name for tree in _trees(expression) for name in _bound_in(tree)}
-    return frozenset(alone - bound), frozenset((operands | alone) - bound), frozenset(attributes)
-
-
-def _values_in(node: ast.AST) -> list[ast.expr]:
-    """Return the parts of a node of a syntax tree that must be values rather than functions."""
-    match node:
-        case ast.BinOp(left=left, right=right):
-            return [left, right]
-        case ast.UnaryOp(operand=operand):
-            return [operand]
-        case ast.Compare(left=left, comparators=comparators):
-            return [left, *comparators]
-        case ast.BoolOp(values=values):
-            return values
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if takes_columns(name):
-            return [*args[:1], *(keyword.value for keyword in keywords if keyword.arg == "by")]
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr=name), args=args):
-            return args if isinstance(getattr(np, name, None), np.ufunc) else []
-    return []
-
-
-def expressions_of(formula: MixedFormula) -> list[str]:
-    """Return all expressions and right-hand sides of a formula."""
-    out = [formula.response, formula.fixed, *formula.offsets]
-    for term in formula.random:
-        out += [term.expr, *term.group]
-    return out
-
-
-# --------------------------------------------------------------------------------------- right-hand sides
-
-
-@lru_cache(maxsize=256)
-def _description(rhs: str) -> patsy.ModelDesc:
-    try:
-        read = patsy.ModelDesc.from_formula(f"~ {rhs}")
-    except patsy.PatsyError as error:
-        raise FormulaError(_first_line(error), rhs) from error
-    except RecursionError as error:
-        raise FormulaError("this is too long or too deeply nested to be read", rhs) from error
-    terms = [patsy.Term([Factor(f.code, f.origin) for f in term.factors]) for term in read.rhs_termlist]
-    return patsy.ModelDesc(read.lhs_termlist, terms)
-
-
-def factors_of(rhs: str) -> list[str]:
-    """Return the expressions whose products are the terms of a right-hand side."""
-    terms = _description(rhs).rhs_termlist
-    return list(dict.fromkeys(factor.code for term in terms for factor in term.factors))
 
 
 @dataclass(frozen=True)
@@ -205,13 +62,7 @@ def in_r_order(rhs: str, columns: Columns) -> tuple[int, ...]:
 
     patsy puts categorical columns before numeric ones; the effects of a random term have the order of θ.
     """
-    return tuple(j for name in _terms_in_r_order(rhs) for j in columns.terms[name])
-
-
-@lru_cache(maxsize=256)
-def _terms_in_r_order(rhs: str) -> tuple[str, ...]:
-    terms = sorted(_description(rhs).rhs_termlist, key=lambda term: len(term.factors))
-    return tuple(term.name() for term in terms)
+    return tuple(j for name in terms_in_r_order(rhs) for j in columns.terms[name])
 
 
 @dataclass(frozen=True)
@@ -254,7 +105,7 @@ def term_factors(columns: Columns) -> tuple[TermFactors, ...]:
                 frozenset(f.name() for f in term.factors),
                 frozenset(f.name() for f in term.factors if f in numbers),
             )
-            for term in _description(builder.rhs).rhs_termlist
+            for term in terms_of_side(builder.rhs).rhs_termlist
         ]
     return tuple(sorted(terms, key=lambda term: len(term.factors)))
 
@@ -392,7 +243,7 @@ class _PatsyBuilder:
         if not n:  # of no rows nothing can be evaluated
             return np.zeros((0, len(self.info.column_names)))
         missing = _KeepMissing()
-        with _evaluating(self.rhs):
+        with evaluating(self.rhs):
             built = patsy.build_design_matrices([self.info], as_table(frame), NA_action=missing)[0]
         matrix = np.asarray(built)
         if len(matrix) != n:
@@ -434,19 +285,19 @@ def learn_columns(rhs: str, frame: Frame, scope: Mapping[str, Any]) -> Columns:
     FormulaError, DataError
         If patsy cannot read or evaluate it.
     """
-    description, table = _description(rhs), as_table(frame)
-    if "Intercept" in table and len({t for t in description.rhs_termlist if t.name() == "Intercept"}) > 1:
+    read, table = terms_of_side(rhs), as_table(frame)
+    if "Intercept" in table and len({t for t in read.rhs_termlist if t.name() == "Intercept"}) > 1:
         raise DataError(
             "the column 'Intercept' has the name of the intercept: rename it, or leave the intercept out by "
             "writing 0 + before it"
         )
-    plain = _plain_builder(description, table)
+    plain = _plain_builder(read, table)
     if plain is not None:
         names = tuple(":".join(p) or "Intercept" for p in plain.products)
         return Columns(names, {c: (j,) for j, c in enumerate(names)}, plain, True)
-    with _evaluating(rhs):
+    with evaluating(rhs):
         info = patsy.design_matrix_builders(
-            [description.rhs_termlist], lambda: iter([table]), environment(scope), _KeepMissing()
+            [read.rhs_termlist], lambda: iter([table]), environment(scope), _KeepMissing()
         )[0]
     terms = {name: tuple(range(p.start, p.stop)) for name, p in info.term_name_slices.items()}
     return Columns(tuple(info.column_names), terms, _PatsyBuilder(info, rhs), False)
@@ -469,9 +320,6 @@ def _plain_builder(description: patsy.ModelDesc, table: Table) -> _PlainBuilder 
     return _PlainBuilder(tuple(products))
 
 
-# -------------------------------------------------------------------------------------------- expressions
-
-
 @dataclass(frozen=True)
 class Expression:
     """One expression with what it learned of the rows of the fit.
@@ -491,7 +339,7 @@ class Expression:
         table = as_table(frame)
         if self.code in table:
             return table.plain(self.code)
-        with _evaluating(self.code):
+        with evaluating(self.code):
             return Factor(self.code).eval(self.state, table)
 
 
@@ -501,7 +349,7 @@ def learn_expression(code: str, frame: Frame, scope: Mapping[str, Any]) -> Expre
     state: dict[str, Any] = {}
     if code not in table:
         factor = Factor(code)
-        with _evaluating(code):
+        with evaluating(code):
             for number in range(factor.memorize_passes_needed(state, environment(scope))):
                 factor.memorize_chunk(state, number, table)
                 factor.memorize_finish(state, number)
@@ -523,105 +371,3 @@ def one_number_a_row(values: Any, what: str, n: int) -> Array:
     if values.shape not in ((n,), (n, 1)):
         raise DataError(f"{what} has shape {values.shape}, not one value for each of {n} rows")
     return np.array(values.reshape(n), dtype=float)
-
-
-def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Array]:
-    """Read hypotheses such as ``"x = 0"`` or ``"a = b = 1, z = 2"`` about coefficients: (R, r) of Rβ = r."""
-    words = list(hypotheses) if isinstance(hypotheses, tuple) else hypotheses
-    listed = f"(coefficients: {', '.join(names)})"
-    each = [words] if isinstance(words, str) else words
-    if not each or any(not word.strip() for word in each if isinstance(word, str)):
-        raise OptionError(f"{hypotheses!r} holds no hypothesis, or an empty one: write 'x = 0' {listed}")
-    try:
-        texts, own = _without_odd_names(words, names)
-        read = patsy.DesignInfo(own).linear_constraint(texts)
-    except patsy.PatsyError as error:
-        raise OptionError(
-            f"{hypotheses!r} cannot be read as a hypothesis: {_first_line(error)}"
-            f"{_meant_coefficient(error, names)} {listed}"
-        ) from error
-    except ValueError as error:
-        raise OptionError(f"{hypotheses!r} cannot be read as a hypothesis: {error} {listed}") from error
-    return read.coefs, read.constants[:, 0]
-
-
-def _without_odd_names(words: Any, names: Sequence[str]) -> tuple[Any, list[str]]:
-    """Return hypotheses and names without those that begin as brackets, operators or numbers do.
-
-    patsy would take the first two apart, ``(Intercept)``, and a number for the coefficient of that name.
-    """
-    given = [words] if isinstance(words, str) else words
-    odd = {name: f"_mx_coefficient{j}_" for j, name in enumerate(names) if re.match(r"[-+*/=,()\d.]", name)}
-    if not odd or not isinstance(given, list) or not all(isinstance(word, str) for word in given):
-        return words, list(names)
-    written = [re.escape(name) for name in sorted(odd, key=len, reverse=True) if not _is_number(name)]
-    if written:
-        own = re.compile(rf"(?<![\w.\]])(?:{'|'.join(written)})(?![\w.\[])")
-        given = [own.sub(lambda match: odd[match[0]], word) for word in given]
-    return given, [odd.get(name, name) for name in names]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _meant_coefficient(error: patsy.PatsyError, names: Sequence[str]) -> str:
-    """Return a hint at the coefficient nearest to the word that patsy stumbled over, or an empty string."""
-    if error.origin is None:
-        return ""
-    code, place = error.origin.code, error.origin.start
-    apart = r"[\s=+*/,<>]"
-    before, after = re.split(apart, code[:place])[-1], re.split(apart, code[place:])[0]
-    word = before + after
-    return "" if word in names else nearest(word, names)
-
-
-@contextmanager
-def _evaluating(expression: str) -> Iterator[None]:
-    """Turn what evaluation ends in into `DataError`; NumPy's warnings are left to the checks that follow."""
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    except FormulaError:
-        raise
-    except DataError as error:
-        raise DataError(f"{_quoted(expression)}: {error}") from error
-    except SystemExit as error:
-        raise FormulaError(
-            "a formula is evaluated as code, and this one asked Python to end", expression
-        ) from error
-    except patsy.PatsyError as error:
-        code = error.origin.relevant_code() if hasattr(error.origin, "relevant_code") else expression
-        if isinstance(error.__cause__, DataError):
-            raise DataError(f"{_quoted(code)}: {error.__cause__}") from error
-        if mismatch := _LENGTHS.search(_first_line(error)):
-            raise DataError(_too_short(*mismatch.groups())) from error
-        reason = _reason(error.__cause__) if error.__cause__ is not None else _first_line(error)
-        raise DataError(f"{_quoted(code)} cannot be evaluated: {reason}") from error
-    except Exception as error:  # whatever the user's own functions raise
-        raise DataError(f"{_quoted(expression)} cannot be evaluated: {_reason(error)}") from error
-
-
-def _quoted(code: str) -> str:
-    """Return code in quotes, of long code the beginning and the end."""
-    return repr(code if len(code) <= 2 * _ENDS else f"{code[:_ENDS]} ... {code[-_ENDS:]}")
-
-
-def _too_short(one: str, other: str, n_one: str, n_other: str) -> str:
-    """Say which of two factors has fewer values, in words of our own."""
-    (few, short), (n, _) = sorted([(int(n_one), one), (int(n_other), other)])
-    return f"{short!r} has {few} {'value' if few == 1 else 'values'}, not one for each of {n} rows"
-
-
-def _reason(error: BaseException) -> str:
-    # a function that learns is called by a name of patsy's
-    return f"{type(error).__name__}: {re.sub(_LEARNING, 'the function', str(error))}"
-
-
-def _first_line(error: patsy.PatsyError) -> str:
-    """Return the first line of patsy's message, which is followed by a picture of the formula."""
-    return str(error).split("\n", 1)[0]

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.data.columns import evaluate, factors_of, needed_names
+from mixedext.data.columns import evaluate
 from mixedext.data.expressions import Table, spread
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.data.formula_code import factors_of, needed_names
 from mixedext.data.operations import looks_at_neighbours
 from mixedext.data.values import has_nan, missing_rows
 from mixedext.errors import DataError, MissingValuesError

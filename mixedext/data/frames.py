@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.data.columns import needed_names
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.data.formula_code import needed_names
 from mixedext.data.names import not_there, why_no_values
 from mixedext.data.r_functions import is_known
 from mixedext.data.values import decimal_levels, label_text, native, widened, widened_value, widest

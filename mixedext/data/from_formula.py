@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from mixedext.data.build import FoundRows, build
 from mixedext.data.built import BuiltDesign, Origin
-from mixedext.data.columns import expressions_of, needed_names
 from mixedext.data.complete import AllRows, codes_of, rows_left
 from mixedext.data.design import Design, restored
 from mixedext.data.double_bars import read_otherwise
 from mixedext.data.expressions import Table
 from mixedext.data.formula.parser import MixedFormula, parse
+from mixedext.data.formula_code import expressions_of, needed_names
 from mixedext.data.formula_parts import FormulaParts
 from mixedext.data.frames import chosen_rows, column_named, given_by_row, read_frame, used_columns
 from mixedext.data.given import RowOptions

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.data.columns import names_of_data
 from mixedext.data.formula.dialects import CONSTANTS, remedy_for_function
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.data.formula_code import names_of_data
 from mixedext.data.r_functions import meaning_of, nearest_function
 from mixedext.errors import DataError
 from mixedext.options import nearest, shown

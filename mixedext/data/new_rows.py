@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.data.columns import factors_of
 from mixedext.data.design import DesignTerm
 from mixedext.data.expressions import Kinds, Table
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.data.formula_code import factors_of
 from mixedext.data.frames import read_frame, used_columns
 from mixedext.data.values import label_text, match_levels, missing_rows, native, widest
 from mixedext.errors import DataError

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from mixedext.data.caller import user_namespaces
-from mixedext.data.columns import expressions_of, needed_names
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.data.formula_code import expressions_of, needed_names
 from mixedext.data.frames import names_in_subset
 from mixedext.data.r_functions import is_shadow
 from mixedext.errors import DataError

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.stats.contrast import ContrastResults
 
-from mixedext.data.columns import linear_constraints
+from mixedext.data.constraints import linear_constraints
 from mixedext.data.design import Labels
 from mixedext.data.whole import WholeTable
 from mixedext.errors import OptionError

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.data.columns import needed_names, term_factors
+from mixedext.data.columns import term_factors
 from mixedext.data.design import Design
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.data.formula_code import needed_names
 from mixedext.data.frames import used_columns
 from mixedext.data.new_rows import new_rows
 from mixedext.data.values import clean, missing_rows, widened
