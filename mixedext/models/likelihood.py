@@ -60,15 +60,18 @@ class LikelihoodModelSide(MixedModel):
         >>> round(model.loglike(result.params) - result.llf, 6)
         0.0
         """
-        return self._with_data()._profile(self._coefficients(params))[0]
+        self._check_data()
+        return self._profile(self._coefficients(params))[0]
 
     def score(self, params: ArrayLike) -> Array:
         """Return the gradient (p,) of `loglike`."""
-        return self._with_data()._profile(self._coefficients(params))[1]
+        self._check_data()
+        return self._profile(self._coefficients(params))[1]
 
     def hessian(self, params: ArrayLike) -> Array:
         """Return the matrix (p, p) of second derivatives of `loglike`, by central differences of `score`."""
-        start = self._with_data()._coefficients(params)
+        self._check_data()
+        start = self._coefficients(params)
         out = np.empty((len(start), len(start)))
         for j, step in enumerate(self._spread()):
             change = np.zeros(len(start))
@@ -105,10 +108,9 @@ class LikelihoodModelSide(MixedModel):
             )
         return self._mean(self._linear(params, exog, offset))
 
-    def _with_data(self) -> LikelihoodModelSide:
+    def _check_data(self) -> None:
         if self.design is None:
             raise DataError("the data of this model were removed: it has no likelihood")
-        return self
 
     def _linear(self, params: ArrayLike, exog: Any, offset: Any = None) -> Array:
         beta = self._coefficients(params)

@@ -203,4 +203,4 @@ class GeneralizedMixedResultsWrapper(MixedResultsWrapper):
 
 
 wrap.populate_wrapper(GeneralizedMixedResultsWrapper, GeneralizedMixedResults)
-GeneralizedMixedResults._wrapper = GeneralizedMixedResultsWrapper
+GeneralizedMixedResults._wrapper = GeneralizedMixedResultsWrapper  # noqa: SLF001  (of this module)

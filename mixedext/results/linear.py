@@ -116,4 +116,4 @@ class LinearMixedResultsWrapper(MixedResultsWrapper):
 
 
 wrap.populate_wrapper(LinearMixedResultsWrapper, LinearMixedResults)
-LinearMixedResults._wrapper = LinearMixedResultsWrapper
+LinearMixedResults._wrapper = LinearMixedResultsWrapper  # noqa: SLF001  (of this module)

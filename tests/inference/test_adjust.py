@@ -105,7 +105,7 @@ def test_each_family_has_its_adjustment() -> None:
 @pytest.mark.parametrize(("k", "df", "t"), [(3, 5.0, 3.0), (3, 8.3, 9.0), (4, 10.0, 2.5), (5, math.inf, 3.0)])
 def test_the_largest_of_all_differences_is_the_studentized_range(k: int, df: float, t: float) -> None:
     expected = stats.studentized_range.sf(t * math.sqrt(2), k, df)
-    assert LargestT(differences(k)).sf(t, df) == pytest.approx(expected, rel=1e-8)
+    assert LargestT.of_covariance(differences(k)).sf(t, df) == pytest.approx(expected, rel=1e-8)
     assert LargestT.of_differences(k).sf(t, df) == pytest.approx(expected, rel=1e-8)
 
 
@@ -116,7 +116,7 @@ def test_correlations_without_a_structure_by_orthoschemes(k: int, df: float, t: 
     covariance = differences(k)
     covariance[0, 1] = covariance[1, 0] = covariance[0, 1] + 1e-7  # no longer the studentized range
     expected = stats.studentized_range.sf(t * math.sqrt(2), k, df)
-    assert LargestT(covariance).sf(t, df) == pytest.approx(expected, abs=1e-7)
+    assert LargestT.of_covariance(covariance).sf(t, df) == pytest.approx(expected, abs=1e-7)
 
 
 def of_four_means(t: float, variances: list[float]) -> float:
@@ -144,7 +144,7 @@ def of_four_means(t: float, variances: list[float]) -> float:
 def test_differences_of_means_of_unequal_precision_by_nested_integrals(t: float) -> None:
     variances = [1.0, 2.0, 3.0, 0.5]
     matrix = contrast_family("pairwise", FOUR).matrix
-    found = LargestT(matrix @ np.diag(variances) @ matrix.T).sf(t, math.inf)
+    found = LargestT.of_covariance(matrix @ np.diag(variances) @ matrix.T).sf(t, math.inf)
     assert found == pytest.approx(of_four_means(t, variances), abs=1e-6)
 
 
@@ -181,14 +181,14 @@ def test_the_order_and_signs_of_contrasts_do_not_matter(seed: int) -> None:
     root = rng.normal(size=(5, 4))
     order, signs = rng.permutation(5), rng.choice([-1.0, 1.0], 5)
     other = (root * signs[:, None])[order]
-    tails = [LargestT(a @ a.T).sf([2.5, 3.5], 12.0) for a in (root, other)]
+    tails = [LargestT.of_covariance(a @ a.T).sf([2.5, 3.5], 12.0) for a in (root, other)]
     np.testing.assert_allclose(tails[0], tails[1], atol=2e-8)
 
 
 def test_a_contrast_given_twice_counts_once() -> None:
     root = np.random.default_rng(5).normal(size=(4, 3))
     once, twice = root, np.vstack([root, -2 * root[:1], root[2:3]])
-    tails = [LargestT(a @ a.T).sf([1.0, 2.5], 7.0) for a in (once, twice)]
+    tails = [LargestT.of_covariance(a @ a.T).sf([1.0, 2.5], 7.0) for a in (once, twice)]
     np.testing.assert_allclose(tails[0], tails[1], atol=1e-12)
 
 
@@ -220,17 +220,17 @@ def test_differences_from_a_control_by_dunnetts_integral(c: int, df: float, t: f
     correlation = np.outer(sizes, sizes)
     np.fill_diagonal(correlation, 1.0)
     scale = np.arange(1, c + 1)
-    found = LargestT(correlation * np.outer(scale, scale)).sf(t, df)
+    found = LargestT.of_covariance(correlation * np.outer(scale, scale)).sf(t, df)
     assert found == pytest.approx(dunnett(t, df, sizes), rel=1e-8)
     # where they are nearly products, by orthoschemes
     correlation[0, 1] = correlation[1, 0] = correlation[0, 1] + 1e-7
-    assert LargestT(correlation).sf(t, df) == pytest.approx(dunnett(t, df, sizes), abs=1e-7)
+    assert LargestT.of_covariance(correlation).sf(t, df) == pytest.approx(dunnett(t, df, sizes), abs=1e-7)
 
 
 def test_quantiles_of_the_largest_t_have_their_level() -> None:
     covariance = differences(4)
     tests = single_tests([1.0] * 6, [4.0, 7.5, 7.5, 30, 200, np.inf], covariance, 4)
-    largest = LargestT(covariance)
+    largest = LargestT.of_covariance(covariance)
     for method, tail in (
         ("mvt", largest.sf),
         ("tukey", lambda t, df: float(stats.studentized_range.sf(t * math.sqrt(2), 4, df))),
@@ -244,7 +244,7 @@ def test_quantiles_of_the_largest_t_have_their_level() -> None:
 def test_quantiles_at_many_degrees_of_freedom_are_interpolated_closely(df: Any) -> None:
     tests = single_tests(np.ones(15), df, differences(6), 6)
     _, quantiles = adjusted("mvt", tests, 0.95)
-    largest = LargestT(tests.covariance_of_estimates())
+    largest = LargestT.of_covariance(tests.covariance_of_estimates())
     for t, one in zip(quantiles, df, strict=True):
         assert largest.sf(t, one) == pytest.approx(0.05, rel=2e-4)
 

@@ -30,7 +30,7 @@ MAIN = os.getpid()
 def cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No processes are there, and nothing is known of how long they take to start."""
     get_reusable_executor().shutdown(wait=True)
-    for name, value in (("_last_at_work", (0, -np.inf)), ("_last_start", None), ("_starting", None)):
+    for name, value in (("last_at_work", (0, -np.inf)), ("_last_start", None), ("_starting", None)):
         monkeypatch.setattr(workers._Crew, name, value)
     yield
     if workers._Crew._starting is not None:
@@ -66,7 +66,7 @@ def test_blocks_hold_each_replicate_once_and_do_not_depend_on_their_number(last:
 
 
 def test_short_runs_stay_in_this_process_and_long_ones_go_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers._Crew, "_last_at_work", (0, -np.inf))
+    monkeypatch.setattr(workers._Crew, "last_at_work", (0, -np.inf))
     monkeypatch.setattr(workers._Crew, "_last_start", None)
     crew = workers._Crew(2)
     assert not crew.pays(0.005, 200)
@@ -172,7 +172,7 @@ def test_what_is_lost_twice_is_left_out_with_a_warning_and_resumed(monkeypatch: 
     result = fit_linear("Reaction ~ Days + (1 | Subject)", "sleepstudy")
     expected = result.bootstrap(12, rng=1).estimates
     monkeypatch.setattr(workers, "_START", 0.0)
-    monkeypatch.setattr(workers._Crew, "_last_at_work", (0, -np.inf))
+    monkeypatch.setattr(workers._Crew, "last_at_work", (0, -np.inf))
     monkeypatch.setattr(workers._Crew, "_last_start", None)
     starts: list[int] = []
 

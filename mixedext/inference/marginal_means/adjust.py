@@ -110,7 +110,7 @@ def adjusted(method: str, tests: SingleTests, level: float) -> tuple[Array, Arra
     largest = (
         LargestT.of_differences(tests.means)
         if method == "tukey"
-        else LargestT(tests.covariance_of_estimates())
+        else LargestT.of_covariance(tests.covariance_of_estimates())
     )
     p_values = largest.sf(tests.statistic, tests.df)
     quantiles = _quantiles(largest.sf, level, tests.df, pairs)

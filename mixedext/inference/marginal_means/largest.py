@@ -50,20 +50,23 @@ class LargestT:
 
     Parameters
     ----------
-    covariance : ndarray (c, c)
-        Of any rank.
+    log_tail : callable
+        log P(max|Zᵢ| > z) of the normal variables that are divided by χ/√df.
     """
 
-    def __init__(self, covariance: Array):
+    def __init__(self, log_tail: Callable[[Array], Array]):
+        self._log_tail = log_tail
+
+    @classmethod
+    def of_covariance(cls, covariance: Array) -> LargestT:
+        """Return the distribution for statistics of a covariance (c, c) of any rank."""
         scale = np.sqrt(np.diag(covariance))
-        self._log_tail = _table_of(covariance / np.outer(scale, scale))
+        return cls(_table_of(covariance / np.outer(scale, scale)))
 
     @classmethod
     def of_differences(cls, k: int) -> LargestT:
         """Return the distribution for all differences of k equally precise means."""
-        out = cls.__new__(cls)
-        out._log_tail = _studentized_range(k)
-        return out
+        return cls(_studentized_range(k))
 
     def sf(self, t: ArrayLike, df: ArrayLike) -> Any:
         """Return P(max|Tᵢ| > t) with `df` degrees of freedom, elementwise."""

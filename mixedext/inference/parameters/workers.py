@@ -140,7 +140,7 @@ def _by_workers(
                     done.update(part)
                     bar.update(_count(list(part)))
         except BrokenProcessPool as error:
-            _Crew._last_at_work = (0, -math.inf)
+            _Crew.last_at_work = (0, -math.inf)
             if not _is_death(error):
                 raise DataError(
                     f"workers cannot load what the replicates need ({error}): define `statistic` in a module "
@@ -154,7 +154,7 @@ def _by_workers(
                 )
             lost = first
         except pickle.PicklingError as error:
-            _Crew._last_at_work = (0, -math.inf)
+            _Crew.last_at_work = (0, -math.inf)
             reason = str(error.__cause__ or error).strip('\n"').splitlines()[-1]
             raise DataError(
                 f"what the replicates need cannot be sent to workers ({reason}): leave out of `statistic` "
@@ -186,7 +186,7 @@ class _Crew:
     """The workers of joblib's active backend; its processes stay for the next run and start fast then."""
 
     #: Number and time, by the monotonic clock, of the processes that were last at work.
-    _last_at_work = (0, -math.inf)
+    last_at_work = (0, -math.inf)
     #: Seconds that processes took to start the last time; and what is starting them now.
     _last_start: float | None = None
     _starting: threading.Thread | None = None
@@ -230,7 +230,7 @@ class _Crew:
         if getattr(self.backend, "supports_sharedmem", False):
             return 0.0
         if self._stays():
-            size, since = _Crew._last_at_work
+            size, since = _Crew.last_at_work
             if size == self.size and time.monotonic() - since < _STAY:
                 return _WAKE
         return _START if _Crew._last_start is None else _Crew._last_start
@@ -245,7 +245,7 @@ class _Crew:
             with contextlib.suppress(Exception):
                 parallel(self.joblib.delayed(_loaded)(run) for _ in range(self.size))
             _Crew._last_start = time.monotonic() - began
-            _Crew._last_at_work = (self.size, time.monotonic())
+            _Crew.last_at_work = (self.size, time.monotonic())
 
         _Crew._starting = threading.Thread(target=wake, name="mixedext-workers", daemon=True)
         _Crew._starting.start()
@@ -276,7 +276,7 @@ class _Crew:
             for _ in range(0, len(parts), at_once):
                 yield from self.joblib.Parallel(n_jobs=self.n_jobs)(islice(tasks, at_once))
         if self._stays():
-            _Crew._last_at_work = (self.size, time.monotonic())
+            _Crew.last_at_work = (self.size, time.monotonic())
 
 
 class _Progress:
