@@ -504,24 +504,24 @@ def test_the_gradient_is_that_of_central_differences(case, storage):
         np.concatenate([theta, beta + 0.02 * rng.standard_normal(problem.p), nuisance]),
         np.concatenate([zero, beta, nuisance]),
     ):
-        check_gradient(problem, point, profile=False)
-    check_gradient(problem, np.concatenate([theta, nuisance]), profile=True)
+        check_gradient(problem, point, joint_beta=False)
+    check_gradient(problem, np.concatenate([theta, nuisance]), joint_beta=True)
     if storage in ("slope", "nested and crossed"):
         observed = problem.with_hessian("observed")
         assert observed.observed is not response.canonical
-        check_gradient(observed, np.concatenate([theta, beta, nuisance]), profile=False)
-        check_gradient(observed, np.concatenate([theta, nuisance]), profile=True)
+        check_gradient(observed, np.concatenate([theta, beta, nuisance]), joint_beta=False)
+        check_gradient(observed, np.concatenate([theta, nuisance]), joint_beta=True)
 
 
-def check_gradient(problem: GeneralizedProblem, point: np.ndarray, profile: bool) -> None:
+def check_gradient(problem: GeneralizedProblem, point: np.ndarray, joint_beta: bool) -> None:
     """Compare with central differences of step h, whose error is h²f‴/6 and rounding over h."""
-    gradient = problem.evaluate(point, profile).gradient
+    gradient = problem.evaluate(point, joint_beta).gradient
     numeric = np.empty_like(gradient)
     h = 1e-5
     for i in range(len(point)):
         step = np.zeros(len(point))
         step[i] = h
-        ahead, behind = problem.evaluate(point + step, profile), problem.evaluate(point - step, profile)
+        ahead, behind = problem.evaluate(point + step, joint_beta), problem.evaluate(point - step, joint_beta)
         numeric[i] = (ahead.objective - behind.objective) / (2 * h)
     scale = max(1.0, float(np.abs(gradient).max()))
     np.testing.assert_allclose(gradient, numeric, atol=2e-6 * scale)

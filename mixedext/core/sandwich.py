@@ -312,7 +312,7 @@ def _criterion_by_cluster(
         state = quadrature.laplace
         out = -2.0 * np.bincount(parents[0], quadrature.integrals, minlength=size)
     else:
-        state = LaplaceState(problem, point, False)
+        state = LaplaceState(problem, point, joint_beta=False)
         out = -2.0 * np.bincount(
             clusters, problem.response.row_loglik(state.modes.eta, state.nuisance), minlength=size
         )

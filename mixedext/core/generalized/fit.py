@@ -54,7 +54,7 @@ def fit_generalized(
         theta = moment_start(working_moments(problem, beta, nuisance), problem.terms, problem.n)
     else:
         theta = problem.from_data_scale(start)
-    fast = BoundarySearch(problem, lambda point: problem.evaluate(point, profile=True), options)
+    fast = BoundarySearch(problem, lambda point: problem.evaluate(point, joint_beta=True), options)
     start_point = np.concatenate([theta, nuisance])
     if nagq == 0:
         state = _lowest(problem, fast, fast.settle_on_boundary(fast.run(start_point)), True)
@@ -79,7 +79,7 @@ def fit_generalized(
 
 
 def _lowest(
-    problem: GeneralizedProblem, search: BoundarySearch[LaplaceState], state: LaplaceState, profile: bool
+    problem: GeneralizedProblem, search: BoundarySearch[LaplaceState], state: LaplaceState, joint_beta: bool
 ) -> LaplaceState:
     """Return the lowest minimum of a small problem: from one, go on to those that may be lower.
 
@@ -97,7 +97,7 @@ def _lowest(
         for line, own in _lines(problem, at.point[:size]):
             problem.mode_search.begin_again()
             beta = problem.mode_search.zero_start[1]
-            rest = np.concatenate([beta[: 0 if profile else None], at.point[len(at.point) - extra :]])
+            rest = np.concatenate([beta[: 0 if joint_beta else None], at.point[len(at.point) - extra :]])
             values = np.where(own, at.objective, np.inf)
             states: list[LaplaceState | None] = [None] * len(line)
             for i in np.flatnonzero(~own):

@@ -99,12 +99,13 @@ class GeneralizedProblem(CovarianceParameters):
         problem.mode_search = copy(self.mode_search)
         return problem
 
-    def evaluate(self, point: Array, profile: bool = False) -> LaplaceState:
-        """Return the state of the criterion at a point; the fast profile if `profile`.
+    def evaluate(self, point: Array, joint_beta: bool = False) -> LaplaceState:
+        """Return the state of the criterion at a point: if `joint_beta`, of the fast profile, in which the
+        coefficients are part of the mode.
 
         The search for modes starts where the last one ended (`ModeSearch`); the numbers do not depend on it.
         """
-        return LaplaceState(self, np.array(point, dtype=float), profile)
+        return LaplaceState(self, np.array(point, dtype=float), joint_beta)
 
 
 class LaplaceState:
@@ -119,15 +120,17 @@ class LaplaceState:
         Coefficients in the well-conditioned basis.
     """
 
-    def __init__(self, problem: GeneralizedProblem, point: Array, profile: bool, modes: Modes | None = None):
+    def __init__(
+        self, problem: GeneralizedProblem, point: Array, joint_beta: bool, modes: Modes | None = None
+    ):
         self.problem = problem
         self.point = point
-        self.profile = profile
+        self.joint_beta = joint_beta
         size, p = problem.size, problem.p
         self.factors = problem.factors(point[:size])
         self.nuisance = point[len(point) - problem.extra :]
         if modes is None:
-            modes = self._find_modes(None if profile else point[size : size + p])
+            modes = self._find_modes(None if joint_beta else point[size : size + p])
             problem.mode_search.go_on_from(modes)
         self.modes = modes
         self.beta = modes.beta
@@ -166,7 +169,7 @@ class LaplaceState:
 
         What follows is the search for modes at another point: it starts where these lead to.
         """
-        if not self.profile:
+        if not self.joint_beta:
             self.problem.mode_search.go_on_from(self.modes, self.tangent)
         made = ("factorization", "_fisher_factorization", "_fisher", "_fisher_modes_only", "_observed")
         for name in (*made, "_adjoint", "tangent"):
@@ -184,7 +187,7 @@ class LaplaceState:
             block = np.zeros((image.shape[0], m, image.shape[2]))
             block[:, :size] = -image
             rhs.append(block)
-        if not self.profile:
+        if not self.joint_beta:
             for block, fixed in zip(rhs, products.rhs, strict=True):
                 block[:, size : size + p] = -fixed
         if problem.extra:
@@ -207,7 +210,7 @@ class LaplaceState:
         eta = work.x @ beta + work.offset + work.random_part(apply_covariance(factors, g))
         at = problem.response.derivatives(eta, point[len(point) - problem.extra :])
         modes = Modes(g, beta, eta, at, squared_length(factors, g), 0)
-        return LaplaceState(problem, point, False, modes)
+        return LaplaceState(problem, point, joint_beta=False, modes=modes)
 
     @cached_property
     def _fisher(self) -> CrossProducts:
@@ -242,13 +245,13 @@ class LaplaceState:
         work = self.problem.work
         leverages = work.leverages(self.factorization)
         c = (self.derivatives.observed_slope if self.problem.observed else self.derivatives.slope) * leverages
-        if self.problem.response.canonical and not self.profile:
+        if self.problem.response.canonical and not self.joint_beta:
             products, factorization = self._fisher_modes_only, self.factorization
         else:
             products, factorization = self._observed
-        adjoint, modes, v = solve_working(work, factorization, products, c, self.profile)
+        adjoint, modes, v = solve_working(work, factorization, products, c, self.joint_beta)
         image = work.random_part(modes)
-        return adjoint, c, image + work.x @ v if self.profile else image, leverages
+        return adjoint, c, image + work.x @ v if self.joint_beta else image, leverages
 
     @cached_property
     def slopes(self) -> tuple[Array, ...]:
@@ -268,7 +271,7 @@ class LaplaceState:
         parts = [self.problem.gradient(self.point[: self.problem.size], self.slopes)]
         _, c, image, leverages = self._adjoint
         response, at = self.problem.response, self.derivatives
-        if not self.profile:
+        if not self.joint_beta:
             parts.append(self.problem.work.x.T @ (c - 2.0 * at.score - at.observed * image))
         if self.problem.extra:
             logliks, weights, scores = response.nuisance_derivatives(at, self.nuisance)
@@ -297,7 +300,7 @@ class LaplaceState:
         total = len(self.point)
         out = np.zeros((total, total))
         theta = reduced[p:, p:]
-        if self.profile:
+        if self.joint_beta:
             half = np.linalg.pinv(reduced[:p, :p], rcond=1e-14, hermitian=True) @ reduced[:p, p:]
             theta = theta - reduced[p:, :p] @ half
         else:

@@ -235,9 +235,9 @@ def find_modes(
     beta: Array,
     nuisance: Array,
     start: Sequence[Array],
-    profile: bool,
+    joint_beta: bool,
 ) -> Modes:
-    """Return the modes, jointly with the coefficients if `profile`.
+    """Return the modes, jointly with the coefficients if `joint_beta`.
 
     Raises
     ------
@@ -255,7 +255,7 @@ def find_modes(
         raise np.linalg.LinAlgError("the log-likelihood is not finite at the start of the modes")
     previous = np.inf
     for step in range(_MOST_STEPS):
-        new_g, new_beta, decrement, exact = _newton(work, response, factors, g, beta, at, random, profile)
+        new_g, new_beta, decrement, exact = _newton(work, response, factors, g, beta, at, random, joint_beta)
         last = decrement < (_ROUNDED if exact else 1e-13) and decrement > 0.25 * previous  # stalled
         if exact:
             # convergence is quadratic: the next step can be told from this one and the one before
@@ -265,7 +265,7 @@ def find_modes(
             last = last or decrement <= _LAST_LINEAR_STEP
         previous = decrement
         new_random = work.random_part(apply_covariance(factors, new_g))
-        new_fixed = work.x @ new_beta + work.offset if profile else fixed
+        new_fixed = work.x @ new_beta + work.offset if joint_beta else fixed
         length = 1.0
         for _ in range(40):
             if length == 1.0:
@@ -273,7 +273,7 @@ def find_modes(
             else:
                 trial_g = tuple(a + length * (b - a) for a, b in zip(g, new_g, strict=True))
                 trial_random = random + length * (new_random - random)
-                trial_fixed = fixed + length * (new_fixed - fixed) if profile else fixed
+                trial_fixed = fixed + length * (new_fixed - fixed) if joint_beta else fixed
             eta = trial_fixed + trial_random
             trial = response.derivatives(eta, nuisance)
             penalty = squared_length(factors, trial_g)
@@ -286,7 +286,7 @@ def find_modes(
         else:
             raise np.linalg.LinAlgError("no step lowers the penalised deviance")
         g, random, fixed, at, current = trial_g, trial_random, trial_fixed, trial, value
-        beta = beta + length * (new_beta - beta) if profile else beta
+        beta = beta + length * (new_beta - beta) if joint_beta else beta
     raise np.linalg.LinAlgError("the modes did not converge")
 
 
@@ -310,17 +310,17 @@ def solve_working(
     factorization: Factorization,
     products: CrossProducts,
     values: Array,
-    profile: bool,
+    joint_beta: bool,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
-    """Solve the penalised equations for rows R'Wv = `values` (n,), jointly with coefficients if `profile`.
+    """Solve the penalised equations for rows R'Wv = `values` (n,), jointly with coefficients if `joint_beta`.
 
     Returns Z'V⁻¹(v − Xc) and the modes ΛM⁻¹Λ'Z'W(v − Xc) by factor (q_k, J_k), and c (p,), which is zero
-    but for the profile; `products` must hold those with X for it.
+    unless `joint_beta`; `products` must hold those with X for it.
     """
     own = [z[:, None] for z in work.transposed(values)]
-    p = work.p if profile else 0
+    p = work.p if joint_beta else 0
     c = np.zeros(work.p)
-    if profile:
+    if joint_beta:
         rhs = [np.concatenate([a, b], axis=1) for a, b in zip(products.rhs, own, strict=True)]
         outer = np.zeros((p + 1, p + 1))
         outer[:p, :p] = products.outer
@@ -347,7 +347,7 @@ def _newton(
     beta: Array,
     at: RowDerivatives,
     random: Array,
-    profile: bool,
+    joint_beta: bool,
 ) -> tuple[tuple[Array, ...], Array, float, bool]:
     """Return the g and β of a full Newton step, the squared length of the step, and whether it is
     Newton's.
@@ -363,10 +363,10 @@ def _newton(
     score = work.transposed(at.score)
     moment = weights * random
     moment += at.score  # W(z − Xβ − o) with z the working response
-    products = work.weighted_products(weights, work.x if profile else None)
+    products = work.weighted_products(weights, work.x if joint_beta else None)
     factorization = work.solver.factorize(products, factors)
-    new_g, _, change = solve_working(work, factorization, products, moment, profile)
-    decrement = float(change @ (work.x.T @ at.score)) if profile else 0.0
+    new_g, _, change = solve_working(work, factorization, products, moment, joint_beta)
+    decrement = float(change @ (work.x.T @ at.score)) if joint_beta else 0.0
     for f, a, b, s in zip(factors, g, new_g, score, strict=True):
         decrement += float(np.vdot(_spherical(f, b - a), _spherical(f, s - a)))
     return new_g, beta + change, decrement, exact

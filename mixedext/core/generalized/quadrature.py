@@ -39,7 +39,7 @@ class QuadratureState:
     def __init__(self, problem: GeneralizedProblem, point: Array, nagq: int):
         self.problem = problem
         self.nagq = nagq
-        self.laplace = LaplaceState(problem, np.array(point, dtype=float), False)
+        self.laplace = LaplaceState(problem, np.array(point, dtype=float), joint_beta=False)
         self.point = self.laplace.point
         self.factors = self.laplace.factors
         self.beta = self.laplace.beta

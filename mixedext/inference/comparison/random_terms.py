@@ -125,7 +125,7 @@ def _llf_without_random_effects(fit: FittedModel) -> float:
     begin(problem)
 
     def objective(nuisance: Any) -> float:
-        return float(problem.evaluate(np.append(zero, nuisance), profile=True).objective)
+        return float(problem.evaluate(np.append(zero, nuisance), joint_beta=True).objective)
 
     start = fit.estimates.point[len(fit.estimates.point) - problem.extra :]
     if not problem.extra:
