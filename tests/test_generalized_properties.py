@@ -18,8 +18,9 @@ from statsmodels.genmod.families import links
 
 import mixedext as mx
 from mixedext.core.generalized.fit import fit_generalized as fit_core
-from mixedext.core.generalized.laplace import GeneralizedProblem, pooled_start
+from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.generalized.quadrature import QuadratureState
+from mixedext.core.generalized.start import pooled_start
 from mixedext.core.rows import Factor, Rows
 from mixedext.core.search.optimize import OptimizerOptions
 from tests.conftest import load_data

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mixedext as mx
-from mixedext.core.generalized.fit import begin
+from mixedext.core.generalized.start import begin
 
 CASES = {
     "binomial": ("incidence/size ~ period + (1 | herd)", "cbpp", {"family": "binomial", "weights": "size"}),

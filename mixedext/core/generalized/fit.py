@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.estimates import GeneralizedEstimates
-from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState, pooled_start, working_moments
+from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.generalized.quadrature import QuadratureState
-from mixedext.core.generalized.response import ResponseModel
+from mixedext.core.generalized.start import begin, working_moments
 from mixedext.core.linear.fit import modes_on_data_scale, relative_covariances
 from mixedext.core.linear.scan import local_minima, near
 from mixedext.core.search.boundary import BoundarySearch
@@ -157,46 +157,6 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
             np.array([problem.theta([d * one for one in ones]) for d in grid[1:]]),
             np.zeros(len(grid) - 1, dtype=bool),
         )
-
-
-def begin(problem: GeneralizedProblem) -> Array:
-    """Let the search for modes begin at zero and the pooled coefficients; return the nuisance parameters
-    there.
-    """
-    nuisance = _nuisance_start(problem)
-    problem.mode_search.begin(pooled_start(problem, nuisance))
-    return nuisance
-
-
-def _nuisance_start(problem: GeneralizedProblem) -> Array:
-    """Return the nuisance parameters (n_nuisance,) that the model without random effects suggests, one after
-    the other.
-    """
-    response = problem.response
-    nuisance = response.start_nuisance()
-    for _ in range(3 if problem.extra else 0):
-        beta = pooled_start(problem, nuisance)
-        eta = problem.work.x @ beta + problem.work.offset
-        for own in np.eye(problem.extra):
-            nuisance = _newton_in_nuisance(response, eta, nuisance, own)
-    return nuisance
-
-
-def _newton_in_nuisance(response: ResponseModel, eta: Array, nuisance: Array, own: Array) -> Array:
-    """Return the nuisance parameters of the largest log-likelihood at fixed η along one of them."""
-
-    def slope(at: Array) -> float:
-        return -float(own @ response.nuisance_derivatives(response.derivatives(eta, at), at)[0])
-
-    for _ in range(30):
-        here = slope(nuisance)
-        curvature = (slope(nuisance + 1e-3 * own) - here) / 1e-3
-        step = -here / curvature if curvature > 0 else -np.sign(here)
-        step = float(np.clip(step, -1.0, 1.0))
-        nuisance = np.clip(nuisance + step * own, -20.0, 20.0)
-        if abs(step) < 1e-3:
-            break
-    return nuisance
 
 
 def _record(

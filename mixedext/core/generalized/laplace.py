@@ -31,7 +31,7 @@ from mixedext.core.generalized.modes import (
     solve_working,
     squared_length,
 )
-from mixedext.core.generalized.response import ResponseModel, RowDerivatives
+from mixedext.core.generalized.response import ResponseModel
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
@@ -357,57 +357,3 @@ def _no_lower(curvature: Array, information: Array) -> Array:
     relative, rotation = np.linalg.eigh(vectors.T @ curvature @ vectors / np.outer(root, root))
     shape = (vectors * root) @ rotation
     return np.asarray(curvature - (shape * np.minimum(relative + 0.5, 0.0)) @ shape.T, dtype=float)
-
-
-def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: Array) -> CrossProducts:
-    """Return the cross-products of X and the working residuals without random effects, for starting
-    values.
-    """
-    work = problem.work
-    at = problem.response.derivatives(work.x @ beta + work.offset, nuisance)
-    weights, working = _working(at)
-    return work.weighted_products(weights, np.column_stack([work.x, working]))
-
-
-def _working(at: RowDerivatives) -> tuple[Array, Array]:
-    """Return Fisher weights, none of them too small to divide by, and working residuals."""
-    weights = np.maximum(at.weight, 1e-12 * float(at.weight.max()))
-    return weights, at.score / weights
-
-
-def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
-    """Return β̃ of the model without random effects, by iteratively reweighted least squares.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If no coefficients are found that put every row in the range of the link.
-    """
-    work, response = problem.work, problem.response
-    # a constant linear predictor, if X has one, is in the range of every link: what is out of it is brought
-    # back here
-    flat = response.flat_eta() - work.offset + np.zeros(work.n)
-    beta = np.linalg.lstsq(work.x.T @ work.x, work.x.T @ flat, rcond=None)[0]
-    best = response.derivatives(work.x @ beta + work.offset, nuisance).loglik
-    if not np.isfinite(best):
-        best = -np.inf
-    eta = response.start_eta()
-    for _ in range(50):
-        at = response.derivatives(eta, nuisance)
-        weights, working = _working(at)
-        weighted = work.x * weights[:, None]
-        new = np.linalg.lstsq(weighted.T @ work.x, weighted.T @ (eta - work.offset + working), rcond=None)[0]
-        for _ in range(30):
-            eta = work.x @ new + work.offset
-            loglik = response.derivatives(eta, nuisance).loglik
-            if np.isfinite(loglik) and loglik >= best - 1e-8 * (1 + abs(loglik)):
-                break
-            new = (new + beta) / 2
-        else:
-            break
-        beta, change, best = new, loglik - best, loglik
-        if abs(change) < 1e-6 * (1 + abs(loglik)):
-            break
-    if not np.isfinite(best):
-        raise np.linalg.LinAlgError("no coefficients put all rows in the range of the link")
-    return np.asarray(beta, dtype=float)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from mixedext.core.generalized.fit import begin
+from mixedext.core.generalized.start import begin
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.threads import small_matrices
 from mixedext.data.columns import Columns, term_factors, without_contrasts
