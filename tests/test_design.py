@@ -674,10 +674,10 @@ def test_new_rows_are_built_alike_after_copying_pickling_and_fitting_on_some_row
     model = mx.lmer(f"y ~ {fixed} + (1 | g)", data, subset="w > 0.6", offset="w")
     new = new_rows.new_rows(
         data.assign(outside=outside).query("w > 0.6"),
-        model._parsed,
+        model.formula_parts,
         model.formula_scope(),
         model.builders().kinds,
-        sides=[model._parsed.fixed],
+        sides=[model.formula_parts.fixed],
     )
     expected = model.builders().fixed_builder.rebuild(new.table, new.n)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):

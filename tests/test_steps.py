@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def test_a_model_is_constructed_from_a_design(
     again = kind(model.built())
     assert again.problem is model.problem
     assert repr(pickle.loads(pickle.dumps(again))) == repr(other)
+
+
+def test_a_design_that_was_copied_or_pickled_makes_the_same_model() -> None:
+    data = load_data("sleepstudy").assign(week=lambda d: (d["Days"] > 6).astype(str))
+    shift = np.float64(3.0)
+    built = mx.design("Reaction ~ I(Days - shift) + week + (1 | Subject)", data, subset="Days > @shift")
+    assert built.origin.names_of_scope()["shift"] == shift
+    expected = mx.LinearMixedModel(built).fit()
+    for other in (copy.deepcopy(built), pickle.loads(pickle.dumps(built))):
+        found = mx.LinearMixedModel(other).fit()
+        assert_same_fit(found.fitted, expected)
+        pd.testing.assert_series_equal(found.predict(data), expected.predict(data))
 
 
 def test_a_design_of_arrays_is_that_of_the_formula() -> None:

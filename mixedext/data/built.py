@@ -9,6 +9,7 @@ from typing import Any
 from mixedext.data.design import Design
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.kept import Kept
+from mixedext.data.saved import checked_format, with_format
 from mixedext.data.scope import packed_scope, unpacked_scope
 
 
@@ -84,6 +85,15 @@ class BuiltDesign:
     kept: Kept | None = field(default=None, repr=False)
     family: Any = None
     problem: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickles: what patsy learned of the data does not, a model learns it anew."""
+        state = dict(self.__dict__)
+        state |= {"design": self.design.without_builders(), "origin": self.origin.packed(), "problem": None}
+        return with_format(state)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(checked_format(state, "designs"))
 
     def __repr__(self) -> str:
         return f"<mixedext design {self.description()}>"

@@ -122,15 +122,6 @@ class MixedModel(LikelihoodModel):
         """The parts of the formula, None for a model made of arrays."""
         return self.origin.formula
 
-    # what is made of models reads these by their old names
-    _parsed = formula_parts
-
-    @property
-    def _template(self) -> Design:
-        return self.template
-
-    _given_offsets = given_offsets
-
     def _parts(self) -> MixedFormula:
         if self.origin.formula is None:
             raise DataError("a model made of arrays cannot build columns from a data frame")
