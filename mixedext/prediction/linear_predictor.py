@@ -89,6 +89,30 @@ def linear_predictor(fit: FittedModel, data: Any, random_effects: Any, new_level
     return pd.Series(part.spread(out), index=part.index, name=fit.labels.endog_name)
 
 
+def predicted(fit: FittedModel, data: Any, random_effects: Any, new_levels: str, which: str) -> pd.Series:
+    """Return predicted means, linear predictors, or means over the distribution of the random effects.
+
+    Parameters
+    ----------
+    fit : FittedModel
+        Of a generalized model.
+    data, random_effects, new_levels
+        As `linear_predictor` takes them.
+    which : {"mean", "linear", "marginal"}
+    """
+    check_option(which, "which", ("mean", "linear", "marginal"))
+    eta = linear_predictor(fit, data, random_effects, new_levels)
+    if which == "linear":
+        return eta
+    values = eta.to_numpy()
+    if which == "mean":
+        return pd.Series(fit.family.mean(values), index=eta.index, name=eta.name)
+    if data is not None or random_effects != "none":
+        raise OptionError("which='marginal' is for the rows of the fit with random_effects='none'")
+    mean = fit.family.marginal_mean(values, sum(fit.random_variances()))
+    return pd.Series(mean, index=eta.index, name=eta.name)
+
+
 #: So many rows at once have their degrees of freedom computed.
 _BLOCK = 4096
 

@@ -143,7 +143,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
     @cached_data
     def fittedvalues(self) -> Array:
         """Conditional means: fixed effects, conditional modes and offset, (nobs,)."""
-        model = self._model_with_data()
+        model = self.model_with_data()
         out = model.exog @ self.fitted.params
         if model.offset is not None:
             out = out + model.offset
@@ -152,15 +152,16 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
     @cached_data
     def resid(self) -> Array:
         """Response less `fittedvalues`, (nobs,)."""
-        return self._model_with_data().endog - self.fittedvalues
+        return self.model_with_data().endog - self.fittedvalues
 
     @cached_data
     def resid_pearson(self) -> Array:
         """Residuals over their standard deviation σ/√w, the scaled residuals of lme4's summary, (nobs,)."""
-        weights = self._model_with_data().weights
+        weights = self.model_with_data().weights
         return self.resid * (1 if weights is None else np.sqrt(weights)) / np.sqrt(self.scale)
 
-    def _model_with_data(self) -> Any:
+    def model_with_data(self) -> Any:
+        """Return the model; an error says where its data were removed."""
         _ = self.fitted.design
         return self.model
 

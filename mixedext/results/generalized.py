@@ -13,11 +13,12 @@ import statsmodels.base.wrapper as wrap
 from numpy.typing import NDArray
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.generalized.laplace import GeneralizedProblem
-from mixedext.errors import OptionError
+from mixedext.core.estimates import GeneralizedEstimates
+from mixedext.families.response import Response
 from mixedext.fitted import FittedModel
-from mixedext.options import check_option, methods_answer_keywords
-from mixedext.prediction.linear_predictor import linear_predictor
+from mixedext.inference.parameters.standard_errors import covariance_of_theta, errors_of_deviations
+from mixedext.options import methods_answer_keywords
+from mixedext.prediction.linear_predictor import predicted
 from mixedext.results.base import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
@@ -62,12 +63,7 @@ class GeneralizedMixedResults(MixedResults):
     @cached_property
     def _covariance_of_theta(self) -> Array:
         """Covariance of θ, from the Hessian in all parameters."""
-        size = len(self.theta)
-        full = self.fitted.joint_covariance
-        if full is None:
-            return np.full((size, size), np.nan)
-        jacobian = _theta_jacobian(self.fitted.problem, self.fitted.estimates.point[:size])
-        return np.asarray(jacobian @ full[:size, :size] @ jacobian.T)
+        return covariance_of_theta(self.fitted)
 
     @cached_property
     def bse_theta(self) -> Array:
@@ -77,48 +73,38 @@ class GeneralizedMixedResults(MixedResults):
     @cached_property
     def bse_std_dev(self) -> pd.Series:
         """Standard errors of the standard deviations of the random effects (missing where one is 0)."""
-        names, values, start = [], [], 0
-        covariance = self._covariance_of_theta
-        record = self._record
-        for term, structure, relative in zip(
-            self.labels.terms, record.structures, record.covariances, strict=True
-        ):
-            part = slice(start, start + structure.size)
-            slopes = structure.covariance_slopes(self.theta[part])
-            for a, name in enumerate(term.names):
-                std_dev = np.sqrt(relative[a, a])
-                names.append((term.label, name))
-                if std_dev > 0:
-                    slope = slopes[:, a, a] / std_dev
-                    values.append(float(np.sqrt(max(slope @ covariance[part, part] @ slope, 0.0))))
-                else:
-                    values.append(np.nan)
-            start = part.stop
-        return pd.Series(values, index=pd.MultiIndex.from_tuples(names, names=["group", "name"]))
+        return errors_of_deviations(self.fitted, self._covariance_of_theta)
 
-    # ------------------------------------------------------------------------------------------- rows
+    @property
+    def _found(self) -> GeneralizedEstimates:
+        estimates = self.fitted.estimates
+        assert isinstance(estimates, GeneralizedEstimates)
+        return estimates
+
+    def _likelihood(self) -> Response:
+        """Return the likelihood of the response by row."""
+        response: Response = self.model_with_data().response()
+        return response
 
     @cached_data
     def fittedvalues(self) -> Array:
         """Conditional means at the modes, (nobs,)."""
-        return self._model_with_data().response().mean(self._record.eta)
+        return self._likelihood().mean(self._found.eta)
 
     @cached_data
     def resid(self) -> Array:
         """Response (proportion) less `fittedvalues`, (nobs,)."""
-        return self._model_with_data().endog - self.fittedvalues
+        return self.fitted.design.endog - self.fittedvalues
 
     @cached_data
     def resid_pearson(self) -> Array:
         """Residuals over their standard deviation given the modes, (nobs,)."""
-        response = self._model_with_data().response()
-        return response.pearson_residuals(self._record.eta, self._record.nuisance)
+        return self._likelihood().pearson_residuals(self._found.eta, self._found.nuisance)
 
     @cached_data
     def resid_deviance(self) -> Array:
         """Signed square roots of the rows' contributions to the deviance, (nobs,)."""
-        response = self._model_with_data().response()
-        return response.deviance_residuals(self._record.eta, self._record.nuisance)
+        return self._likelihood().deviance_residuals(self._found.eta, self._found.nuisance)
 
     @cached_property
     def deviance(self) -> float:
@@ -153,17 +139,7 @@ class GeneralizedMixedResults(MixedResults):
         -------
         Series (n,)
         """
-        check_option(which, "which", ("mean", "linear", "marginal"))
-        eta = linear_predictor(self.fitted, data, random_effects, new_levels)
-        if which == "linear":
-            return eta
-        values = eta.to_numpy()
-        if which == "mean":
-            return pd.Series(self.fitted.family.mean(values), index=eta.index, name=eta.name)
-        if data is not None or random_effects != "none":
-            raise OptionError("which='marginal' is for the rows of the fit with random_effects='none'")
-        mean = self.fitted.family.marginal_mean(values, sum(self.random_variances()))
-        return pd.Series(mean, index=eta.index, name=eta.name)
+        return predicted(self.fitted, data, random_effects, new_levels, which)
 
     @property
     def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]
@@ -172,7 +148,7 @@ class GeneralizedMixedResults(MixedResults):
         if self.model.success is not None:
             rows.append(("Success:", self.model.success))
         known = (("dispersion", self.dispersion),) if self.dispersion != 1.0 else ()
-        spread = self._record.spread or known
+        spread = self.fitted.estimates.spread or known
         rows += [(f"{name.capitalize()}:", f"{value:.4g}") for name, value in spread]
         return rows
 
@@ -181,18 +157,6 @@ class GeneralizedMixedResults(MixedResults):
         if self.model.design is not None:
             _ = self.fitted.cov_params, self._covariance_of_theta
         super().remove_data()
-
-
-def _theta_jacobian(problem: GeneralizedProblem, theta: Array) -> Array:
-    """Return the derivative of θ on the scale of the data in θ̃, by central differences."""
-    out = np.empty((len(theta), len(theta)))
-    for i in range(len(theta)):
-        step = np.zeros(len(theta))
-        step[i] = 1e-6 * max(1.0, abs(theta[i]))
-        out[:, i] = (problem.to_data_scale(theta + step) - problem.to_data_scale(theta - step)) / (
-            2 * step[i]
-        )
-    return out
 
 
 class GeneralizedMixedResultsWrapper(MixedResultsWrapper):
