@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from inspect import getattr_static
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,6 @@ from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
 from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
@@ -85,7 +83,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
     @classmethod
     def of(cls, fit: FittedModel) -> Any:
         """Return the results of a fitted model, with the wrapper that labels their arrays."""
-        return cls._wrapper(cls(fit))
+        return cls.wrapper(cls(fit))
 
     @property
     def cov_type(self) -> str:
@@ -108,62 +106,34 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
         return self.fitted.cov_params.copy()
 
     @property
-    def _record(self) -> Any:
-        return self.fitted.estimates
-
-    @property
-    def _has_residual(self) -> bool:
-        return self.fitted.has_residual
-
-    def fit_like(self, model: Any, *, reml: bool | None = None, start_theta: Array | None = None) -> Any:
-        """Fit another model by the method of these results, without a wrapper or warnings."""
-        method = self.fitted.method if reml is None else self.fitted.method.with_reml(reml)
-        return type(self)(method.fit_model(model, start_theta))
-
-    def fit_problem(
-        self, problem: Any, tolerance: float | None = None, start_theta: Array | None = None
-    ) -> Any:
-        """Fit by the criterion of these results."""
-        return self.fitted.method.fit(problem, self.fitted.design, tolerance, start_theta)
-
-    def from_record(self, model: Any, record: Estimates) -> Any:
-        """Make results of a fit by the method of these."""
-        return type(self)(self.fitted.refitted(model, record))
-
-    @property
     def aic(self) -> float:
         """−2 llf + 2 n_params."""
-        return -2 * self.llf + 2 * self.n_params
+        return self.fitted.aic
 
     @property
     def bic(self) -> float:
         """−2 llf + log(nobs) n_params."""
-        return -2 * self.llf + math.log(self.nobs) * self.n_params
+        return self.fitted.bic
 
     @cached_data
     def fittedvalues(self) -> Array:
         """Conditional means: fixed effects, conditional modes and offset, (nobs,)."""
-        model = self.model_with_data()
-        out = model.exog @ self.fitted.params
-        if model.offset is not None:
-            out = out + model.offset
-        return np.asarray(out + self.fitted.random_part())
+        design = self.fitted.design
+        out = design.exog @ self.fitted.params
+        if design.offset is not None:
+            out = out + design.offset
+        return out + self.fitted.random_part()
 
     @cached_data
     def resid(self) -> Array:
         """Response less `fittedvalues`, (nobs,)."""
-        return self.model_with_data().endog - self.fittedvalues
+        return self.fitted.design.endog - self.fittedvalues
 
     @cached_data
     def resid_pearson(self) -> Array:
         """Residuals over their standard deviation σ/√w, the scaled residuals of lme4's summary, (nobs,)."""
-        weights = self.model_with_data().weights
+        weights = self.fitted.design.weights
         return self.resid * (1 if weights is None else np.sqrt(weights)) / np.sqrt(self.scale)
-
-    def model_with_data(self) -> Any:
-        """Return the model; an error says where its data were removed."""
-        _ = self.fitted.design
-        return self.model
 
     def residual_quantiles(self) -> Array:
         """Return minimum, quartiles and maximum of the scaled residuals, (5,)."""
@@ -178,7 +148,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
             _ = self.deviance, self.ddf_method()
             super().remove_data()
             # statsmodels leaves the row labels that it has looked up
-            self.model.data._cache = {}
+            vars(self.model.data)["_cache"] = {}
         # where another fit of the model has removed them, what these results made of them is left
         cache = vars(self).get("_cache", {})
         for name in list(cache):
@@ -186,7 +156,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
                 del cache[name]
 
     #: labels the arrays of these results
-    _wrapper: Any = None
+    wrapper: ClassVar[Any] = None
     #: what the summary says of the response besides its name
     _family_rows: list[tuple[str, str]]
 

@@ -83,7 +83,8 @@ class GeneralizedMixedResults(MixedResults):
 
     def _likelihood(self) -> Response:
         """Return the likelihood of the response by row."""
-        response: Response = self.model_with_data().response()
+        _ = self.fitted.design
+        response: Response = self.model.response()
         return response
 
     @cached_data
@@ -167,4 +168,4 @@ class GeneralizedMixedResultsWrapper(MixedResultsWrapper):
 
 
 wrap.populate_wrapper(GeneralizedMixedResultsWrapper, GeneralizedMixedResults)
-GeneralizedMixedResults._wrapper = GeneralizedMixedResultsWrapper  # noqa: SLF001  (of this module)
+GeneralizedMixedResults.wrapper = GeneralizedMixedResultsWrapper

@@ -12,6 +12,7 @@ import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import NDArray
 
+from mixedext.core.estimates import LinearEstimates
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
 from mixedext.prediction.linear_predictor import linear_predictor
@@ -74,9 +75,10 @@ class LinearMixedResults(MixedResults):
         """−2 log-likelihood, σ² profiled out."""
         if not self.reml:
             return self.objective
-        record, n = self._record, self.nobs
-        constant = record.log_determinant - self._log_weights
-        return constant + n * (1 + math.log(2 * math.pi * record.penalized_rss / n))
+        found, n = self.fitted.estimates, self.nobs
+        assert isinstance(found, LinearEstimates)
+        constant = found.log_determinant - self._log_weights
+        return constant + n * (1 + math.log(2 * math.pi * found.penalized_rss / n))
 
     @property
     def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]
@@ -116,4 +118,4 @@ class LinearMixedResultsWrapper(MixedResultsWrapper):
 
 
 wrap.populate_wrapper(LinearMixedResultsWrapper, LinearMixedResults)
-LinearMixedResults._wrapper = LinearMixedResultsWrapper  # noqa: SLF001  (of this module)
+LinearMixedResults.wrapper = LinearMixedResultsWrapper
