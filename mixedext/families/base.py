@@ -180,6 +180,9 @@ class Family(ABC):
     nuisance_names : tuple of str
         Parameters of the distribution besides the mean, that are estimated; each is the logarithm of what
         results show by this name.
+    n_predictors : int
+        Number of linear predictors of a row. The core fits several (`core.generalized.response` says which
+        shapes the derivatives then have); models have formulas for one.
     has_dispersion : bool
         Whether one of them, the first, is a dispersion φ that divides the log-likelihood.
     takes_trials : bool
@@ -202,6 +205,7 @@ class Family(ABC):
 
     glm_class: ClassVar[type[families.Family]]
     aliases: ClassVar[tuple[str, ...]] = ()
+    n_predictors: ClassVar[int] = 1
     has_dispersion: ClassVar[bool] = False
     takes_trials: ClassVar[bool] = False
     sample_space: ClassVar[str | None] = None

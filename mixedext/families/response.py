@@ -28,6 +28,8 @@ class Response(Observations):
     ----------
     canonical : bool
         Whether η is the natural parameter.
+    n_predictors : int
+        Number of linear predictors of a row.
     nuisance_names : tuple of str
         Parameters of the distribution besides the mean that are estimated.
     """
@@ -37,6 +39,7 @@ class Response(Observations):
         self.family = family
         self.canonical = family.canonical
         self.nuisance_names = family.nuisance_names
+        self.n_predictors = family.n_predictors
 
     def derivatives(self, eta: Array, nuisance: Array) -> RowDerivatives:
         """Return log-likelihood and derivatives at η (n,).

@@ -22,7 +22,18 @@ NUMBERS = ResponseKind()
 
 
 def response_kind(family: Family) -> ResponseKind:
-    """Return what a generalized model of a family takes as its response."""
+    """Return what a generalized model of a family takes as its response.
+
+    Raises
+    ------
+    OptionError
+        If it has several linear predictors a row.
+    """
+    if family.n_predictors != 1:
+        raise OptionError(
+            f"the family {family.title} has {family.n_predictors} linear predictors a row, and a model has a "
+            "formula for one: mixedext.core.generalized fits them"
+        )
     return ResponseKind(
         read=partial(read_generalized, takes_trials=family.takes_trials),
         noise=family.noise,

@@ -25,13 +25,14 @@ from mixedext.core.equations.solver import Factorization, Solver
 from mixedext.core.generalized.mode_search import ModeSearch, Tangent
 from mixedext.core.generalized.modes import (
     Modes,
-    WorkingRows,
     apply_covariance,
     find_modes,
     solve_working,
     squared_length,
 )
 from mixedext.core.generalized.response import ResponseModel
+from mixedext.core.generalized.stacked import StackedRows
+from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
@@ -45,14 +46,16 @@ class GeneralizedProblem(CovarianceParameters):
     Parameters
     ----------
     rows : Rows
-        X of full column rank; `y` is the response as given, `weights` serve to choose the basis.
+        X of full column rank; `y` is the response as given, `weights` serve to choose the basis. Of a
+        response with several linear predictors those that `stack` makes.
     response : ResponseModel
     offset : ndarray (n,) or 0
     """
 
     def __init__(self, rows: Rows, response: ResponseModel, offset: Array | float = 0.0):
         # with columns as long as the working residuals θ̃ has no units, as in the linear model
-        self.work = WorkingRows(rows, offset, response.working_scale())
+        unit, k = response.working_scale(), response.n_predictors
+        self.work = WorkingRows(rows, offset, unit) if k == 1 else StackedRows(rows, offset, unit, k)
         super().__init__(rows, self.work.basis)
         self.response = response
         self.n, self.p = self.work.n, self.work.p
@@ -244,7 +247,8 @@ class LaplaceState:
         """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
         work = self.problem.work
         leverages = work.leverages(self.factorization)
-        c = (self.derivatives.observed_slope if self.problem.observed else self.derivatives.slope) * leverages
+        at = self.derivatives
+        c = work.contract(at.observed_slope if self.problem.observed else at.slope, leverages)
         if self.problem.response.canonical and not self.joint_beta:
             products, factorization = self._fisher_modes_only, self.factorization
         else:
@@ -272,13 +276,14 @@ class LaplaceState:
         _, c, image, leverages = self._adjoint
         response, at = self.problem.response, self.derivatives
         if not self.joint_beta:
-            parts.append(self.problem.work.x.T @ (c - 2.0 * at.score - at.observed * image))
+            work = self.problem.work
+            parts.append(work.x.T @ (c - 2.0 * at.score - work.weigh(at.observed, image)))
         if self.problem.extra:
             logliks, weights, scores = response.nuisance_derivatives(at, self.nuisance)
             if self.problem.observed:
                 weights = response.observed_by_nuisance(at, self.nuisance)
             own = zip(logliks, weights, scores, strict=True)
-            parts.append(np.array([leverages @ w - 2.0 * loglik + image @ s for loglik, w, s in own]))
+            parts.append(np.array([np.vdot(leverages, w) - 2.0 * loglik + image @ s for loglik, w, s in own]))
         return np.concatenate(parts)
 
     def information(self) -> Array:

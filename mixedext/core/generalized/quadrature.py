@@ -65,7 +65,8 @@ class QuadratureState:
             db = np.sqrt(2.0) * np.einsum("baj,b->aj", root.kernel_root, t)
             here = b + db
             eta = fixed + sum((z[a] * here[a][codes] for a in range(1, q)), z[0] * here[0][codes])
-            loglik = np.bincount(codes, response.row_loglik(eta, laplace.nuisance), minlength=levels)
+            by_row = response.row_loglik(eta, laplace.nuisance)
+            loglik = np.bincount(codes[: len(by_row)], by_row, minlength=levels)
             log_weight = float(np.log(weights[list(chosen)]).sum() + t @ t)
             terms.append(log_weight + loglik - 0.5 * ((u + du) ** 2).sum(axis=0))
         integral = logsumexp(np.array(terms), axis=0) - 0.5 * q * np.log(np.pi)

@@ -2,6 +2,11 @@
 
 The nuisance parameters are those of the distribution that are neither β nor θ, a vector (n_nuisance,), each
 the logarithm of a positive number such as a dispersion. n_nuisance is 0 where the distribution has none.
+
+Mostly a row has one linear predictor. Of a response with k of them (location and scale, mean and excess of
+zeros) η is (k·n,), that of the first for all rows, then that of the second, and so is what is said here to
+have the shape of η; weights are the blocks (k, k, n) of second derivatives of each row, and their slopes are
+(k, k, k, n), the last of the three the η that they are derivatives in (`core.generalized.stacked`).
 """
 
 from __future__ import annotations
@@ -54,6 +59,10 @@ class ResponseModel(Protocol):
         """Whether observed and Fisher weights are the same for every η."""
 
     @property
+    def n_predictors(self) -> int:
+        """Number k of linear predictors of a row."""
+
+    @property
     def nuisance_names(self) -> tuple[str, ...]:
         """Names of the exponentials of the nuisance parameters."""
 
@@ -81,8 +90,8 @@ class ResponseModel(Protocol):
     def start_eta(self) -> Array:
         """Return a linear predictor (n,) near the data."""
 
-    def flat_eta(self) -> float:
-        """Return the linear predictor whose mean is that of the data."""
+    def flat_eta(self) -> float | Array:
+        """Return the linear predictor whose mean is that of the data; of several predictors (k·n,)."""
 
     def working_scale(self) -> float:
         """Return the standard deviation of the working response of a row, at the mean of the data."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.generalized.laplace import GeneralizedProblem
-from mixedext.core.generalized.response import ResponseModel, RowDerivatives
+from mixedext.core.generalized.response import ResponseModel
 
 Array = NDArray[np.float64]
 
@@ -58,14 +58,8 @@ def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: Array) -
     """
     work = problem.work
     at = problem.response.derivatives(work.x @ beta + work.offset, nuisance)
-    weights, working = _working(at)
+    weights, working = work.working(at)
     return work.weighted_products(weights, np.column_stack([work.x, working]))
-
-
-def _working(at: RowDerivatives) -> tuple[Array, Array]:
-    """Return Fisher weights, none of them too small to divide by, and working residuals."""
-    weights = np.maximum(at.weight, 1e-12 * float(at.weight.max()))
-    return weights, at.score / weights
 
 
 def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
@@ -87,8 +81,8 @@ def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
     eta = response.start_eta()
     for _ in range(50):
         at = response.derivatives(eta, nuisance)
-        weights, working = _working(at)
-        weighted = work.x * weights[:, None]
+        weights, working = work.working(at)
+        weighted = work.weigh_columns(weights, work.x)
         new = np.linalg.lstsq(weighted.T @ work.x, weighted.T @ (eta - work.offset + working), rcond=None)[0]
         for _ in range(30):
             eta = work.x @ new + work.offset
