@@ -44,11 +44,14 @@ from mixedext.inference.marginal_means.marginal import MarginalMeans
 from mixedext.inference.marginal_means.means import emmeans, emtrends
 from mixedext.inference.parameters.bootstrap import Bootstrap
 from mixedext.inference.parameters.profile import Profile
+from mixedext.inference.registry import table, tables
 from mixedext.models.generalized import GeneralizedLinearMixedModel
 from mixedext.models.linear import LinearMixedModel
 from mixedext.models.solvers import solvers
 from mixedext.models.steps import design, fit, glmer, lmer, problem
 from mixedext.options import nearest
+from mixedext.plots.axes import axes_of
+from mixedext.plots.registry import picture, pictures
 from mixedext.results.generalized import GeneralizedMixedResults
 from mixedext.results.linear import LinearMixedResults
 
@@ -84,6 +87,7 @@ __all__ = [
     "WorkerWarning",
     "__version__",
     "anova",
+    "axes_of",
     "bootstrap_lrt",
     "compare",
     "datasets",
@@ -99,12 +103,16 @@ __all__ = [
     "glmer",
     "icc",
     "lmer",
+    "picture",
+    "pictures",
     "problem",
     "r2",
     "ranova",
     "read_data",
     "solvers",
     "standardize",
+    "table",
+    "tables",
     "variance_parts",
 ]
 

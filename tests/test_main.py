@@ -28,6 +28,12 @@ def test_a_formula_and_a_file_are_fitted(tmp_path: Path, capsys: pytest.CaptureF
     assert "maximum likelihood" in capsys.readouterr().out
 
 
+def test_a_table_is_printed_below_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--table", "anova"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("Scaled residuals") < out.index("Type III analysis of variance")
+
+
 def test_warnings_are_printed_beside_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["Reaction ~ Days + I(2*Days) + (1 | Subject)"]) == 0
     out, err = capsys.readouterr()
@@ -51,6 +57,7 @@ def test_warnings_are_printed_beside_the_summary(capsys: pytest.CaptureFixture[s
         (["y ~ x + (1 | g)", str(Path(__file__).parent)], "neither a file nor a data set"),
         (["data.csv", "y ~ x + (1 | g)"], "the formula comes first"),
         (["", "sleepstudy"], "tilde"),
+        (["--table", "anvoa"], "did you mean 'anova'"),
     ],
 )
 def test_an_error_is_one_message_and_a_status(

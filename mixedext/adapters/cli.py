@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = _read(options.data)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", mx.MixedextWarning)
-            summary = mx.lmer(options.formula, data).fit(reml=not options.ml).summary().as_text()
+            result = mx.lmer(options.formula, data).fit(reml=not options.ml)
+            text = result.summary().as_text()
+            if options.table is not None:
+                text += f"\n\n{mx.table(result, options.table)}"
     except (mx.DataError, mx.FormulaError, ImportError, OSError) as error:
         print(f"mixedext: {error}", file=sys.stderr)
         return 2
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     for warning in caught:
         print(f"mixedext: warning: {warning.message}", file=sys.stderr)
-    return _write(summary)
+    return _write(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a file (.csv, .dta, .sav, ...) or the name of a data set, default: {_DATA}",
     )
     parser.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    parser.add_argument(
+        "--table", metavar="NAME", help=f"a table to print below the summary: {', '.join(mx.tables)}"
+    )
     parser.add_argument("--version", action="version", version=f"mixedext {mx.__version__}")
     return parser
 

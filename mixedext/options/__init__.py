@@ -24,10 +24,11 @@ from mixedext.options.keywords import (
     refuse_unknown,
     unknown_keyword,
 )
-from mixedext.options.registry import Registry
+from mixedext.options.registry import FunctionRegistry, Registry
 from mixedext.options.words import nearest, shown
 
 __all__ = [
+    "FunctionRegistry",
     "Registry",
     "answers_keywords",
     "check_alpha",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 from mixedext.errors import OptionError
 from mixedext.options.checks import check_option
+from mixedext.options.keywords import answers_keywords
 
 
 class Registry(Mapping[str, Any]):
@@ -79,3 +82,81 @@ class Registry(Mapping[str, Any]):
         """Take a member out again."""
         check_option(name, self.what, self._members)
         del self._members[name]
+
+
+class FunctionRegistry(Registry):
+    """Functions of one thing by name: tables of a fit, pictures of what was computed.
+
+    Parameters
+    ----------
+    what : str
+        What a member makes, for messages.
+    keywords : iterable of str
+        Options that every member must have.
+    members : mapping
+        Those that ship with the package.
+
+    Examples
+    --------
+    >>> from mixedext.options import FunctionRegistry
+    >>> pictures = FunctionRegistry("picture", ["ax"], {})
+    >>> pictures.register("scatter", lambda data: None)
+    Traceback (most recent call last):
+    mixedext.errors.OptionError: picture 'scatter' (<lambda>) lacks the option ax=
+    """
+
+    def __init__(self, what: str, keywords: Iterable[str], members: Mapping[str, Any]):
+        self.keywords = tuple(keywords)
+        super().__init__(what, (), members)
+
+    def register(self, name: str, member: Any) -> None:
+        """Add a function, which takes what it is of first, and options that have defaults.
+
+        Parameters
+        ----------
+        name : str
+            By which users name it.
+        member : callable
+
+        Raises
+        ------
+        OptionError
+            If the name is no identifier or is taken, the member is registered already, is no function, or
+            cannot be called with one thing and the options that every member has.
+        """
+        shown_member = f"{self.what} {name!r} ({getattr(member, '__name__', type(member).__name__)})"
+        if not callable(member):
+            raise OptionError(f"{shown_member} is no function")
+        try:
+            parameters = list(inspect.signature(member).parameters.values())
+        except (TypeError, ValueError):
+            raise OptionError(
+                f"{shown_member} has no signature that Python can read: wrap it in a function"
+            ) from None
+        kinds = inspect.Parameter
+        if not parameters or parameters[0].kind in (kinds.KEYWORD_ONLY, kinds.VAR_KEYWORD):
+            raise OptionError(f"{shown_member} lacks a first argument, what it is of")
+        options, variable = parameters[1:], (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+        bare = [p.name for p in options if p.default is p.empty and p.kind not in variable]
+        if bare:
+            raise OptionError(f"{shown_member} needs a default for {', '.join(bare)}")
+        missing = [option for option in self.keywords if option not in {p.name for p in options}]
+        if missing:
+            raise OptionError(f"{shown_member} lacks the option {', '.join(f'{m}=' for m in missing)}")
+        super().register(name, member)
+
+    def call(self, name: str, thing: object, options: Mapping[str, Any]) -> Any:
+        """Return what the function of a name makes of a thing.
+
+        Raises
+        ------
+        OptionError
+            If there is none of this name; the message says which there are.
+        TypeError
+            For an option that the function does not have.
+        """
+        check_option(name, self.what, self)
+        member = self[name]
+        if isinstance(member, FunctionType):
+            member = answers_keywords(member)
+        return member(thing, **options)

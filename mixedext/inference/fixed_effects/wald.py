@@ -25,7 +25,7 @@ from mixedext.options import nearest
 Array = NDArray[np.float64]
 
 
-def coefficient_table(fit: FittedModel, ddf: str | None, level: float) -> pd.DataFrame:
+def coefficient_table(fit: FittedModel, ddf: str | None = None, level: float = 0.95) -> pd.DataFrame:
     """Return one row a coefficient: ``estimate std_err df statistic p_value ci_lower ci_upper``."""
     names = list(fit.labels.exog_names)
     return WholeTable(estimates_table(fit.ddf(ddf), fit.params, np.eye(len(names)), names, level))

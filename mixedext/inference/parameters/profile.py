@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,11 @@ class Profile:
     def __repr__(self) -> str:
         lines = [f"<Profile of {', '.join(self._curves)} to the level {self.level:g}>", *self.remarks]
         return "\n".join(lines)
+
+    @property
+    def curves(self) -> Mapping[str, Curve | None]:
+        """Name → profile of a parameter, None where it has none."""
+        return MappingProxyType(self._curves)
 
     @property
     def table(self) -> pd.DataFrame:

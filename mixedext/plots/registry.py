@@ -1,0 +1,69 @@
+"""The pictures that can be drawn by name, an open set: functions that draw in given axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mixedext.options import FunctionRegistry
+from mixedext.plots.profile import draw_profile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Name → function of what is drawn. A new picture of the package is a new file and a line here.
+PICTURES = {"profile": draw_profile}
+
+#: Those that users can name, and to which they add their own.
+pictures = FunctionRegistry("picture", ("ax",), PICTURES)
+
+
+def picture(data: object, name: str, ax: Axes | None = None, **options: Any) -> Axes:
+    """Draw a picture by its name.
+
+    Parameters
+    ----------
+    data : object
+        What the picture is of: for ``"profile"`` what `profile` of results returns, for others what their
+        functions say.
+    name : str
+        One of `mixedext.pictures`: ``"profile"``, or one that was registered.
+    ax : matplotlib Axes, optional
+        To draw in; by default those of a new figure.
+    **options
+        As the function of this name takes them.
+
+    Returns
+    -------
+    matplotlib Axes
+        In which the picture is.
+
+    Raises
+    ------
+    OptionError
+        If there is no picture of this name, or `ax` is something else than axes.
+    TypeError
+        For an option that the picture does not have, and where its function returns no axes.
+    ImportError
+        If matplotlib is not installed (``mixedext[plots]``).
+
+    Notes
+    -----
+    ``mx.pictures.register(name, function)`` adds one: ``function(data, ax=None, **options)`` draws in the
+    axes, or in new ones, and returns them; all options have defaults.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> def fitted_against_residuals(result, ax=None):
+    ...     ax = mx.axes_of(ax)
+    ...     ax.scatter(result.fittedvalues, result.resid)
+    ...     return ax
+    >>> mx.pictures.register("fitted_against_residuals", fitted_against_residuals)
+    >>> list(mx.pictures)
+    ['profile', 'fitted_against_residuals']
+    >>> mx.pictures.unregister("fitted_against_residuals")
+    """
+    drawn = pictures.call(name, data, {"ax": ax, **options})
+    if not hasattr(drawn, "figure"):
+        raise TypeError(f"picture {name!r} returned an object of type {type(drawn).__name__}, no axes")
+    return drawn
