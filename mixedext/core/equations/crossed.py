@@ -19,8 +19,8 @@ from mixedext.core.equations.plan import Stage, Storage
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
 
-#: Pairs of entries whose products are formed at once: with what they are made of they stay in the processor's
-#: cache.
+#: Pairs of entries whose products are formed at once, so that they stay in the processor's cache. From 2¹² to
+#: 2¹⁸ the time is the same within a tenth; at 2²⁰ it is half as long again.
 _PAIRS_AT_ONCE = 1 << 16
 
 

