@@ -118,7 +118,7 @@ every_module = pytest.mark.parametrize("module", MODULES)
 
 def test_the_root_holds_what_every_floor_may_know() -> None:
     root = {module for module, path in MODULES.items() if path.parent == PACKAGE and path.stem != "__init__"}
-    assert root <= {f"mixedext.{name}" for name in ("__main__", "errors", "options", "fitted")}
+    assert root <= {f"mixedext.{name}" for name in ("__main__", "errors")}
 
 
 def test_every_module_has_its_room_in_the_architecture() -> None:

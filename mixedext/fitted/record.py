@@ -7,107 +7,30 @@ another record.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.estimates import Estimates
 from mixedext.core.threads import small_matrices
-from mixedext.data.columns import Columns
 from mixedext.data.design import Design, Labels
-from mixedext.data.formula.parser import MixedFormula
-from mixedext.data.kept import Kept
-from mixedext.data.new_rows import NewRows
 from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
 from mixedext.findings.remarks import Remark, warn_of_hessian
+from mixedext.fitted.degrees_of_freedom import DegreesOfFreedom
+from mixedext.fitted.model import Model
+from mixedext.fitted.numbers import FitNumbers
+from mixedext.fitted.random_part import EffectRows, add_random_part
 from mixedext.options import check_option
 
 Array = NDArray[np.float64]
-
-#: Methods of degrees of freedom, as they are given by ``ddf=``.
-DDF_METHODS = ("satterthwaite", "kenward-roger", "residual", "infinite")
-
-
-class Model(Protocol):
-    """What a model of this package can be asked."""
-
-    #: the rows, None where the data were removed
-    design: Design | None
-    exog: Array
-    endog: Array
-    #: statsmodels' holder of the data
-    data: Any
-    weights: Array | None
-    offset: Array | None
-
-    @property
-    def template(self) -> Design:
-        """What the design knows besides its rows."""
-
-    @property
-    def formula_parts(self) -> MixedFormula | None:
-        """The formula, None in models made of arrays."""
-
-    @property
-    def response_family(self) -> Any:
-        """The family of the response, None in linear models."""
-
-    @property
-    def given_offsets(self) -> Mapping[str, Any]:
-        """Offset and exposure given beside the formula: a column's name, one number, or None for values by
-        row.
-        """
-
-    @property
-    def problem(self) -> Any:
-        """The numbers of the model as the core wants them."""
-
-    def problems_of(self, responses: Array) -> list[Any]:
-        """Return the problems of other responses (n, m) of the same rows."""
-
-    def rebuilt(self, **changes: Any) -> Any:
-        """Return what the model is made of with parts of its design changed; refuse what it cannot be."""
-
-    def variant(self, **changes: Any) -> Any:
-        """Return the model of the same rows with parts of its design changed, without warnings."""
-
-    def with_response(self, endog: Array, problem: Any = None) -> Any:
-        """Return the model of the same rows for another response, without warnings."""
-
-    def builders(self) -> Design:
-        """Return a design without rows that can build the columns of new ones."""
-
-    def warn_of_other_rows(self) -> None:
-        """Warn once of expressions whose value in a row depends on the other rows."""
-
-    def rows_of(self, sides: Sequence[str]) -> NewRows:
-        """Return the rows of the fit as expressions of some right-hand sides see them."""
-
-    def columns_of(self, part: Columns, sides: Sequence[str]) -> Array:
-        """Return the columns (n, k) of a right-hand side for the rows of the fit."""
-
-    @property
-    def kept(self) -> Kept | None:
-        """What the model keeps of the data that it was made from."""
-
-    def formula_scope(self) -> dict[str, Any]:
-        """Return the names of the caller's scope that the formula uses."""
-
-    def used_frame(self) -> pd.DataFrame:
-        """Return the rows of the data frame that the fit uses, with the columns that it uses."""
-
-    def of_other_rows(self) -> tuple[str, ...]:
-        """Return the expressions of the formula whose value in a row depends on the other rows."""
 
 
 class Method(ABC):
@@ -188,34 +111,6 @@ class Method(ABC):
         """
 
 
-class DegreesOfFreedom:
-    """One and the same number for all hypotheses; the methods that look at each are subclasses.
-
-    Parameters
-    ----------
-    cov_params : ndarray (p, p)
-        Covariance of the coefficients that goes with the method.
-    value : float
-    """
-
-    #: as it is given by ``ddf=``
-    name = "residual"
-    #: why there are none, if there are none
-    undetermined = ""
-
-    def __init__(self, cov_params: Array, value: float):
-        self.cov_params = cov_params
-        self.value = value
-
-    def single(self, contrasts: Array) -> Array:
-        """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
-        return np.full(len(contrasts), self.value)
-
-    def joint(self, contrasts: Array) -> tuple[float, float]:
-        """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
-        return self.value, 1.0
-
-
 class CoefficientCovariance(ABC):
     """A kind of covariance of the fixed effects, and the degrees of freedom that go with it.
 
@@ -249,46 +144,8 @@ class CoefficientCovariance(ABC):
         """Return one of `ddf_methods`; `FittedModel.ddf` keeps it."""
 
 
-class EffectRows(NamedTuple):
-    """Some rows as the random effects of a term or grouping factor see them.
-
-    Attributes
-    ----------
-    codes : ndarray of int (n,)
-        Level of each row, −1 for none.
-    columns : tuple of ndarray (n,)
-        A column of Z for each effect.
-    """
-
-    codes: NDArray[np.integer[Any]]
-    columns: Sequence[Array]
-
-
-def add_random_part(out: Array, codes: Any, columns: Sequence[Array], effects: Array) -> None:
-    """Add Zb to rows `out`, (n,) or (n, m) for m vectors b at once.
-
-    Parameters
-    ----------
-    out : ndarray (n,) or (n, m)
-    codes : ndarray of int (n,)
-        Level of each row; −1 adds nothing.
-    columns : sequence of ndarray (n,)
-        A column for each effect.
-    effects : ndarray (effects, levels) or (effects, levels, m)
-    """
-    known = codes >= 0
-    everywhere = bool(known.all())
-    if out.ndim > 1:
-        known = known[:, None]
-    for column, by_level in zip(columns, effects, strict=True):
-        by_row = by_level[codes]
-        if not everywhere:
-            by_row = np.where(known, by_row, 0.0)
-        out += (column if out.ndim == 1 else column[:, None]) * by_row
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class FittedModel:
+class FittedModel(FitNumbers):
     """A model with what a fit of it found.
 
     Attributes
@@ -362,87 +219,10 @@ class FittedModel:
         method = self.method.with_reml(reml)
         return self if method is self.method else method.fit_model(self.model)
 
-    # ------------------------------------------------------------------------------------ numbers of the fit
-
-    @property
-    def params(self) -> Array:
-        """The fixed effects, (p,)."""
-        return self.estimates.params
-
-    @property
-    def theta(self) -> Array:
-        """Relative covariance parameters in lme4's order."""
-        return self.estimates.theta
-
-    @property
-    def scale(self) -> float:
-        """σ̂², 1 where the model has no residual variance."""
-        return self.estimates.scale
-
-    @property
-    def sigma(self) -> float:
-        """σ̂."""
-        return math.sqrt(self.estimates.scale)
-
-    @property
-    def has_residual(self) -> bool:
-        """Whether the model has a residual variance beside those of the random effects."""
-        return self.estimates.has_residual
-
     @property
     def is_linear(self) -> bool:
         """Whether it is a linear mixed model, of normal responses and the identity."""
         return self.family is None
-
-    @property
-    def nobs(self) -> int:
-        """Number of rows."""
-        return self.labels.nobs
-
-    @property
-    def n_params(self) -> int:
-        """Number of parameters that were estimated."""
-        return self.estimates.n_params
-
-    @property
-    def df_resid(self) -> float:
-        """`nobs` less `n_params`."""
-        return float(self.nobs - self.n_params)
-
-    @property
-    def objective(self) -> float:
-        """The criterion as minimised."""
-        return float(self.estimates.objective)
-
-    @property
-    def llf(self) -> float:
-        """Log-likelihood; of the REML kind for a REML fit."""
-        return -self.objective / 2
-
-    @property
-    def aic(self) -> float:
-        """−2 llf + 2 n_params."""
-        return self.objective + 2 * self.n_params
-
-    @property
-    def bic(self) -> float:
-        """−2 llf + log(nobs) n_params."""
-        return self.objective + math.log(self.nobs) * self.n_params
-
-    @property
-    def converged(self) -> bool:
-        """Whether the optimiser says that it arrived."""
-        return bool(self.estimates.optimizer.converged)
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether a covariance of random effects is not of full rank."""
-        return self.estimates.is_singular
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Grouping factor → number of its levels."""
-        return {group: len(levels) for group, levels in self.labels.groups.items()}
 
     @property
     def remarks(self) -> list[str]:
@@ -451,18 +231,6 @@ class FittedModel:
         return [remark for remark in remarks if remark]
 
     # -------------------------------------------------------------------------------------- random effects
-
-    def modes_of(self, group: str) -> Array:
-        """Return the conditional modes of a grouping factor as an array (effects, levels)."""
-        return self.estimates.modes[list(self.labels.groups).index(group)]
-
-    def effect_names(self, group: str) -> list[str]:
-        """Return the names of the random effects of a grouping factor."""
-        return [n for t in self.labels.terms if t.group == group for n in t.names]
-
-    def term_covariances(self) -> list[Array]:
-        """Return the covariance matrices of the random terms on the scale of the data, (q, q) each."""
-        return [self.scale * c for c in self.estimates.covariances]
 
     def random_variances(self) -> list[Array]:
         """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term."""

@@ -1,0 +1,18 @@
+"""A fitted model, the record that prediction, inference, reports and results are functions of."""
+
+from mixedext.fitted.degrees_of_freedom import DDF_METHODS, DegreesOfFreedom
+from mixedext.fitted.model import Model
+from mixedext.fitted.random_part import EffectRows, add_random_part
+from mixedext.fitted.record import CoefficientCovariance, FittedModel, Method, read_ddf
+
+__all__ = [
+    "DDF_METHODS",
+    "CoefficientCovariance",
+    "DegreesOfFreedom",
+    "EffectRows",
+    "FittedModel",
+    "Method",
+    "Model",
+    "add_random_part",
+    "read_ddf",
+]
