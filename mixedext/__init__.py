@@ -13,6 +13,7 @@ from typing import Any
 from mixedext import datasets, families
 from mixedext.adapters import old_paths
 from mixedext.core.search.optimize import OptimizerRecord
+from mixedext.data import covariances
 from mixedext.data.arrays import RandomTerm
 from mixedext.data.files.describing import describe
 from mixedext.data.files.reading import read_data
@@ -90,6 +91,7 @@ __all__ = [
     "axes_of",
     "bootstrap_lrt",
     "compare",
+    "covariances",
     "datasets",
     "describe",
     "design",

@@ -1,7 +1,8 @@
-"""Covariance structures as a user of arrays chooses them."""
+"""Covariance structures as users choose and add them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,92 @@ def test_an_unknown_structure_is_refused_by_name() -> None:
         mx.DataError, match="covariance of 'Subject' must be one of 'unstructured', 'diagonal'"
     ):
         mx.LinearMixedModel(frame["Reaction"].to_numpy(), None, terms=term)
+
+
+class OneVariance(mx.covariances.CovarianceStructure):
+    """Effects that are not correlated and have one variance: Σ = θ²I."""
+
+    name = "one_variance"
+    freedom = "none"
+    size = 1
+
+    @property
+    def moments(self):
+        return np.arange(self.width), np.arange(self.width)
+
+    def factor(self, theta):
+        return theta[0] * np.eye(self.width)
+
+    def theta(self, factor):
+        return np.array([np.sqrt((factor**2).sum() / self.width)])
+
+    def derivatives(self, theta):
+        return np.eye(self.width)[None]
+
+    def theta_names(self, effects):
+        return ["all"]
+
+    @property
+    def natural(self):
+        return (mx.covariances.NaturalParameter("sd", 0, 0),)
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    mx.covariances.register("one_variance", OneVariance)
+    yield
+    mx.covariances.unregister("one_variance")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("family", [None, "gamma"])
+def test_a_registered_structure_is_chosen_in_formulas(family: str | None) -> None:
+    # cells of a factor with one variance are the levels of its interaction with the groups
+    frame, options = load_data("Machines"), {} if family is None else {"family": family}
+    model = mx.lmer if family is None else mx.glmer
+    fitted = [
+        model(f"score ~ Machine + {term}", frame, **options).fit()
+        for term in ("one_variance(0 + Machine | Worker)", "(1 | Machine:Worker)")
+    ]
+    assert fitted[0].objective == pytest.approx(fitted[1].objective, abs=1e-7)
+    np.testing.assert_allclose(fitted[0].bse, fitted[1].bse, rtol=1e-5)
+    np.testing.assert_allclose(fitted[0].theta, fitted[1].theta, rtol=1e-5)
+    assert fitted[0].theta_names == ["Worker.all"]
+    assert "Machine[A]" in str(fitted[0].summary())
+    np.testing.assert_allclose(
+        fitted[0].predict(frame[:5], random_effects="all"),
+        fitted[1].predict(frame[:5], random_effects="all"),
+        rtol=1e-6,
+    )
+
+
+def test_the_name_of_a_structure_that_is_not_registered_is_refused_where_it_stands() -> None:
+    with pytest.raises(mx.FormulaError, match=r"one_variance|'\|'"):
+        mx.lmer("score ~ Machine + one_variance(0 + Machine | Worker)", load_data("Machines"))
+
+
+class WithoutDerivatives(OneVariance):
+    derivatives = mx.covariances.CovarianceStructure.derivatives
+
+
+class Unnamed(OneVariance):
+    name = "other"
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("name", "structure", "message"),
+    [
+        ("one_variance", type("Same", (OneVariance,), {}), "there is .* named 'one_variance'"),
+        ("two", type("Two", (OneVariance,), {"name": "two", "derivatives": WithoutDerivatives.derivatives,
+                                             "__abstractmethods__": frozenset()}), "lacks derivatives"),
+        ("mine", Unnamed, "calls itself 'other': register it by that name"),
+        ("us", OneVariance, r"us\(x \| g\) has its meaning"),
+        ("diagonal", OneVariance, "calls itself 'one_variance'"),
+        ("ar1", object, "lacks name, freedom, derivatives"),
+        (3, Unnamed, "."),
+    ],
+)  # fmt: skip
+def test_structures_that_cannot_be_registered_are_refused(name: Any, structure: Any, message: str) -> None:
+    with pytest.raises(mx.OptionError, match=message):
+        mx.covariances.register(name, structure)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mixedext.core.covariance.registry import STRUCTURES
 from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import DesignTerm
 from mixedext.data.frames import group_codes
 from mixedext.data.values import widened
@@ -186,8 +186,8 @@ def read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> ReadTer
         raise DataError(f"the groups of {name!r} have {len(groups)} rows where endog has {n}")
     if groups is term.groups:
         _check_index(groups, f"the groups of {name!r}", index)
-    check_option(term.covariance, f"covariance of {name!r}", STRUCTURES)
-    structure = STRUCTURES[term.covariance]
+    check_option(term.covariance, f"covariance of {name!r}", COVARIANCES)
+    structure = COVARIANCES[term.covariance]
     if term.exog_re is None:
         return ReadTerm(name, groups, np.ones((n, 1)), ("Intercept",), term.correlated, structure)
     columns = matrix(term.exog_re, f"exog_re of {name!r}", n, index)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.data.columns import (
     Columns,
     Expression,
@@ -21,6 +22,7 @@ from mixedext.data.columns import (
     single_levels,
 )
 from mixedext.data.complete import AllRows, missing_values
+from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import DesignTerm, Grouping, restored
 from mixedext.data.formula.parser import Bar
 from mixedext.data.frames import crossed_codes, group_codes
@@ -139,6 +141,7 @@ class FormulaParts:
                     members=grouping.members,
                     builder=built,
                     places=places,
+                    structure=COVARIANCES.get(bar.structure, Unstructured),
                 )
 
     def left_out(self) -> Iterable[str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mixedext.data.build import FoundRows, build
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.complete import AllRows, codes_of, rows_left
+from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import Design, restored
 from mixedext.data.double_bars import read_otherwise
 from mixedext.data.expressions import Table
@@ -52,12 +53,12 @@ def read_formula(formula: Any, data: Any) -> MixedFormula:
         if isinstance(data, str):
             raise FormulaError("the formula comes first, then the data")
         return parse(formula)
-    return _parse(formula, _dotted_columns(formula, data))
+    return _parse(formula, _dotted_columns(formula, data), frozenset(COVARIANCES))
 
 
 @lru_cache(maxsize=256)
-def _parse(formula: str, columns: frozenset[str]) -> MixedFormula:
-    return parse(formula, columns)
+def _parse(formula: str, columns: frozenset[str], structures: frozenset[str]) -> MixedFormula:
+    return parse(formula, columns, structures)
 
 
 def _dotted_columns(formula: str, data: Any) -> frozenset[str]:

@@ -56,7 +56,8 @@ class Bar:
     source : str
         What the user typed between the parentheses.
     structure : str
-        Name of the covariance structure that the user typed, ``us`` or ``diag``; empty for a bar alone.
+        Name of the covariance structure that the user typed, ``us``, ``diag`` or one of those that `parse`
+        was given; empty for a bar alone.
 
     Examples
     --------
@@ -133,7 +134,7 @@ class MixedFormula:
             raise DataError(self.in_users_words(str(error))) from error.__cause__
 
 
-def parse(text: str, columns: Collection[str] = ()) -> MixedFormula:
+def parse(text: str, columns: Collection[str] = (), structures: Collection[str] = ()) -> MixedFormula:
     """Read a formula of lme4's language.
 
     Parameters
@@ -142,6 +143,8 @@ def parse(text: str, columns: Collection[str] = ()) -> MixedFormula:
         For example ``"y ~ x + (1 + x | g)"``. Line breaks are white space.
     columns : collection of str
         Columns with dots in their names: ``x.z`` is such a column rather than Python's ``z`` of ``x``.
+    structures : collection of str
+        Names of covariance structures besides ``us`` and ``diag``.
 
     Returns
     -------
@@ -164,7 +167,7 @@ def parse(text: str, columns: Collection[str] = ()) -> MixedFormula:
     if not isinstance(text, str):
         raise FormulaError(f"a formula must be a str, not {type(text).__name__}")
     collapsed = SPACE.sub(lambda match: match[1] or " ", text).strip()
-    return _Reader(collapsed, columns).read()
+    return _Reader(collapsed, columns, structures).read()
 
 
 class _Group(NamedTuple):
@@ -187,8 +190,8 @@ _Sum = list[tuple[str, str]]  # signs and Python of the terms
 class _Reader(Translator):
     """Takes the parts of one formula apart; lives for one call of `parse`."""
 
-    def __init__(self, text: str, columns: Collection[str] = ()) -> None:
-        super().__init__(text, columns)
+    def __init__(self, text: str, columns: Collection[str], structures: Collection[str]) -> None:
+        super().__init__(text, columns, structures)
         self.random: list[Bar] = []
         self.offsets: list[str] = []
 

@@ -65,9 +65,10 @@ class _Level:
 class Translator(TokenReader):
     """Knows whether an operand or an operator must come next, and writes down the Python of each token."""
 
-    def __init__(self, text: str, columns: Collection[str] = ()) -> None:
+    def __init__(self, text: str, columns: Collection[str] = (), structures: Collection[str] = ()) -> None:
         super().__init__(text)
         self.columns = columns  # columns with dots in their names, which are read whole
+        self.structures = structures  # further covariance structures that have a name
         self.aliases: dict[str, str] = {}
 
     def _resolve(self, lo: int, hi: int, *, response: bool) -> None:
@@ -174,7 +175,8 @@ class Translator(TokenReader):
     def _postfix(self, i: int, before: Token, level: _Level) -> bool:
         """A bracket right after an operand: a call or a subscript, whose inside is Python, or a bar's."""
         token = self.tokens[i]
-        if token.text == "(" and not level.python and before.text in STRUCTURES and before.kind == "name":
+        structure = before.kind == "name" and (before.text in STRUCTURES or before.text in self.structures)
+        if token.text == "(" and not level.python and structure:
             inside = [self.tokens[k].text for k in self._level(i + 1, token.mate)]
             if "|" in inside or "||" in inside:
                 return self._structure(before, token, inside)
@@ -198,7 +200,7 @@ class Translator(TokenReader):
 
     def _structure(self, name: Token, opening: Token, inside: list[str]) -> bool:
         """A bar with the name of a covariance structure before it: ``us(x | g)``."""
-        if name.text not in STRUCTURES_READ:
+        if name.text not in STRUCTURES_READ and name.text not in self.structures:
             raise self.fail(f"{name.text}(...) {STRUCTURE_NOT_OFFERED}", name)
         if "||" in inside or "," in inside:
             raise self.fail(f"{name.text}() takes one bar and no options: {name.text}(x | g)", name)

@@ -1,0 +1,59 @@
+"""The covariance structures that users can name, an open set.
+
+One that is registered can be chosen in formulas, ``name(x | g)``, and for arrays,
+``RandomTerm(groups, exog_re, covariance="name")``.
+"""
+
+from __future__ import annotations
+
+from mixedext.core.covariance.registry import STRUCTURES
+from mixedext.core.covariance.structure import CovarianceStructure, NaturalParameter
+from mixedext.data.formula.dialects import STRUCTURES_READ
+from mixedext.errors import OptionError
+from mixedext.options import Registry
+
+#: Name → class.
+COVARIANCES = Registry(
+    "covariance structure", ("name", "freedom", *sorted(CovarianceStructure.__abstractmethods__)), STRUCTURES
+)
+
+
+def register(name: str, structure: type[CovarianceStructure]) -> None:
+    """Let random terms take a covariance structure by a name.
+
+    Parameters
+    ----------
+    name : str
+        An identifier, the structure's own `name`: formulas then have ``name(x | g)``.
+    structure : type
+        A subclass of `CovarianceStructure`.
+
+    Raises
+    ------
+    OptionError
+        If the name is taken or is not the structure's own, if the class is registered already, or if it lacks
+        something; the message names what is missing.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> mx.covariances.register("ar1", object)
+    Traceback (most recent call last):
+    mixedext.errors.OptionError: covariance structure 'ar1' (object) lacks name, freedom, derivatives, ...
+    """
+    if name in STRUCTURES_READ:
+        raise OptionError(f"{name}(x | g) has its meaning in formulas already: choose another name")
+    own = getattr(structure, "name", name)
+    if own != name:
+        raise OptionError(
+            f"the covariance structure that is to be {name!r} calls itself {own!r}: register it by that name"
+        )
+    COVARIANCES.register(name, structure)
+
+
+def unregister(name: str) -> None:
+    """Take a covariance structure out again."""
+    COVARIANCES.unregister(name)
+
+
+__all__ = ["COVARIANCES", "CovarianceStructure", "NaturalParameter", "register", "unregister"]
