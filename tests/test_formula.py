@@ -60,7 +60,7 @@ def test_all_parts_of_a_formula() -> None:
         response="log(y)",
         response_label="log(y)",
         fixed="a * b",
-        random=(Bar("1 + x", ("g",), "g", False, "1 + x||g"),),
+        random=(Bar(expr="1 + x", group=("g",), label="g", correlated=False, source="1 + x||g"),),
         offsets=("z",),
         aliases={},
     )
@@ -244,7 +244,9 @@ def test_keywords_are_columns_on_every_side() -> None:
     assert formula.response_label == "yield"
     assert formula.fixed == "log(_mx_class) * _mx_lambda"
     assert formula.offsets == ("_mx_if",)
-    assert formula.random == (Bar("1 + _mx_in", ("_mx_from",), "from", True, "1 + in|from"),)
+    assert formula.random == (
+        Bar(expr="1 + _mx_in", group=("_mx_from",), label="from", correlated=True, source="1 + in|from"),
+    )
     assert formula.aliases == {f"_mx_{w}": w for w in ("yield", "class", "lambda", "if", "in", "from")}
 
 

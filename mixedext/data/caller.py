@@ -1,4 +1,4 @@
-"""Where the user's code called: for the names that a formula uses and the line that a warning points at."""
+"""Where the user's code called: the names that a formula finds there, the line that a warning points at."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
             f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
             "nothing to fit"
         )
-    # weights do not change which columns depend on others, but they can hide it
+    # weights do not change which columns depend on others, but rounding with them can hide it
     kept = independent_columns(Rows(design.endog, design.exog, None, ())).tolist()
     changes: dict[str, Any] = {"terms": terms, "kept_columns": tuple(kept)}
     if len(kept) < design.exog.shape[1]:
@@ -68,7 +68,9 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
     used: set[str] = set()
     for term in sorted(terms, key=lambda t: -len(t.levels)):
         label, number = term.group, 0
-        while label in used or (number and label in groups):  # a factor may be called g.1
+        while label in used or (
+            number and label in groups
+        ):  # a number is skipped where a grouping factor has that very name, g.1
             number += 1
             label = f"{term.group}.{number}"
         used.add(label)
@@ -77,7 +79,7 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
 
 
 def _check_finite(design: Design) -> None:
-    """Refuse infinite values; missing ones are gone."""
+    """Refuse infinite values; rows with missing ones were left out before."""
     labels = design.row_labels
     refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels)
     for name, column in zip(design.exog_names, design.exog.T, strict=True):
@@ -120,7 +122,7 @@ def _check_levels(term: DesignTerm) -> None:
 
 
 def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
-    """Say which covariance parameters the model does not determine; nothing where it does all.
+    """Say which covariance parameters the model does not determine; an empty text where it determines all.
 
     Raises
     ------

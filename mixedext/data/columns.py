@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 #: Columns by name.
 Frame = Table | Mapping[str, Any]
 
-#: Rows by which is told whether an expression depends on other rows.
+#: Number of rows by which it is found out whether an expression depends on other rows.
 _FEW_ROWS = 1000
 
 
@@ -53,7 +53,7 @@ class Columns:
 
     @property
     def products(self) -> tuple[tuple[str, ...], ...]:
-        """Of plain columns the names whose product each is; a name may be that of another product."""
+        """The names whose product each column is, where all columns are plain."""
         return self.rebuild.products if isinstance(self.rebuild, _PlainBuilder) else ()
 
 
@@ -139,8 +139,8 @@ def without_contrasts(columns: Columns) -> Columns:
 def of_other_rows(parts: Iterable[Columns | Expression], table: Table) -> list[str]:
     """Return the expressions whose value in a row depends on the other rows, as ``x.rank()`` does.
 
-    They are evaluated, by what they learned of the rows of the fit, for some rows, for every other one of
-    these from the last to the first, and for three of them.
+    Each is evaluated with what it learned of the rows of the fit: for some rows, for every other one of these
+    in reverse order, and for three of them. A row must have the same value each time.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _is_by_row(
 
 
 def _are_same(alone: Any, among: Any, places: NDArray[np.intp]) -> bool:
-    """Whether values of some rows are those that they have among more rows, where there is one by row."""
+    """Whether some rows have the same values alone as among more rows; True where values are not by row."""
     if np.shape(alone)[:1] != (len(places),) or np.shape(among)[:1] <= (int(places.max()),):
         return True
     alone, among = np.asarray(alone), np.asarray(among)[places]
@@ -184,7 +184,7 @@ def _are_same(alone: Any, among: Any, places: NDArray[np.intp]) -> bool:
 
 
 def single_levels(columns: Columns) -> dict[str, tuple[Any, list[str]]]:
-    """Return the factors of which one level is all there is, though a term of theirs needs two.
+    """Return the factors that have one level only, though a term of theirs needs two.
 
     Returns
     -------
@@ -240,7 +240,7 @@ class _PatsyBuilder:
     def __call__(self, frame: Frame, n: int) -> Array:
         if not self.info.factor_infos:
             return np.ones((n, len(self.info.column_names)))
-        if not n:  # of no rows nothing can be evaluated
+        if not n:  # nothing can be evaluated for no rows
             return np.zeros((0, len(self.info.column_names)))
         missing = _KeepMissing()
         with evaluating(self.rhs):
@@ -254,7 +254,7 @@ class _PatsyBuilder:
 
 
 class _KeepMissing(patsy.NAAction):
-    """Leave missing values in; `rows` are those in which a factor is missing, for which patsy has no code."""
+    """Leaves missing values in; `rows` are those in which a factor is missing: patsy has no code for it."""
 
     def __init__(self) -> None:
         super().__init__(NA_types=["None", "NaN"])

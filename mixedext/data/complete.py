@@ -26,7 +26,7 @@ Positions = NDArray[np.intp]
 def rows_left(
     absent: Mapping[str, Mask], used: Positions | None, n: int, missing: str
 ) -> tuple[Positions, int]:
-    """Return the positions that are left when the rows go in which something is absent, and how many go.
+    """Return the positions of the rows in which nothing is absent, and how many rows go.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class AllRows:
 
         A row goes where a column inside an expression is missing and the expression has no value, or cannot
         be evaluated with missing values. What expressions learn (a mean) they learn anew of the rows that are
-        left, so that a row that goes has no say in it.
+        left, so that a row that goes does not change it.
         """
         inside = {
             code: [name for name, _ in needed_names([code]) if name in self.raw] for code in expressions
@@ -172,7 +172,7 @@ class AllRows:
 
 
 def _without_value(code: str, table: Table, scope: Mapping[str, Any]) -> Mask:
-    """Return the rows in which an expression has no value, all where it cannot be evaluated."""
+    """Return the rows in which an expression has no value; all rows where it cannot be evaluated."""
     try:
         values = evaluate(code, table, scope)
     except DataError:
@@ -199,7 +199,7 @@ def absent_values(raw: Mapping[str, pd.Series]) -> dict[str, Mask]:
 
 
 class Codes(NamedTuple):
-    """The expressions of a formula, of which each has a value by row, and where names stand in them."""
+    """The expressions of a formula that have a value for each row, and where names stand in them."""
 
     all: tuple[str, ...]
     of_sides: frozenset[str]

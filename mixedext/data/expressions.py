@@ -3,12 +3,12 @@
 An expression such as ``x - x.mean()`` is evaluated over pandas Series of the rows of the fit, as in
 statsmodels' formulas, with these differences, which keep numbers from going wrong in silence:
 
-- whole numbers are signed and 64 bits wide, and go on as floating-point numbers where these are too few;
+- whole numbers are signed and 64 bits wide, and become floating-point numbers where 64 bits are too few;
   arithmetic counts booleans (True is 1), as in R;
 - what is one value for all rows (``x.mean()``), or a table of some (``x.groupby(g).mean()``), keeps the
   value that it has over the rows of the fit, so that new rows are measured by the same rule;
-- a comparison with a missing value is missing, as in R, and not False; where an expression says itself what
-  is to become of missing values (``m.fillna(0)``, ``np.isnan(m)``), it has its way.
+- a comparison with a missing value is missing, as in R, and not False; an expression that says itself what
+  becomes of missing values (``m.fillna(0)``, ``np.isnan(m)``) is left as it is.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class _Seen(Mapping[str, Any]):
 
 
 def environment(scope: Mapping[str, Any]) -> patsy.EvalEnvironment:
-    """Return what expressions see besides the columns."""
+    """Return the names that expressions see besides the columns."""
     return patsy.EvalEnvironment([OPERATIONS, dict(scope), R_FUNCTIONS, PATSY_FUNCTIONS], 0)
 
 
@@ -253,7 +253,7 @@ _LEARNS = "__patsy_stateful_transform__"
 
 @lru_cache(maxsize=1024)
 def _as_patsy_reads(code: str, learning: frozenset[str]) -> dict[str, Any]:
-    """Return patsy's state of an expression in which these names are functions that learn, none other is."""
+    """Return patsy's state of an expression; the names `learning` in it are functions that learn."""
     stand_in = patsy.stateful_transform(object)
     names = {name: stand_in if name in learning else None for name in names_of(code)}
     state: dict[str, Any] = {}
@@ -304,7 +304,7 @@ class Factor(patsy.EvalFactor):
             complete = table.complete_rows(names_of(self.code)) if table.is_new else None
             if complete is None:
                 raise
-        # a function that cannot do with missing values is spared them
+        # some functions fail on missing values: they are evaluated for the complete rows alone
         values = self._evaluated(state, table.rows(np.flatnonzero(complete)))
         return spread(values, complete)
 

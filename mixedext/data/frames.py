@@ -22,7 +22,7 @@ from mixedext.options import nearest, shown
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
-#: Sums of squares of smaller values are finite, and those of larger ones keep their digits.
+#: Sums of squares are finite for values below the first, and keep their digits for values above the second.
 _LARGEST, _SMALLEST = 1e140, 1e-140
 
 
@@ -30,12 +30,12 @@ _LARGEST, _SMALLEST = 1e140, 1e-140
 
 
 def read_frame(data: Any) -> pd.DataFrame:
-    """Return the data as a data frame, which is theirs or shares its columns.
+    """Return the data as a data frame: the user's own, or one that shares its columns.
 
     Raises
     ------
     DataError
-        If they are none and cannot become one, or are empty.
+        If the data are no data frame and cannot become one, or are empty.
     """
     if isinstance(data, pd.DataFrame):
         frame = data
@@ -177,7 +177,9 @@ def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) 
         raise OptionError(f"subset {subset!r} cannot be evaluated: {error}") from error
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
         raise OptionError(f"subset {subset!r} must give True or False for each row")
-    return chosen.fillna(False).to_numpy(dtype=bool)  # unknown is not chosen, as in R
+    return chosen.fillna(False).to_numpy(
+        dtype=bool
+    )  # a row for which the answer is missing is not chosen, as in R
 
 
 def _with_wide_columns(frame: pd.DataFrame, subset: str) -> pd.DataFrame:
@@ -231,10 +233,11 @@ def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
 
 
 def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float = _SMALLEST) -> None:
-    """Raise `DataError` if a value is infinite or has no finite square, or if all squares vanish; none is
-    missing.
+    """Raise `DataError` if a value is infinite or has no finite square, or if all squares vanish.
 
-    Values that are all 0 pass, and so do small ones beside others.
+    No value may be missing.
+
+    Values that are all 0 pass, and so do small values beside larger ones.
     """
     size = max(values.max(), -values.min())
     if smallest < size < _LARGEST or size == 0:
@@ -345,7 +348,7 @@ def group_codes(values: Any, name: str) -> tuple[NDArray[np.int32], pd.Index]:
         codes, categories = categorical.codes, categorical.categories
         present = np.bincount(codes.astype(np.intp) + 1, minlength=len(categories) + 1)[1:] > 0
         if not present.all():
-            place = np.append(np.cumsum(present) - 1, -1)  # the last for the code −1
+            place = np.append(np.cumsum(present) - 1, -1)  # the last element is for the code −1
             codes, categories = place[codes], categories[present]
         return codes.astype(np.int32), pd.Index(categories)
     if isinstance(values, pd.Series):

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mixedext.data.values import widened_value
 
-#: pandas writes into no memory that two objects share from here on.
+#: Whether pandas copies memory that two objects share before it writes into it, as it does from version 3.
 COPIES_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
-#: What an object that cannot be copied raises.
+#: Errors that objects raise which cannot be copied.
 _NO_COPY = (AttributeError, NotImplementedError, RecursionError, TypeError, ValueError, copy.Error)
 
 

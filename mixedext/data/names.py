@@ -21,7 +21,7 @@ _SHOWN_COLUMNS = 12
 
 
 def why_no_values(name: str, expressions: Iterable[str], scope: Mapping[str, Any]) -> str | None:
-    """Return what a name means where a column must stand, None where that will do.
+    """Return what a name means where a column must stand; None where its value can stand there.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def not_there(name: str, called: bool, frame: pd.DataFrame, formula: MixedFormul
 
 
 def _meant_column(name: str, frame: pd.DataFrame, formula: MixedFormula) -> str:
-    """Return a hint at the column that a name which is none stands for, or an empty string."""
+    """Return a hint at the column that a wrong name may stand for, or an empty string."""
     if name in frame.index.names:
         return " but its index: pass data.reset_index()"
     if name in CONSTANTS:

@@ -93,8 +93,8 @@ def new_rows(
 ) -> NewRows:
     """Read the columns that parts of a formula need from new data.
 
-    Rows are set aside in which a column is missing that is a factor of its own; a missing group is none of
-    the levels of the fit.
+    Rows in which a column that stands alone in the formula is missing are set aside. A row whose group is
+    missing has none of the levels of the fit.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _OUTGROWING = frozenset(
 _OUTGROWING |= frozenset(("inner", "vdot", "matmul", "factorial"))
 _ADDING = frozenset(("square", "multiply", "mul", "rmul", "add", "radd", "subtract", "sub", "rsub"))
 _ADDING |= frozenset(("cumsum", "nancumsum", "sum", "nansum", "diff"))
-#: Whole numbers up to which those of the second kind stay far within 64 bits.
+#: Functions of the second kind stay far within 64 bits for whole numbers up to this one.
 _LARGE = 2.0**25
 #: Functions and methods that make one value, or a few, of all rows.
 _REDUCING = frozenset(
@@ -222,7 +222,7 @@ _ARRAYS = (pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, 
 
 
 class _Kept:
-    """A value that is none by row keeps what it is over the rows of the fit."""
+    """A value that does not differ by row, such as a mean: it stays what it is over the rows of the fit."""
 
     def memorize_chunk(self, rows: Evaluated, value: Any) -> None:
         if isinstance(
@@ -256,7 +256,7 @@ OPERATIONS: dict[str, Any] = {
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Puts our operations in the place of Python's; `asked` are names of which missing values are treated."""
+    """Puts our operations in the place of Python's; the expression itself treats missing `asked`."""
 
     def __init__(self, asked: frozenset[str]):
         self._asked = asked
@@ -269,7 +269,7 @@ class _Rewriter(ast.NodeTransformer):
         return ast.Name(ROWS, ast.Load())
 
     def _is_open(self, *nodes: ast.expr) -> bool:
-        """Whether a missing value in these would be hidden: nobody asks for it."""
+        """Whether a missing value in these expressions would be hidden, as nothing in them asks for it."""
         return all(not (_names(node) & self._asked) for node in nodes)
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.expr:

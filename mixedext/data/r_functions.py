@@ -77,8 +77,8 @@ def _is_factor(x: Any) -> bool:
 class _Summary:
     """A summary of a column over the rows of the fit, or of those of its group; missing values do not count.
 
-    R takes that of the rows at hand, so that predictions depend on which rows are predicted together; here
-    what the fit has learned stays.
+    R summarises the rows at hand, so that its predictions depend on which rows are predicted together; here
+    the summary of the rows of the fit is kept.
     """
 
     name, statistic = "", ""
@@ -177,7 +177,7 @@ class _RPoly:
 
 
 class _Factor:
-    """``factor(x)``, ``C(x, contrast, levels)``: patsy's, which is slow on arrays, given a Categorical."""
+    """``factor(x)``, ``C(x, contrast, levels)``: patsy's own on a Categorical, as it is slow on arrays."""
 
     def memorize_chunk(self, data: Any, contrast: Any = None, levels: Any = None, labels: Any = None) -> None:
         if labels is not None:
@@ -197,7 +197,7 @@ class _Factor:
             levels = values.categories
         elif levels is None:
             levels = pd.Categorical(values).categories
-        self._levels = pd.Index(levels).tolist()  # Python's own numbers, which print as such
+        self._levels = pd.Index(levels).tolist()  # as numbers of Python, which print without their type
 
     def memorize_finish(self) -> None:
         """All rows come in one chunk."""
@@ -210,7 +210,7 @@ class _Factor:
         if len(new):
             raise DataError(f"{shown(new[0])} is not among the levels {self._levels[:12]}")
         coded = pd.Categorical.from_codes(codes, categories=self._levels)
-        # where patsy looks for it; in a box of patsy's own it would walk through the values one by one
+        # patsy looks for it there; in a box of its own it would walk through the values one by one
         coded.contrast = contrast
         return coded
 
@@ -378,7 +378,7 @@ R_FUNCTIONS: dict[str, Any] = {
     "scale": patsy.stateful_transform(_RScale),
     "poly": patsy.stateful_transform(_RPoly),
 }
-#: Python's own that may stand in formulas; the others (``open``, ``exit``, ``input``) have no place there.
+#: Functions of Python that may stand in formulas; others (``open``, ``exit``, ``input``) have no place there.
 _PYTHON = {
     name: getattr(builtins, name)
     for name in (
@@ -426,5 +426,5 @@ def nearest_function(name: str) -> str:
 
 
 def is_shadow(name: str, value: Any, called: bool) -> bool:
-    """Whether a value of the caller's scope does not count: no function, or patsy's own."""
+    """Whether a value of the caller's scope does not count, as it is no function or is patsy's own."""
     return called and (not callable(value) or value is getattr(patsy.builtins, name, None))

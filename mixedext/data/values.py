@@ -17,7 +17,7 @@ from mixedext.errors import DataError
 Array = NDArray[np.float64]
 
 _EXACT = 2**53
-#: How what is no number may be made one, or a factor, in a formula.
+#: How values that are no numbers may be made numbers, or a factor, in a formula.
 _DATES = {
     "M": "as (day - day.min()).dt.days or C(day)",
     "m": "as wait.dt.total_seconds()",
@@ -58,9 +58,9 @@ def has_nan(values: Any) -> bool:
 def widened(series: pd.Series) -> pd.Series:
     """Return a column as expressions see it, which may lack values.
 
-    Whole numbers are signed and 64 bits wide and others have double precision, as a difference of unsigned
-    ones would wrap around zero and a square of narrow ones overflow; text is text of Python. Dates,
-    categories and what else is no number stay as they are.
+    Whole numbers become signed and 64 bits wide, and other numbers get double precision: a difference of
+    unsigned numbers would wrap around zero, and a square of narrow ones would overflow. Text becomes text of
+    Python. Dates, categories and all other values stay as they are.
     """
     dtype = series.dtype
     if isinstance(dtype, np.dtype):
@@ -111,7 +111,7 @@ def _widened_objects(series: pd.Series) -> pd.Series:
 
 
 def _are_numbers(values: pd.Series) -> bool:
-    """Whether objects are numbers of any types, fractions say, and no booleans."""
+    """Whether objects are numbers of any type, such as fractions, and no booleans."""
     return bool(len(values)) and all(
         isinstance(v, (Real, Decimal)) and not isinstance(v, (bool, np.bool_)) for v in values
     )
@@ -197,9 +197,10 @@ def _exact_integers(series: pd.Series, dtype: str, what: str) -> NDArray[Any]:
 def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
     """Return the level that each value is, −1 for one that is none.
 
-    A value is the level that it equals (1 is 1.0). Where the one is text and the other is not, as ids read
-    from a file and from a data base, it is the level of the same text, numbers without superfluous zeros:
-    the text "1" is the number 1. Two texts must be the same. A day is the time at which it begins.
+    A value is the level that it equals (1 is 1.0). Where one of the two is text and the other is not, as for
+    ids read from a file and from a data base, it is the level of the same text, with numbers written without
+    superfluous zeros: the text "1" is the number 1. Two texts must be the same. A day is the time at which it
+    begins.
 
     Parameters
     ----------
@@ -243,7 +244,7 @@ def decimal_levels(levels: pd.Index) -> pd.Index:
 
 
 def _kind(value: Any) -> str:
-    """Return whether a value is text, a day without a time, or another."""
+    """Return whether a value is text, a day without a time, or something else."""
     if isinstance(value, (str, bytes)):
         return "text"
     return "day" if isinstance(value, date) and not isinstance(value, datetime) else "other"
@@ -256,7 +257,9 @@ def _levels_by_text(levels: pd.Index, kind: str) -> tuple[dict[str, int], dict[s
     for place, level in enumerate(levels):
         if _kind(level) != kind:
             for texts, text in ((exact, _text(level)), (loose, level_text(level))):
-                texts[text] = -1 if text in texts else place  # of several none is meant
+                texts[text] = (
+                    -1 if text in texts else place
+                )  # where several levels have this text, none of them is meant
     return exact, loose
 
 

@@ -36,7 +36,7 @@ _MAX_TERMS = 2000  # of one product
 _MAX_GROUPS = 64  # a*b*c*... doubles with every factor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bar:
     """One bar of a formula: columns that vary by one grouping factor.
 
@@ -73,7 +73,7 @@ class Bar:
     structure: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MixedFormula:
     """A formula that has been read; made by `parse`.
 
@@ -215,7 +215,15 @@ class _Reader(Translator):
                 "OLS or GLM of statsmodels fits the model"
             )
         random, offsets = tuple(self.random), tuple(self.offsets)
-        return MixedFormula(self.text, response, label, fixed, random, offsets, self.aliases)
+        return MixedFormula(
+            text=self.text,
+            response=response,
+            response_label=label,
+            fixed=fixed,
+            random=random,
+            offsets=offsets,
+            aliases=self.aliases,
+        )
 
     # -------------------------------------------------------------------------------- fixed part and bars
 
@@ -323,7 +331,14 @@ class _Reader(Translator):
             raise self.fail("a random term needs a column: (1 | g), (0 + x | g)", tokens[opening + 1])
         correlated = STRUCTURES_READ.get(structure, tokens[bar].text == "|")
         for group in self._groups(bar + 1, closing):
-            term = Bar(expr, group.factors, group.label, correlated, source, structure)
+            term = Bar(
+                expr=expr,
+                group=group.factors,
+                label=group.label,
+                correlated=correlated,
+                source=source,
+                structure=structure,
+            )
             self.random.append(term)
 
     # -------------------------------------------------------------------------------- grouping factors
