@@ -304,6 +304,12 @@ class Lacking(Families.Family):
         return eta
 
 
+class Claiming(Geometric):
+    """A family that would be called as another is."""
+
+    aliases = ("poisson",)
+
+
 @pytest.mark.parametrize(
     ("name", "cls", "message"),
     [
@@ -315,6 +321,11 @@ class Lacking(Families.Family):
         ("no name", Geometric, "needs a name such as"),
         (3, Geometric, "needs a name such as"),
         ("Geometric", Geometric, "small letters: 'geometric'"),
+        (
+            "claiming",
+            type("Claiming", (Geometric,), {"aliases": ("poisson",)}),
+            "has 'poisson', which is the",
+        ),
     ],
 )
 def test_families_that_cannot_be_registered_are_answered_by_what_is_wrong(name: Any, cls: Any, message: str):
@@ -322,6 +333,16 @@ def test_families_that_cannot_be_registered_are_answered_by_what_is_wrong(name: 
     with pytest.raises(mx.OptionError, match=message):
         Families.register(name, cls)
     assert dict(Families.FAMILIES) == before
+
+
+def test_a_subclass_takes_no_name_and_no_instance_from_its_parent() -> None:
+    class Mine(Families.Binomial):
+        pass
+
+    with registered("mine", Mine):
+        for given in ("bernoulli", sm.families.Binomial, sm.families.Binomial()):
+            assert type(as_family(given)) is Families.Binomial
+        assert type(as_family("mine(probit)")) is Mine
 
 
 def test_names_that_are_not_registered_cannot_be_taken_out() -> None:

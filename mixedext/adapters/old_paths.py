@@ -83,7 +83,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "operations": ("data.operations",),
     "r_functions": ("data.r_functions",),
     "reading": ("families.reading", "data.response"),
-    "response": ("families.response",),
+    "response": ("families.response", "families.base", "families.binomial", "families.poisson"),
     "saving": ("results.saving",),
     "separation": ("findings.separation",),
     "simulation": ("prediction.simulation", "options"),
@@ -123,6 +123,9 @@ RENAMED = {
     ("inference.adjust", "Family"): "ContrastFamily",
     ("inference.comparison", "Fitted"): "ComparisonRow",
     ("model", "_MixedData"): "MixedData",
+    ("response", "LogPoissonTerms"): "LogCountDerivatives",
+    ("response", "LogitTerms"): "LogitDerivatives",
+    ("response", "RowTerms"): "GeneralDerivatives",
 }
 
 

@@ -10,7 +10,7 @@ from statsmodels.genmod import families
 
 from mixedext.errors import OptionError
 from mixedext.families.base import Family
-from mixedext.families.registry import FAMILIES, aliases
+from mixedext.families.registry import FAMILIES
 from mixedext.options import nearest
 
 _OVERDISPERSED = "over-dispersion is taken up by a random intercept for each row, (1 | row)"
@@ -106,7 +106,7 @@ def _by_name(text: str) -> Family:
     match = _WITH_LINK.fullmatch(text)
     written, link_name = match.groups() if match else (text, "")
     name = _plain(written)
-    name = aliases().get(name, name)
+    name = FAMILIES.aliases.get(name, name)
     if name not in FAMILIES:
         raise OptionError(_unknown(text, name))
     own: type[Family] = FAMILIES[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mixedext.errors import OptionError
 from mixedext.families.base import Family
 from mixedext.families.binomial import Binomial
@@ -19,8 +21,66 @@ REQUIRED = (
     *(name for name in vars(Family) if name[0] != "_" and name not in Family.__abstractmethods__),
 )
 
+
+class FamilyRegistry(Registry):
+    """Families by name, none of which is another name of one that is known."""
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """What families are also called → name; a subclass does not take over what its parent is called."""
+        found: dict[str, str] = {}
+        for name, cls in self.items():
+            for alias in cls.aliases:
+                found.setdefault(alias, name)
+        return found
+
+    def register(self, name: str, member: Any) -> None:
+        """Let models take a family by a name, as in ``mx.glmer(..., family="my_family")``.
+
+        Parameters
+        ----------
+        name : str
+            An identifier in small letters.
+        member : type
+            A subclass of `Family`, or a class with all that it has.
+
+        Raises
+        ------
+        OptionError
+            If the name is taken, also as another name of a family, if the class is registered already, or if
+            it lacks something; the message names what is missing.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> class Rare(mx.families.Poisson):
+        ...     aliases = ()
+        >>> mx.families.register("rare", Rare)
+        >>> cbpp = mx.datasets.load("cbpp")
+        >>> mx.glmer("incidence ~ period + (1 | herd)", cbpp, family="rare").fit().nobs
+        56
+        >>> mx.families.unregister("rare")
+        >>> mx.families.register("nbinom", Rare)
+        Traceback (most recent call last):
+        mixedext.errors.OptionError: 'nbinom' is another name of the family 'negative_binomial'
+        """
+        if isinstance(name, str) and name in self.aliases:
+            raise OptionError(f"{name!r} is another name of the family {self.aliases[name]!r}")
+        if isinstance(name, str) and name != name.lower():
+            raise OptionError(
+                f"names of families are written in small letters: {name.lower()!r}, not {name!r}"
+            )
+        super().register(name, member)
+        own = [alias for alias in member.aliases if alias in self and alias != name]
+        if own:
+            self.unregister(name)
+            raise OptionError(
+                f"{member.__name__}.aliases has {own[0]!r}, which is the name of another family"
+            )
+
+
 #: Name → class.
-FAMILIES = Registry(
+FAMILIES = FamilyRegistry(
     "family",
     REQUIRED,
     {
@@ -32,51 +92,4 @@ FAMILIES = Registry(
         "negative_binomial": NegativeBinomial,
     },
 )
-
-
-def aliases() -> dict[str, str]:
-    """Return what families are also called → name."""
-    return {alias: name for name, cls in FAMILIES.items() for alias in cls.aliases}
-
-
-def register(name: str, family: type[Family]) -> None:
-    """Let models take a family by a name, as in ``mx.glmer(..., family="my_family")``.
-
-    Parameters
-    ----------
-    name : str
-        An identifier in small letters.
-    family : type
-        A subclass of `Family`, or a class with all that it has.
-
-    Raises
-    ------
-    OptionError
-        If the name is taken, also as another name of a family, if the class is registered already, or if it
-        lacks something; the message names what is missing.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> class Rare(mx.families.Poisson):
-    ...     aliases = ()
-    >>> mx.families.register("rare", Rare)
-    >>> cbpp = mx.datasets.load("cbpp")
-    >>> mx.glmer("incidence ~ period + (1 | herd)", cbpp, family="rare").fit().nobs
-    56
-    >>> mx.families.unregister("rare")
-    >>> mx.families.register("nbinom", Rare)
-    Traceback (most recent call last):
-    mixedext.errors.OptionError: 'nbinom' is another name of the family 'negative_binomial': choose another
-    """
-    known = aliases()
-    if name in known:
-        raise OptionError(f"{name!r} is another name of the family {known[name]!r}: choose another")
-    if isinstance(name, str) and name != name.lower():
-        raise OptionError(f"names of families are written in small letters: {name.lower()!r}, not {name!r}")
-    FAMILIES.register(name, family)
-
-
-def unregister(name: str) -> None:
-    """Take a family out again."""
-    FAMILIES.unregister(name)
+register, unregister = FAMILIES.register, FAMILIES.unregister
