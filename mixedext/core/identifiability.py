@@ -27,9 +27,10 @@ from mixedext.core.rows import Factor, Rows
 Array = NDArray[np.float64]
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-#: Squared length, relative to its own, below which what other matrices leave of one may be rounding, and is.
+#: Squared length, relative to its own, of what other matrices leave of one: below the first it may be
+#: rounding and all rows are looked at, below the second it is.
 _SUSPECT, _DEPENDENT = 1e-9, 1e-13
-#: The same of columns; and length of what is left of one of length 1 that is rounding.
+#: Squared length of what other columns leave of a column of length 1 that may be rounding; length that is.
 _DEPENDENT_COLUMNS, _PARALLEL = 1e-10, 1e-10
 #: Share of the largest coefficient of a dependence from which on a parameter takes part in it.
 _ENTERS = 1e-4

@@ -30,13 +30,14 @@ from mixedext.core.threads import threads_of_first
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-#: Elements of the arrays of one batch of clusters.
+#: Numbers in the arrays of one batch of clusters, 32 MB.
 _BATCH = 4_000_000
 #: Clusters share a batch where the largest has at most this many times the rows of the smallest.
 _PADDING = 1.25
 #: What the other clusters tell of a coefficient, as a fraction, that is nothing but for rounding.
 _NOTHING = 1e-10
-#: Step of the differences that make the scores of clusters, in standard errors.
+#: Step of the differences that make the scores of clusters, in standard errors. They are extrapolated once,
+#: so that it can be long: with half or twice of it the covariance of cbpp's coefficients changes by 3e-10.
 _STEP = 5e-3
 
 

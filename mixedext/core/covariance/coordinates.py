@@ -20,7 +20,8 @@ from mixedext.core.covariance.triangles import lower_and_rotation, lower_factor
 
 Array = NDArray[np.float64]
 
-#: Logarithm of a standard deviation, in the units of the data, beyond which nothing can be computed.
+#: Logarithm of a standard deviation, in the units of the data, beyond which nothing can be computed: its
+#: square must neither overflow nor vanish.
 _LARGEST_LOG = 200.0
 #: Logarithm by which a standard deviation is made to vanish.
 _VANISHING = 30.0

@@ -22,9 +22,11 @@ from mixedext.core.linear.criterion import LinearState
 
 Array = NDArray[np.float64]
 
-#: Step of the differences of a gradient, in coordinates that are of order one.
+#: Step of the differences of a gradient, in coordinates that are of order one. The Hessian only leads the
+#: search: a tenth or ten times of it change the limits of a profile by 1e-10.
 STEP = 5e-4
-#: A singular value of a factor below this may be one that should be zero, or a zero that should not be.
+#: A singular value of a factor below this may be one that should be zero, or a zero that should not be: there
+#: the curvature is looked at, which costs a Hessian.
 _NEARLY_SINGULAR = 1e-2
 
 

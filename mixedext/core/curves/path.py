@@ -11,7 +11,7 @@ from mixedext.core.curves.curve import Knot, monotone_spline
 Array = NDArray[np.float64]
 
 #: Steps in a row that grow by half and more and raise ζ by less than a twentieth: the profile has an
-#: asymptote. With half as many, profiles that are flat for a while would be taken to have one.
+#: asymptote, as the last of them is at least 7 times as far from the estimate as the first.
 _FLAT_STEPS = 6
 #: A difference of ζ below this is none.
 _LEVEL = 1e-6

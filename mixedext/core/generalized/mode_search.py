@@ -16,7 +16,9 @@ Array = NDArray[np.float64]
 #: g by factor (q_k, J_k) and β̃ (p,).
 Start = tuple[tuple[Array, ...], Array]
 
-#: Move of a mode, in standard deviations of the working residuals, beyond which it is not along the tangent.
+#: Move of a mode, in standard deviations of the working residuals, beyond which the tangent is not trusted.
+#: Three fits (cbpp, grouseticks) take 99 Newton steps without tangents, 84 with this bound or twice of it, 76
+#: without a bound; far from the optimum a long tangent can leave the range of a link.
 _FAR = 0.3
 
 

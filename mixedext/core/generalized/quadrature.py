@@ -20,7 +20,8 @@ from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
 
 Array = NDArray[np.float64]
 
-#: Step of the differences that make the gradient, in standard errors.
+#: Step of the differences that make the gradient, in standard errors. With half or twice of it the gradient
+#: of cbpp by 7 nodes changes by 1e-8, with ten times by 5e-7.
 _STEP = 1e-4
 
 

@@ -26,13 +26,15 @@ Array = NDArray[np.float64]
 #: A singular value of T̃ (standard deviation relative to the residual one, in the basis without units) below
 #: this is reported as singular, lme4's default tolerance.
 SINGULAR = 1e-4
-#: Singular values below this are tried at exactly zero.
+#: Singular values below this, variances of less than 1 % of the residual one, are tried at exactly zero. The
+#: criterion decides: a larger value costs evaluations.
 _TRY_ZERO = 0.1
-#: Rise of the criterion below which an exact zero is kept.
+#: Rise of the criterion below which an exact zero is kept, far above its rounding error of some 1e-11.
 KEEP_ZERO = 1e-8
-#: Times that a lower minimum is looked for.
+#: Times that a lower minimum is looked for: a bound on the time.
 _MOST_MOVES = 4
-#: Standard deviation put in the empty directions to see the derivative there.
+#: Standard deviation that is put in the empty directions to see the derivative in Σ there; its square is
+#: small beside the variance of 0.01 from which the search goes on.
 _PROBE = 1e-3
 
 

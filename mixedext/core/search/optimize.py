@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _ONE = np.ones((1, 1))
-#: A criterion with larger rounding errors is not known well enough to be minimised: it rises by 1 over one
-#: standard error of a parameter, so by this over a tenth of one.
+#: A criterion with larger rounding errors is not known well enough to be minimised. It rises by 1 from its
+#: minimum to one standard error of a parameter, and so by this to a tenth of one.
 _TOO_ROUGH = 1e-2
-#: Iterations after which to look for a simpler state.
+#: Iterations after which to look for a simpler state; ordinary fits end before.
 _SLOW = (6, 12, 24, 48, 96)
 #: A criterion that falls by less than `_FLAT` over this many iterations has its infimum at infinity, as where
 #: a column separates a binomial response: steps near a minimum gain far more, or are the last.
@@ -73,6 +73,8 @@ class OptimizerOptions:
     ----------
     tolerance : float
         Stop when the Newton decrement g'H⁻¹g, twice the expected further decrease of the criterion, is below.
+        With 1e-8 ordinary fits take one evaluation less, and coefficients change by up to 2e-5 standard
+        errors; with 1e-6 two less, and by 2e-4.
     max_iterations : int
         Give up after so many steps.
     """
