@@ -190,7 +190,7 @@ def test_one_module_warns() -> None:
 
 @every_module
 def test_modules_are_short_enough_to_read(module: str) -> None:
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 700
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 500
 
 
 def test_families_alone_know_which_family_is_which() -> None:

@@ -63,6 +63,13 @@ class Estimates:
     point: Array
     optimizer: OptimizerRecord
 
+    def __post_init__(self) -> None:
+        # several results show one record: what a user does with an array of theirs must not reach it
+        for value in vars(self).values():
+            for array in value if isinstance(value, tuple) else (value,):
+                if isinstance(array, np.ndarray):
+                    array.flags.writeable = False
+
     @property
     def spread(self) -> tuple[tuple[str, float], ...]:
         """Names and values of what is estimated of the distribution of a row besides its mean: σ, or the
@@ -104,14 +111,14 @@ class LinearEstimates(Estimates):
     Attributes
     ----------
     reml : bool
-    penalized_rss : float
-        r² at the optimum.
+    deviance : float
+        −2 log-likelihood at θ, σ² profiled out; for a fit by maximum likelihood the objective.
     """
 
     has_residual: ClassVar[bool] = True
 
     reml: bool
-    penalized_rss: float
+    deviance: float
 
     @property
     def spread(self) -> tuple[tuple[str, float], ...]:

@@ -307,7 +307,9 @@ class FittedModel(FitNumbers):
     def cov_params(self) -> Array:
         """Covariance of the fixed effects, (p, p), made once."""
         if "matrix" not in self.made_of_covariance:
-            self.made_of_covariance["matrix"] = self.covariance.matrix(self)
+            found = self.covariance.matrix(self)
+            found.flags.writeable = False
+            self.made_of_covariance["matrix"] = found
         matrix: Array = self.made_of_covariance["matrix"]
         return matrix
 

@@ -53,7 +53,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
     def __init__(self, fit: FittedModel):
         estimates = fit.estimates
         model: Any = fit.model
-        super().__init__(model, fit.params, estimates.normalized_cov_params, fit.scale)
+        super().__init__(model, fit.params.copy(), estimates.normalized_cov_params.copy(), fit.scale)
         #: the record that these results show
         self.fitted = fit
         self.labels = fit.labels
@@ -70,8 +70,6 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
         self.ngroups = fit.ngroups
         self.method = fit.method.name
         self.use_t = fit.use_t
-        weights = model.weights
-        self._log_weights = 0.0 if weights is None else float(np.log(weights).sum())
         self._residual_quantiles: Array | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -73,12 +72,9 @@ class LinearMixedResults(MixedResults):
     @cached_property
     def deviance(self) -> float:
         """−2 log-likelihood, σ² profiled out."""
-        if not self.reml:
-            return self.objective
-        found, n = self.fitted.estimates, self.nobs
+        found = self.fitted.estimates
         assert isinstance(found, LinearEstimates)
-        constant = found.log_determinant - self._log_weights
-        return constant + n * (1 + math.log(2 * math.pi * found.penalized_rss / n))
+        return found.deviance
 
     @property
     def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -80,8 +81,18 @@ def fit_linear(
         point=state.point,
         optimizer=_checked(search.record, problem, state),
         reml=state.reml,
-        penalized_rss=state.penalized_rss,
+        deviance=_deviance(problem, state),
     )
+
+
+def _deviance(problem: LinearProblem, state: LinearState) -> float:
+    """Return −2 log-likelihood at θ, σ² profiled out: log|M| − log|W| + n(1 + log(2πr²/n)) of Bates et al.
+    (2015, eq. 34).
+    """
+    if not state.reml:
+        return float(state.objective)
+    constant = state.factorization.log_determinant - problem.log_weights
+    return float(constant + problem.n * (1 + math.log(2 * math.pi * state.penalized_rss / problem.n)))
 
 
 def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState) -> OptimizerRecord:
