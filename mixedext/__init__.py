@@ -10,8 +10,8 @@
 from importlib import import_module
 from typing import Any
 
-from mixedext import datasets, families
-from mixedext.adapters import old_paths
+from mixedext import adapters, datasets, families
+from mixedext.adapters import adapt, old_paths
 from mixedext.core.search.optimize import OptimizerRecord
 from mixedext.data import covariances
 from mixedext.data.arrays import RandomTerm
@@ -87,6 +87,8 @@ __all__ = [
     "VarianceParts",
     "WorkerWarning",
     "__version__",
+    "adapt",
+    "adapters",
     "anova",
     "axes_of",
     "bootstrap_lrt",

@@ -1,1 +1,10 @@
-"""Doors to other programs: the command line, earlier import paths."""
+"""Doors to other programs: the command line, results in other forms, earlier import paths.
+
+An adapter is a function of a fitted model: `register` lets `mixedext.adapt` find it by name.
+"""
+
+from mixedext.adapters.registry import ADAPTERS, adapt
+
+register, unregister = ADAPTERS.register, ADAPTERS.unregister
+
+__all__ = ["ADAPTERS", "adapt", "register", "unregister"]

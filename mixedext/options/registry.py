@@ -64,10 +64,13 @@ class Registry(Mapping[str, Any]):
             If the name is no identifier or is taken, the member is registered already, or it lacks something
             that every member must have; the message names what is missing.
         """
+        article = "an" if self.what[0] in "aeiou" else "a"
         if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
-            raise OptionError(f"a {self.what} needs a name such as 'my_{self.what.split()[0]}', not {name!r}")
+            raise OptionError(
+                f"{article} {self.what} needs a name such as 'my_{self.what.split()[0]}', not {name!r}"
+            )
         if name in self._members:
-            raise OptionError(f"there is a {self.what} named {name!r} already: choose another name")
+            raise OptionError(f"there is {article} {self.what} named {name!r} already: choose another name")
         shown_member = getattr(member, "__name__", type(member).__name__)
         for other, known in self._members.items():
             if known is member:
