@@ -39,6 +39,11 @@ def test_every_old_module_is_found_and_its_new_places_exist(old: str) -> None:
         ("reading", "ResponseValues", "data.response.ResponseValues"),
         ("columns", "Columns", "data.columns.Columns"),
         ("io", "read_data", "data.files.reading.read_data"),
+        ("inference.adjust", "Family", "inference.marginal_means.contrasts.ContrastFamily"),
+        ("inference.comparison", "Fitted", "inference.comparison.likelihood_ratio.ComparisonRow"),
+        ("inference.comparison", "drop1", "inference.comparison.deletion.drop1"),
+        ("inference.grid", "reference_grid", "inference.marginal_means.reference_grid.reference_grid"),
+        ("inference.restricted", "exact_lrt", "inference.comparison.exact.exact_lrt"),
     ],
 )
 def test_an_old_name_is_the_new_one_with_a_warning(old: str, name: str, new: str) -> None:
@@ -53,4 +58,4 @@ def test_an_old_module_is_called_only_where_a_function_took_its_name() -> None:
     with rejects("mixedext.kept", "module", kind=TypeError):
         old_module("kept")()  # type: ignore[operator]
     assert callable(mx.design)
-    assert sys.modules["mixedext.design"] is old_module("design")
+    assert old_module("design") is sys.modules["mixedext.design"]

@@ -141,8 +141,15 @@ def _parts(fit: FittedModel, approximation: str, null_mean: str) -> VariancePart
         distribution = float(fit.scale)
     else:
         distribution = _distribution_variance(fit, approximation, null_mean)
-    residual = distribution + dispersion
-    return VarianceParts(fixed, random, residual, distribution, dispersion, _intercepts(fit), groups)
+    return VarianceParts(
+        fixed=fixed,
+        random=random,
+        residual=distribution + dispersion,
+        distribution=distribution,
+        dispersion=dispersion,
+        intercept=_intercepts(fit),
+        groups=groups,
+    )
 
 
 @answers_keywords

@@ -58,7 +58,25 @@ def wald_table(
     title: str,
     notes: Any = (),
 ) -> InferenceTable:
-    """Return one row a hypothesis Lβ = 0: F tests, or χ² tests where the degrees of freedom are infinite."""
+    """Return one row a hypothesis Lβ = 0: F tests, or χ² tests where the degrees of freedom are infinite.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    hypotheses : mapping of str to ndarray (r, p)
+        Name of the row → L.
+    ddf : str or None
+        Method of the degrees of freedom, by default that of the fit.
+    title : str
+        Of the heading, before the kind of tests.
+    notes : sequence of str
+
+    Returns
+    -------
+    InferenceTable
+        ``sum_sq mean_sq num_df den_df statistic p_value``, the first two for F tests alone. The mean square
+        is F σ̂² for the F before the method of the degrees of freedom scales it, as in lmerTest.
+    """
     method = fit.ddf(ddf)
     tests = [joint_test(method, fit.params, matrix) for matrix in hypotheses.values()]
     chi_squared = method.name == "infinite"
@@ -66,7 +84,6 @@ def wald_table(
     statistic = np.array([t.statistic for t in tests], dtype=float)
     columns: dict[str, Any] = {}
     if not chi_squared:
-        # lmerTest's: of F before the method scales it
         factors = [method.joint(L)[1] if len(L) else math.nan for L in hypotheses.values()]
         columns["mean_sq"] = statistic / np.array(factors, dtype=float) * fit.scale
         columns = {"sum_sq": columns["mean_sq"] * num_df, **columns}

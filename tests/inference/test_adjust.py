@@ -27,7 +27,14 @@ def single_tests(statistic: Any, df: Any, covariance: Any, means: int) -> Single
     df = np.broadcast_to(np.asarray(df, dtype=float), statistic.shape).copy()
     p_value = 2 * stats.t.sf(np.abs(statistic), df)
     covariance = np.asarray(covariance, dtype=float)
-    return SingleTests(statistic, df, p_value, np.eye(len(covariance)), covariance, means)
+    return SingleTests(
+        statistic=statistic,
+        df=df,
+        p_value=p_value,
+        contrasts=np.eye(len(covariance)),
+        cov_params=covariance,
+        means=means,
+    )
 
 
 def differences(k: int) -> Any:

@@ -22,7 +22,7 @@ from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
 
-#: Relative length of what is left of a vector of which nothing should be left.
+#: A vector lies in a span if its distance from the span is a smaller share of its length.
 _OUTSIDE = 1e-6
 #: Offsets that differ by a smaller share of the largest one are the same.
 _SAME_OFFSET = 1e-12
@@ -51,6 +51,7 @@ def offsets_nested(small: Design, big: Design) -> bool:
 
 
 def _unit(columns: Array) -> Array:
+    """Return columns (n, k) at length 1, those of zeros as they are."""
     length = np.linalg.norm(columns, axis=0)
     return np.asarray(columns / np.where(length > 0, length, 1.0))
 
@@ -121,7 +122,11 @@ def _gram(rows: Sequence[_Part], columns: Sequence[_Part]) -> Array:
 
 
 def covariances_nested(small: Design, big: Design, has_residual: bool) -> bool:
-    """Whether `big` can have every covariance that `small` can have."""
+    """Whether `big` can have every covariance that `small` can have.
+
+    The matrices that belong to the elements of Σ of `small` must lie in the span of those of `big`, by their
+    inner products tr(AB), and nonnegative Σ of `small` must become nonnegative Σ of `big`.
+    """
     parts, others = _parts(small, has_residual), _parts(big, has_residual)
     own = np.sqrt(np.concatenate([np.diag(_inner_products(part, part)) for part in parts]))
     gram = _gram(others, others)
@@ -140,7 +145,10 @@ def covariances_nested(small: Design, big: Design, has_residual: bool) -> bool:
 
 
 def _all_positive(parts: Sequence[_Part], others: Sequence[_Part], weights: Array) -> bool:
-    """Whether covariances of rank 1 of each part become nonnegative ones of the others."""
+    """Whether covariances vv' of each part become nonnegative ones of the others.
+
+    It is tried for v along each effect and along sums and differences of two.
+    """
     start = 0
     for part in parts:
         q, pairs = part.columns.shape[1], part.pairs

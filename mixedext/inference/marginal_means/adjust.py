@@ -26,7 +26,7 @@ _ADJUSTMENTS = {
     "bh": "fdr",
     "fdr_bh": "fdr",
 }
-#: Those of p-values alone: their intervals stay as they are.
+#: Adjustments that go through the p-values in order of their size; there are no intervals that go with them.
 STEPWISE = ("holm", "fdr")
 _MULTIPLETESTS = {"bonferroni": "bonferroni", "sidak": "sidak", "holm": "holm", "fdr": "fdr_bh"}
 
@@ -53,18 +53,19 @@ def read_adjustment(adjust: Any, family: ContrastFamily) -> str:
     return name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SingleTests:
-    """Single tests of a family, those that can be estimated.
+    """The contrasts of a family that can be estimated, each tested for itself.
 
     Attributes
     ----------
     statistic, df, p_value : ndarray (c,)
     contrasts : ndarray (c, p)
-        Of the coefficients, or a root of the covariance.
+        Functions of the coefficients.
     cov_params : ndarray (p, p)
+        Covariance of the coefficients.
     means : int
-        How many means the family compares.
+        Number of means that the family compares.
     """
 
     statistic: Array
@@ -118,7 +119,8 @@ def adjusted(method: str, tests: SingleTests, level: float) -> tuple[Array, Arra
     return np.clip(p_values, tests.p_value, np.minimum(1.0, pairs * tests.p_value)), quantiles
 
 
-#: Points of the interpolation of quantiles: for degrees of freedom less and more than a factor of 2 apart.
+#: Number of points between which quantiles are interpolated in 1/df: where the largest degrees of freedom
+#: are less than twice the smallest, and else.
 _NODES = 4, 10
 
 

@@ -52,7 +52,7 @@ class ContrastTable:
         list of str
         """
         functions = family.matrix @ self.means.matrix[rows]
-        # coefficients that sum to zero do so but for rounding
+        # rounding would leave a small share of a large offset where coefficients sum to zero
         offset = np.where(family.sums_to_zero, 0.0, family.matrix.sum(axis=1)) * self.means.offset
         table = self.estimator.estimates(self.means.over_coefficients(functions), offset)
         # a contrast that is 0 whatever the coefficients are, or has no degrees of freedom, has no test
@@ -80,12 +80,12 @@ class ContrastTable:
     ) -> None:
         """Write adjusted p-values and intervals into a table; rows that are not in `known` have none."""
         tests = SingleTests(
-            table["statistic"].to_numpy()[known],
-            table["df"].to_numpy()[known],
-            table["p_value"].to_numpy()[known],
-            contrasts,
-            self.estimator.ddf.cov_params,
-            n_means,
+            statistic=table["statistic"].to_numpy()[known],
+            df=table["df"].to_numpy()[known],
+            p_value=table["p_value"].to_numpy()[known],
+            contrasts=contrasts,
+            cov_params=self.estimator.ddf.cov_params,
+            means=n_means,
         )
         p_values, quantiles = adjusted(adjust, tests, self.estimator.level)
         half = quantiles * table["std_err"].to_numpy()[known]

@@ -1,8 +1,10 @@
 """The reference grid: combinations of the values of the variables of the fixed effects, and their rows of X.
 
 Factors stand at all their levels, numbers at their mean, as in Searle, Speed & Milliken (1980) and R's
-emmeans. The rows hold all columns of X, those that the fit dropped included: only with these can be told
-whether a function of the coefficients has one value or depends on which columns were dropped.
+emmeans. The rows hold all columns of X, those that the fit dropped included. Let N be a basis of the
+directions of coefficients that do not change X (XN = 0). A function l'b of the coefficients can be estimated
+if l'N = 0; otherwise its value depends on which columns were dropped (Searle 1971, *Linear Models*,
+chapter 5).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from mixedext.options import nearest
 
 Array = NDArray[np.float64]
 
-#: Share of a function in directions that the data say nothing of, beyond which it cannot be estimated.
+#: A function l cannot be estimated if |l'N| is a larger share of |l|, for columns of X of unit length.
 _NOT_ESTIMABLE = 1e-6
 
 
@@ -109,13 +111,13 @@ class Grid:
         return tuple(len(v.values) for v in self.variables.values())
 
     def estimable(self, functions: Array) -> NDArray[np.bool_]:
-        """Return which of the functions (k, p) of all coefficients have one value, (k,)."""
+        """Return which of the functions (k, p) of all coefficients can be estimated, (k,)."""
         scaled = functions / self.lengths
         outside = np.linalg.norm(scaled @ self.null, axis=1)
         return outside <= _NOT_ESTIMABLE * np.linalg.norm(scaled, axis=1)
 
     def estimable_part(self, functions: Array) -> Array:
-        """Return combinations of the functions (k, p) that span all that can be estimated of them."""
+        """Return combinations of the functions (k, p), as many as can be estimated independently."""
         if self.estimable(functions).all():
             return functions
         scaled = functions / self.lengths
