@@ -152,8 +152,13 @@ def test_steps_refuse_what_is_not_theirs() -> None:
         mx.GeneralizedLinearMixedModel(built)
     with rejects("design of a generalized model", "GeneralizedLinearMixedModel"):
         mx.LinearMixedModel(mx.design(HERDS, load_data("cbpp"), family="binomial"))
-    with rejects("exog and terms already"):
-        mx.LinearMixedModel(built, None, {"g": np.ones(3)})
+    for given in ({"terms": {"g": np.ones(3)}}, {"weights": np.ones(180)}, {"missing": "drop"}):
+        with rejects("a built design holds", "already", kind=mx.OptionError):
+            mx.LinearMixedModel(built, **given)
+    with rejects("holds family already", kind=mx.OptionError):
+        mx.GeneralizedLinearMixedModel(
+            mx.design(HERDS, load_data("cbpp"), family="binomial"), family="poisson"
+        )
     with rejects("exposure", "family=", kind=mx.OptionError):
         mx.design(SLOPES, load_data("sleepstudy"), exposure="Days")
     with rejects("'nagq'", "exact", kind=TypeError):

@@ -35,8 +35,8 @@ Array = NDArray[np.float64]
 class MixedModel(LikelihoodModel):
     """What the linear and the generalized linear mixed model share.
 
-    A model is made of a `BuiltDesign` and holds nothing that is not in it or follows from it. It never
-    changes; a model of other numbers is another one (`variant`, `with_response`).
+    A model is made of a `BuiltDesign` and holds nothing that is not in it or follows from it. Its numbers
+    never change; a model of other numbers is another one (`variant`, `with_response`).
 
     Parameters
     ----------
@@ -68,17 +68,24 @@ class MixedModel(LikelihoodModel):
             self.mixed_formula: str = built.origin.formula.text
 
     @classmethod
-    def _built_of(cls, endog: Any, exog: Any, terms: Any, formula: Any) -> BuiltDesign | None:
+    def _built_of(
+        cls, endog: Any, exog: Any, terms: Any, formula: Any, options: RowOptions, family: Any = None
+    ) -> BuiltDesign | None:
         """Return the design where a model is made of one, or like another model; None where of arrays.
 
         Raises
         ------
         DataError
             If it is none of these.
+        OptionError
+            If something is given beside a design that the design holds.
         """
         if isinstance(endog, BuiltDesign):
-            if exog is not None or terms is not None:
-                raise OptionError("a built design holds exog and terms already: give nothing else")
+            given = {"exog": exog, "terms": terms, "family": family, **options.by_row()}
+            beside = [name for name, value in given.items() if value is not None]
+            if beside or options.missing != "none" or options.allow_saturated:
+                names = ", ".join(beside) or "the options of the rows"
+                raise OptionError(f"a built design holds {names} already: give nothing else")
             return endog
         for like in (formula, terms):
             if isinstance(like, MadeLike):

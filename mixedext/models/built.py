@@ -61,10 +61,14 @@ def generalized_from_formula(formula: Any, data: Any, family: Any, options: RowO
 def generalized_from_arrays(
     endog: Any, exog: Any, terms: Any, family: Any, options: RowOptions
 ) -> BuiltDesign:
-    """Build the design of a generalized model from arrays."""
-    own = as_family(family)
+    """Build the design of a generalized model from arrays; the default family is the binomial."""
+    own = _family_of(family)
     _check_offsets(own, options)
     return built_from_arrays(endog, exog, terms, options, response_kind(own), own)
+
+
+def _family_of(family: Any, default: str = "binomial") -> Family:
+    return as_family(default if family is None else family)
 
 
 def _check_offsets(family: Family, options: RowOptions, data: Any = None) -> None:

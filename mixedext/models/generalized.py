@@ -117,7 +117,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         exog: Any = None,
         terms: Any = None,
         *,
-        family: Any = "binomial",
+        family: Any = None,
         weights: Any = None,
         offset: Any = None,
         exposure: Any = None,
@@ -125,15 +125,15 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         allow_saturated: bool = False,
         formula: Any = None,
     ):
-        built = self._built_of(endog, exog, terms, formula)
+        options = RowOptions(
+            weights=weights,
+            offset=offset,
+            exposure=exposure,
+            missing=missing,
+            allow_saturated=allow_saturated,
+        )
+        built = self._built_of(endog, exog, terms, formula, options, family)
         if built is None:
-            options = RowOptions(
-                weights=weights,
-                offset=offset,
-                exposure=exposure,
-                missing=missing,
-                allow_saturated=allow_saturated,
-            )
             built = self._announced(generalized_from_arrays(endog, exog, terms, family, options))
         if built.family is None:
             raise DataError("this is the design of a linear model: LinearMixedModel takes it")
