@@ -91,7 +91,7 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
     @property
     def cov_kwds(self) -> Mapping[str, Any]:
         """With which options it was made."""
-        return self.fitted.covariance.options
+        return dict(self.fitted.covariance.options)
 
     @property
     def remarks(self) -> list[str]:
@@ -155,8 +155,11 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference):
 
     #: labels the arrays of these results
     wrapper: ClassVar[Any] = None
-    #: what the summary says of the response besides its name
-    _family_rows: list[tuple[str, str]]
+
+    @property
+    def _family_rows(self) -> list[tuple[str, str]]:
+        """What the summary says of the response besides its name."""
+        raise NotImplementedError
 
     def get_robustcov_results(
         self, cov_type: str = "cluster", *, groups: Any = None, correction: str | None = None

@@ -143,7 +143,7 @@ class GeneralizedMixedResults(MixedResults):
         return predicted(self.fitted, data, random_effects, new_levels, which)
 
     @property
-    def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]
+    def _family_rows(self) -> list[tuple[str, str]]:
         """What the summary says of the response."""
         rows = [("Family:", self.fitted.family.title), ("Link:", type(self.family.link).__name__)]
         if self.model.success is not None:

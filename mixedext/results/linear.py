@@ -77,7 +77,7 @@ class LinearMixedResults(MixedResults):
         return found.deviance
 
     @property
-    def _family_rows(self) -> list[tuple[str, str]]:  # type: ignore[override]
+    def _family_rows(self) -> list[tuple[str, str]]:
         """What the summary says of the response besides its name."""
         return [("Scale:", format_digits([self.scale])[0])]
 

@@ -306,6 +306,11 @@ def test_options_by_their_earlier_names_mean_the_same() -> None:
         boot.confint(interval="basic", kind="bca")
 
 
+def test_a_parameter_that_is_none_is_refused_before_replicates_are_fitted() -> None:
+    with pytest.raises(mx.DataError, match="did you mean 'Days'"):
+        sleep().confint("Dayss", method="bootstrap", nsim=10**9)
+
+
 def test_intervals_of_bad_requests_are_refused() -> None:
     boot = of_sleep()
     for level in (0, 1, 95, -0.1, "x", True):

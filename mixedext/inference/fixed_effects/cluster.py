@@ -161,25 +161,11 @@ class ClusterCovariance(CoefficientCovariance):
         self, sandwich: Array, correction: str, name: str, size: int, moments: ClusterSandwich | None
     ):
         self.sandwich, self.moments = sandwich, moments
-        self.correction, self.name, self.size = correction, name, size
         self.ddf_methods = _GENERALIZED_DDF_METHODS if moments is None else _DDF_METHODS[correction]
-
-    @property
-    def options(self) -> dict[str, Any]:  # type: ignore[override]
-        """`cov_kwds` of the results."""
-        return {"correction": self.correction, "groups": self.name, "n_groups": self.size}
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What the summary says."""
-        return f"cluster, {self.correction}"
-
-    @property
-    def remark(self) -> str:  # type: ignore[override]
-        """What the summary says below its tables."""
-        return (
-            f"Covariance of the fixed effects: sandwich {self.correction} over {self.size} clusters of "
-            f"{self.name}."
+        self.options = {"correction": correction, "groups": name, "n_groups": size}
+        self.title = f"cluster, {correction}"
+        self.remark = (
+            f"Covariance of the fixed effects: sandwich {correction} over {size} clusters of {name}."
         )
 
     def matrix(self, fit: FittedModel) -> Array:
