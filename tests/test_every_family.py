@@ -15,7 +15,7 @@ import mixedext as mx
 from mixedext.families.names import as_family
 from mixedext.families.response import Response
 from tests.dense_generalized import laplace_by_differences
-from tests.own_families import Geometric, Student
+from tests.own_families import Geometric, GeometricDistribution, Student
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .* link function does not respect the domain")
 
@@ -245,6 +245,8 @@ def test_a_family_of_a_user_is_taken_by_its_name_and_does_all_that_others_do() -
     frame = pd.DataFrame({"y": rng.geometric(1 / (1 + mean)) - 1, "x": x, "g": g})
     with registered("geometric", Geometric):
         result = mx.glmer("y ~ x + (1 | g)", frame, family="geometric").fit()
+        by_instance = mx.glmer("y ~ x + (1 | g)", frame, family=GeometricDistribution()).fit()
+        assert by_instance.objective == result.objective
         known = mx.glmer("y ~ x + (1 | g)", frame, family=sm.families.NegativeBinomial(alpha=1.0)).fit()
         assert result.objective == pytest.approx(known.objective, abs=1e-8)
         np.testing.assert_allclose(result.params, known.params, rtol=1e-6)
@@ -321,11 +323,9 @@ class Claiming(Geometric):
         ("no name", Geometric, "needs a name such as"),
         (3, Geometric, "needs a name such as"),
         ("Geometric", Geometric, "small letters: 'geometric'"),
-        (
-            "claiming",
-            type("Claiming", (Geometric,), {"aliases": ("poisson",)}),
-            "has 'poisson', which is the",
-        ),
+        ("claiming", Claiming, "has 'poisson', which is the name of another"),
+        ([], Geometric, "needs a name such as"),
+        ("instance", sm.families.Poisson(), "is registered as a class, not as <statsmodels"),
     ],
 )
 def test_families_that_cannot_be_registered_are_answered_by_what_is_wrong(name: Any, cls: Any, message: str):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mixedext.errors import OptionError
 from mixedext.families.base import Family
 from mixedext.families.binomial import Binomial
@@ -34,7 +32,7 @@ class FamilyRegistry(Registry):
                 found.setdefault(alias, name)
         return found
 
-    def register(self, name: str, member: Any) -> None:
+    def register(self, name: str, member: type[Family]) -> None:
         """Let models take a family by a name, as in ``mx.glmer(..., family="my_family")``.
 
         Parameters
@@ -64,6 +62,8 @@ class FamilyRegistry(Registry):
         Traceback (most recent call last):
         mixedext.errors.OptionError: 'nbinom' is another name of the family 'negative_binomial'
         """
+        if not isinstance(member, type):
+            raise OptionError(f"a family is registered as a class, not as {member!r}")
         if isinstance(name, str) and name in self.aliases:
             raise OptionError(f"{name!r} is another name of the family {self.aliases[name]!r}")
         if isinstance(name, str) and name != name.lower():

@@ -69,7 +69,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         Columns of the fixed effects; None for an intercept alone.
     terms : RandomTerm, list of RandomTerm, mapping or array_like
         The random effects, as for `LinearMixedModel`.
-    family : statsmodels family, class or str
+    family : statsmodels family, one of `mixedext.families`, a class of either, or str
         Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"`` estimates α,
         an instance of `NegativeBinomial` keeps its own.
     weights : array_like (n,), optional
@@ -168,7 +168,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             For example ``"cbind(s, f) ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any
             expression that patsy reads; ``offset(z)`` adds a known part.
         data : pandas.DataFrame or mapping of columns
-        family : statsmodels family, class or str
+        family : statsmodels family, one of `mixedext.families`, a class of either, or str
             Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"``
             estimates α, an instance of `NegativeBinomial` keeps its own.
         weights : array_like, Series or str, optional

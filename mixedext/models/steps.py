@@ -138,7 +138,7 @@ def design(
     formula : str
         In lme4's language.
     data : pandas.DataFrame or mapping of columns
-    family : statsmodels family, class or str, optional
+    family : statsmodels family, one of `mixedext.families`, a class of either, or str, optional
         Of a generalized model; None for a linear one.
     subset, weights, offset, exposure, missing, allow_saturated
         As `GeneralizedLinearMixedModel.from_formula` takes them; an exposure is for generalized models.
