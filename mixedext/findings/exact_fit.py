@@ -18,7 +18,7 @@ from mixedext.findings.remarks import Remark
 EXACT_FIT = "the fixed effects fit the response exactly: nothing is left to estimate variances from"
 
 
-def refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearEstimates) -> None:
+def refuse_exact_fit(design: Design, problem: LinearProblem, estimates: LinearEstimates) -> None:
     """Refuse a response that random effects, with the fixed ones, fit exactly.
 
     Raises
@@ -26,7 +26,7 @@ def refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearEstim
     DataError
         The message names the grouping factors.
     """
-    if not suspicious(problem, record.point, record.optimizer.converged):
+    if not suspicious(problem, estimates.point, estimates.optimizer.converged):
         return
     found = [design.groups[k] for k in exact_factors(problem.rows)]
     if not found:
@@ -39,7 +39,7 @@ def refuse_exact_fit(design: Design, problem: LinearProblem, record: LinearEstim
             f"{without_bound}; take one row a level and a model without random effects of {found[0]!r}"
         )
     if fits_any_response(problem.rows):
-        raise DataError(_any_text(design, problem, record.reml))
+        raise DataError(_any_text(design, problem, estimates.reml))
     effects = ", ".join(f"{name!r} by {t.label!r}" for t in terms for name in t.names)
     raise DataError(
         f"random effects ({effects}) with the fixed ones fit the response {design.endog_name!r} exactly: "
@@ -63,9 +63,9 @@ def _random_effects(problem: LinearProblem) -> int:
     return sum(f.width * f.n_levels for f in problem.rows.factors)
 
 
-def remarks_on_linear(problem: LinearProblem, record: LinearEstimates) -> list[Remark]:
+def remarks_on_linear(problem: LinearProblem, estimates: LinearEstimates) -> list[Remark]:
     """Say where the likelihood has no maximum though the search has found a local one."""
-    if record.reml or not has_no_maximum(problem.rows):
+    if estimates.reml or not has_no_maximum(problem.rows):
         return []
     text = (
         f"the likelihood has no maximum: {problem.p} fixed effects and {_random_effects(problem)} random "

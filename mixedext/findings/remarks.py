@@ -205,13 +205,15 @@ class Remark:
     category: type[MixedextWarning] = IdentifiabilityWarning
 
 
-def remarks_on_generalized(design: Design, record: GeneralizedEstimates, response: Response) -> list[Remark]:
+def remarks_on_generalized(
+    design: Design, estimates: GeneralizedEstimates, response: Response
+) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
     family = response.family
-    out = [Remark(text, True) for text in separation(design, record, response)]
+    out = [Remark(text, True) for text in separation(design, estimates, response)]
     if response.is_quasi:
         out.append(Remark(_QUASI, True, LikelihoodWarning))
-    for term, covariance in zip(design.labels().terms, record.covariances, strict=True):
+    for term, covariance in zip(design.labels().terms, estimates.covariances, strict=True):
         std_dev = float(np.sqrt(covariance[0, 0]))
         if family.takes_trials and term.names[0] == "Intercept" and std_dev > 20:
             text = (
@@ -221,7 +223,7 @@ def remarks_on_generalized(design: Design, record: GeneralizedEstimates, respons
             )
             out.append(Remark(text, True))
     out += [Remark(text, False) for text in _uniform_groups(design, response)]
-    ratio = _pearson_ratio(design, record, response)
+    ratio = _pearson_ratio(design, estimates, response)
     if ratio is not None and ratio > 1.5:
         other = family.overdispersion_remedy
         remedy = f", or {other}," if other else ""
@@ -256,7 +258,7 @@ def _best_scale(smaller: float, larger: float) -> tuple[float, float]:
 
 
 def remarks_on_laplace(
-    design: Design, record: GeneralizedEstimates, response: Response, problem: GeneralizedProblem
+    design: Design, estimates: GeneralizedEstimates, response: Response, problem: GeneralizedProblem
 ) -> list[Remark]:
     """Say where the optimum of Laplace's approximation is far from that of the likelihood.
 
@@ -266,21 +268,21 @@ def remarks_on_laplace(
     or less are enough.
     """
     latent = response.family.latent_variance
-    if record.nagq > 1 or latent is None or np.isnan(latent):
+    if estimates.nagq > 1 or latent is None or np.isnan(latent):
         return []
     trials = float(np.sum(response.m * np.ones(len(response.y))))
-    for term, covariance in zip(design.terms, record.covariances, strict=True):
+    for term, covariance in zip(design.terms, estimates.covariances, strict=True):
         variance = float(covariance[0, 0])
         few = trials / len(term.levels)
         if few > _FEW or variance < 0.1 * latent or term.names[0] != "Intercept":
             continue
         std_dev = f"the standard deviation of the intercepts by {term.label!r} ({variance**0.5:.3g})"
-        if len(record.theta) == 1 and record.nagq == 1:
+        if len(estimates.theta) == 1 and estimates.nagq == 1:
             falls = {}
             for scale in (0.8, 1.25):
                 # coefficients grow with the spread about them so that means stay where they are
                 slope = np.sqrt((latent + variance) / (latent + scale**2 * variance))
-                falls[scale] = fall_beside(problem, record.point, scale, float(slope))
+                falls[scale] = fall_beside(problem, estimates.point, scale, float(slope))
             scale, gain = _best_scale(falls[0.8], falls[1.25])
             if gain > _FAR:
                 text = (
@@ -350,11 +352,11 @@ def _uniform_groups(design: Design, response: Response) -> list[str]:
     return out
 
 
-def _pearson_ratio(design: Design, record: GeneralizedEstimates, response: Response) -> float | None:
+def _pearson_ratio(design: Design, estimates: GeneralizedEstimates, response: Response) -> float | None:
     """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
     if not response.family.knows_variance(response):
         return None
     if any(len(t.levels) == len(response.y) for t in design.terms):
         return None  # an effect of each row takes up what there is
-    squares = response.pearson_residuals(record.eta, record.nuisance) ** 2
-    return float(squares.sum() / max(len(squares) - len(record.params) - len(record.theta), 1))
+    squares = response.pearson_residuals(estimates.eta, estimates.nuisance) ** 2
+    return float(squares.sum() / max(len(squares) - len(estimates.params) - len(estimates.theta), 1))

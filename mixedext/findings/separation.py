@@ -26,14 +26,14 @@ _UNKNOWN = 1e3
 _MOST = 2_000_000
 
 
-def separation(design: Design, record: GeneralizedEstimates, response: Response) -> list[str]:
+def separation(design: Design, estimates: GeneralizedEstimates, response: Response) -> list[str]:
     """Say which columns and levels of the fixed effects have coefficients without a finite estimate, or which
     are all but undetermined.
 
     Parameters
     ----------
     design : Design
-    record : GeneralizedEstimates
+    estimates : GeneralizedEstimates
         Its standard errors tell whether to look for several columns that separate together.
     response : Response
 
@@ -55,7 +55,7 @@ def separation(design: Design, record: GeneralizedEstimates, response: Response)
         ]
     ranges = np.ptp(design.exog, axis=0)
     ranges = np.where(ranges > 0, ranges, np.abs(design.exog[:1]).max(axis=0, initial=0.0))
-    errors = ranges * np.sqrt(np.diag(record.normalized_cov_params))
+    errors = ranges * np.sqrt(np.diag(estimates.normalized_cov_params))
     unknown = [repr(name) for name, error in zip(design.exog_names, errors, strict=True) if error > _UNKNOWN]
     if not unknown:
         return []

@@ -330,16 +330,18 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         known = self.exog @ params + (0.0 if self.offset is None else self.offset)
         rest = self.variant(exog=np.empty((n, 0)), exog_names=(), fixed_terms={}, offset=known)
         try:
-            record = fit_generalized(rest.problem, 1, OptimizerOptions(1e-11))
+            estimates = fit_generalized(rest.problem, 1, OptimizerOptions(1e-11))
             problem = self.problem
-            theta = problem.from_data_scale(record.theta)
+            theta = problem.from_data_scale(estimates.theta)
             basis = problem.basis.x_transform
-            state = problem.evaluate(np.concatenate([theta, np.linalg.solve(basis, params), record.nuisance]))
+            state = problem.evaluate(
+                np.concatenate([theta, np.linalg.solve(basis, params), estimates.nuisance])
+            )
             # the other parameters are at their optimum: only β itself moves
             slope = state.gradient[problem.size : problem.size + problem.p]
         except np.linalg.LinAlgError as error:
             raise DataError(NO_LIKELIHOOD.format(error)) from error
-        return -record.objective / 2, -np.linalg.solve(basis.T, slope) / 2
+        return -estimates.objective / 2, -np.linalg.solve(basis.T, slope) / 2
 
     def _mean(self, linear: Array) -> Array:
         return self.response_family.mean(linear)

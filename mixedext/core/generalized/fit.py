@@ -1,4 +1,4 @@
-"""Fit the generalized linear mixed model: pooled start, fast profile, Laplace, quadrature, and the record."""
+"""Fit the generalized linear mixed model: pooled start, fast profile, Laplace, quadrature, estimates."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fit_generalized(
     start_point = np.concatenate([theta, nuisance])
     if nagq == 0:
         state = _lowest(problem, fast, fast.settle_on_boundary(fast.run(start_point)), True)
-        return _record(problem, state, fast, 0)
+        return _estimates(problem, state, fast, 0)
     # the coefficients are those of the joint mode, unless it is not found as where all weights vanish
     joint = fast.try_evaluate(start_point)
     first = np.concatenate([theta, beta if joint is None else joint.beta, nuisance])
@@ -74,8 +74,8 @@ def fit_generalized(
     if nagq > 1:
         nodes = BoundarySearch(problem, lambda point: QuadratureState(problem, point, nagq), options)
         nodes.evaluations = search.evaluations
-        return _record(problem, nodes.settle_on_boundary(nodes.run(state.point)), nodes, nagq)
-    return _record(problem, state, search, nagq)
+        return _estimates(problem, nodes.settle_on_boundary(nodes.run(state.point)), nodes, nagq)
+    return _estimates(problem, state, search, nagq)
 
 
 def _lowest(
@@ -159,7 +159,7 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
         )
 
 
-def _record(
+def _estimates(
     problem: GeneralizedProblem, state: LaplaceState | QuadratureState, search: BoundarySearch, nagq: int
 ) -> GeneralizedEstimates:
     laplace = state.laplace if isinstance(state, QuadratureState) else state

@@ -1,4 +1,4 @@
-"""Fit the linear mixed model: start, optimum, boundary, and the record from which results are made."""
+"""Fit the linear mixed model: start, optimum, boundary, and the estimates from which results are made."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNEQUAL_WEIGHTS = "the weights differ by a factor of"
 def fit_linear(
     problem: LinearProblem, reml: bool, options: OptimizerOptions, start: Array | None = None
 ) -> LinearEstimates:
-    """Minimise the criterion and return the record.
+    """Minimise the criterion and return the estimates.
 
     Parameters
     ----------
