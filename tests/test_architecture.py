@@ -193,6 +193,23 @@ def test_modules_are_short_enough_to_read(module: str) -> None:
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < 500
 
 
+@every_module
+def test_private_names_are_read_in_their_own_module(module: str) -> None:
+    """Attributes are looked at by ruff (SLF001), here are imports."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    names = [
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "mixedext"
+        for alias in node.names
+        if alias.name[0] == "_"
+    ]
+    # a module whose own name begins so is private to its folder
+    folder = module if MODULES[module].stem == "__init__" else module.rpartition(".")[0]
+    foreign = [name for name in names if name not in MODULES or name.rpartition(".")[0] != folder]
+    assert not foreign, f"{module} imports {foreign}"
+
+
 def test_families_alone_know_which_family_is_which() -> None:
     """What depends on the distribution of the response is asked of it: a name may be a default, no more."""
     classes = {cls.glm_class.__name__ for cls in FAMILIES.values()}
