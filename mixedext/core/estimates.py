@@ -65,10 +65,11 @@ class Estimates:
 
     def __post_init__(self) -> None:
         # several results show one record: what a user does with an array of theirs must not reach it
-        for value in vars(self).values():
-            for array in value if isinstance(value, tuple) else (value,):
-                if isinstance(array, np.ndarray):
-                    array.flags.writeable = False
+        for array in (self.theta, self.params, self.normalized_cov_params, self.point):
+            array.flags.writeable = False
+        for arrays in (self.covariances, self.modes, self.mode_covariances):
+            for array in arrays:
+                array.flags.writeable = False
 
     @property
     def spread(self) -> tuple[tuple[str, float], ...]:
