@@ -104,6 +104,86 @@ def test_a_minimum_beyond_that_at_zero_is_found() -> None:
         assert not found.is_singular
 
 
+def numbers(text: str) -> Array:
+    return np.array(text.split(), dtype=float)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
+def test_a_minimum_in_another_direction_of_correlated_effects_is_found() -> None:
+    # the criterion is 42.766 there; it has another minimum of rank 1 of 44.209
+    y = numbers(
+        "0.15 0.17 -1.4 -0.2 1.37 1.52 1.48 0.45 -0.27 1.87 2.11 3.05 0.37 "
+        "-0.19 0.65 -0.29 -0.18 -0.89 1.06 1.43 -0.12 0.5 0.62 -0.62 1.19 0.0"
+    )
+    x = numbers(
+        "0.33 -0.6 -2.02 -1.02 0.69 0.94 0.84 -0.47 -0.5 1.19 1.3 1.91 -0.88 "
+        "-0.85 0.05 -0.29 -0.36 -1.25 0.86 1.18 -0.39 0.4 -0.17 -0.64 0.51 -0.47"
+    )
+    z = numbers(
+        "1.01 -0.92 -0.21 -1.19 1.03 1.4 -1.02 -1.94 -0.06 -1.03 1.3 1.38 -0.92 "
+        "-1.89 0.46 0.47 -0.34 -0.51 -0.8 1.1 -1.13 -0.45 1.07 -0.86 -0.53 0.43"
+    )
+    data = {"y": y, "x": x, "z": z, "g": list("21140346344316677152563404")}
+    found = mx.lmer("y ~ z + (x | g)", data).fit()
+    assert found.objective == pytest.approx(42.76588, abs=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
+def test_a_minimum_of_lower_rank_next_to_one_of_full_rank_is_found() -> None:
+    # of full rank the criterion is 37.5115
+    data = {
+        "y": [-4.55, -2.59, -0.26, 0.77, 0.67, -6.16, -1.39, -1.47, 0.42, 0.86, 1.2],
+        "x": [-0.89, -1.29, -0.84, -0.92, 0.11, 0.89, -0.15, 0.16, 1.94, 0.03, 0.77],
+        "z": [1.47, -0.01, 0.52, 0.36, -2.26, 0.18, 0.02, 0.08, -1.52, -1.04, -0.9],
+        "g": [4, 4, 0, 2, 0, 1, 4, 4, 3, 3, 0],
+    }
+    weights = [0.1, 1.0, 2.0, 0.1, 50.0, 2.0, 50.0, 2.0, 2.0, 1.0, 50.0]
+    found = mx.lmer("y ~ z + (x | g)", data, weights=weights).fit()
+    assert found.objective == pytest.approx(37.49724, abs=5e-5)
+    assert found.is_singular
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
+def test_correlated_effects_of_counts_end_in_the_lower_of_two_directions() -> None:
+    # the criterion of the other direction is 28.0987
+    trials = np.array([8, 9, 2, 10, 7, 4, 11, 5, 3, 2, 8])
+    data = {
+        "y": np.array([6, 0, 2, 7, 5, 3, 11, 1, 3, 2, 8]) / trials,
+        "x": [-0.2, -1.47, 0.06, 0.93, -0.46, 1.55, 0.93, -1.09, -1.69, -0.41, -0.58],
+        "g": [1, 3, 0, 0, 1, 0, 2, 3, 1, 2, 2],
+        "f": [1, 3, 2, 1, 3, 0, 1, 3, 0, 3, 3],
+    }
+    model = mx.glmer("y ~ x + (x | g) + (1 | f)", data, family=families.Binomial(), weights=trials)
+    assert model.fit().objective == pytest.approx(26.82536, abs=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
+def test_a_generalized_fit_of_full_rank_is_left_for_a_lower_one_of_rank_1() -> None:
+    # of full rank the criterion is 63.576
+    data = {
+        "y": [1.23, 0.13, 45.46, 0.08, 0.16, 1.82, 2.55, 4.58, 1.9, 48.69, 5.48, 3.05, 48.15],
+        "x": [0.32, -1.14, -0.15, -1.01, 1.29, 0.13, -1.4, -0.81, -0.19, 0.52, -1.16, 0.55, 0.79],
+        "z": [-0.1, -0.13, 0.72, 0.09, 1.54, -0.35, 1.7, 1.18, -1.02, 1.95, 0.99, 0.18, 0.49],
+        "g": [4, 2, 0, 2, 3, 3, 1, 4, 3, 0, 4, 4, 0],
+    }
+    found = mx.glmer("y ~ z + (x | g)", data, family=families.Gamma(families.links.Log())).fit()
+    assert found.objective == pytest.approx(61.96858, abs=5e-5)
+    assert found.is_singular
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.SingularFitWarning")
+def test_a_variance_that_takes_away_a_column_of_the_fixed_effects_is_no_place_to_go() -> None:
+    y = [-0.24, 2.79, 2.02, -2.85, 4.02, -0.77, 1.18, 2.21, 1.77, -0.57, 3.45, 4.84, 1.25, -0.18, 1.26, -2.77]
+    data = {
+        "y": y,
+        "x": [0, 0, 1, 0, 1, 0, 1, 0, 1, 1, 1, 1, 0, 1, 0, 0],
+        "g": [3, 2, 5, 0, 3, 3, 5, 2, 3, 0, 5, 3, 5, 1, 2, 4],
+    }
+    weights = [0.1, 2.0, 0.1, 0.1, 0.1, 2.0, 50.0, 2.0, 2.0, 1.0, 2.0, 0.1, 2.0, 50.0, 0.1, 50.0]
+    found = mx.lmer("y ~ x + (x || g)", data, weights=weights).fit(reml=False)
+    assert found.objective == pytest.approx(69.78362, abs=5e-5)
+
+
 def small_generalized(rng: np.random.Generator, family: str) -> tuple[Rows, Response]:
     n = int(rng.integers(8, 25))
     of_row = codes(rng, n, int(rng.integers(2, 7)))

@@ -13,7 +13,7 @@ from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.generalized.quadrature import QuadratureState
 from mixedext.core.generalized.start import begin, working_moments
 from mixedext.core.linear.fit import modes_on_data_scale, relative_covariances
-from mixedext.core.linear.scan import local_minima, near
+from mixedext.core.linear.scan import circles, local_minima, minima_of_circle, near, near_on_circle
 from mixedext.core.search.boundary import BoundarySearch
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.search.start import moment_start
@@ -26,6 +26,9 @@ Array = NDArray[np.float64]
 _FEW_EFFECTS, _FEW_ROWS = 60, 24
 #: Standard deviations, relative to that of the working residuals, at which it is done.
 _DEVIATIONS = 0.1 * 2.0 ** np.arange(9)
+#: Number of directions of two correlated effects, and the standard deviations in each.
+_ANGLES = 8
+_DEVIATIONS_AROUND = np.array([0.3, 0.75, 1.9, 4.7, 12.0])
 #: Places that are tried each time.
 _MOST_RIVALS = 2
 #: Newton steps at most for one of them, and the fall of the criterion for which none is taken.
@@ -92,20 +95,34 @@ def _lowest(
     size, extra = problem.size, problem.extra
     tried: list[Array] = []
 
+    def along(
+        at: LaplaceState, line: Array, own: NDArray[np.bool_]
+    ) -> tuple[Array, list[LaplaceState | None]]:
+        problem.mode_search.begin_again()
+        beta = problem.mode_search.zero_start[1]
+        rest = np.concatenate([beta[: 0 if joint_beta else None], at.point[len(at.point) - extra :]])
+        values = np.where(own, at.objective, np.inf)
+        states: list[LaplaceState | None] = [None] * len(line)
+        for i in np.flatnonzero(~own):
+            states[i] = best = _minimize_others(search, line[i], rest)
+            if best is not None:
+                values[i], rest = best.objective, best.point[size:]
+        return values, states
+
     def rivals(at: LaplaceState) -> Iterator[Array]:
         found: list[tuple[float, LaplaceState]] = []
         for line, own in _lines(problem, at.point[:size]):
-            problem.mode_search.begin_again()
-            beta = problem.mode_search.zero_start[1]
-            rest = np.concatenate([beta[: 0 if joint_beta else None], at.point[len(at.point) - extra :]])
-            values = np.where(own, at.objective, np.inf)
-            states: list[LaplaceState | None] = [None] * len(line)
-            for i in np.flatnonzero(~own):
-                states[i] = best = _minimize_others(search, line[i], rest)
-                if best is not None:
-                    values[i], rest = best.objective, best.point[size:]
+            values, states = along(at, line, own)
             bounds = local_minima(values)
             found += [(b, s) for b, s in zip(bounds, states, strict=True) if s and b < at.objective]
+        for plane, own in _planes(problem, at.point[:size]):
+            lines = [along(at, *line) for line in zip(plane, own, strict=True)]
+            bounds = minima_of_circle(np.array([values for values, _ in lines])).ravel()
+            of_all = [state for _, states in lines for state in states]
+            found += [(b, s) for b, s in zip(bounds, of_all, strict=True) if s and b < at.objective]
+        if problem.n <= _FEW_ROWS:
+            problem.mode_search.go_on_from(at.modes)
+            yield from search.of_lower_rank(at)
         for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
             theta = rival.point[:size]
             if not any(np.array_equal(theta, other) for other in tried):
@@ -157,6 +174,24 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
             np.array([problem.theta([d * one for one in ones]) for d in grid[1:]]),
             np.zeros(len(grid) - 1, dtype=bool),
         )
+
+
+def _planes(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDArray[np.bool_]]]:
+    """Yield planes of θ̃ (A, L, size) and which of their points are next to that given: of each term with
+    correlations, one combination of two of its effects alone, in A directions with L deviations, the other
+    terms as they are and without variance.
+    """
+    for term in problem.terms if problem.n <= _FEW_ROWS else ():
+        for circle in circles(term.covariance, _ANGLES):
+            thetas = np.array([[term.covariance.theta(d * r) for d in _DEVIATIONS_AROUND] for r in circle])
+            own = near_on_circle(circle, _DEVIATIONS_AROUND, term.covariance.factor(at[term.theta]))
+            plane = np.tile(at, (*own.shape, 1))
+            plane[:, :, term.theta] = thetas
+            yield plane, own
+            if np.delete(plane, term.theta, axis=2).any():
+                alone = np.zeros_like(plane)
+                alone[:, :, term.theta] = thetas
+                yield alone, np.zeros_like(own)
 
 
 def _estimates(

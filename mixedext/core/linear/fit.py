@@ -14,7 +14,7 @@ from mixedext.core.equations import small_blocks as sb
 from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.by_rows import cost_by_rows, objective_by_rows
 from mixedext.core.linear.criterion import LinearProblem, LinearState
-from mixedext.core.linear.scan import rivals
+from mixedext.core.linear.scan import may_have_others, rivals
 from mixedext.core.search.boundary import BoundarySearch
 from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord
 from mixedext.core.search.start import moment_start
@@ -58,7 +58,11 @@ def fit_linear(
         state = search.restart(state, problem.theta([np.eye(f.width) for f in problem.rows.factors]))
 
     def lower_minima(at: LinearState) -> list[Array]:
-        return [r.point for r in rivals(problem, at, search.is_rank_deficient(at))[:_MOST_RIVALS]]
+        singular = search.is_rank_deficient(at)
+        if not may_have_others(problem, singular):
+            return []
+        found = [r.point for r in rivals(problem, at, singular)[:_MOST_RIVALS]]
+        return found + search.of_lower_rank(at)
 
     state = search.lowest(state, lower_minima)
     theta = problem.to_data_scale(state.point)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.covariance.parameters import RandomTermSpec
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.linear.criterion import LinearProblem, LinearState
 from mixedext.core.search.boundary import KEEP_ZERO
@@ -31,6 +32,9 @@ Index = NDArray[np.intp]
 _IF_SINGULAR, _IF_WEIGHTED, _FEW_ROWS = 60, 16, 20
 #: Ratio of neighbouring variances in the grid, and the most points of it.
 _RATIO, _MOST_POINTS = 1.5, 150
+#: Rows up to which all directions of two correlated effects are looked at, and their number: minima can lie
+#: in narrow valleys.
+_ROWS_AROUND, _ANGLES = 40, 16
 #: Variances of a second term in the grid for two, for each power of ten.
 _COARSE = 2
 #: Eigenvalue, relative to the largest, that is zero.
@@ -53,6 +57,13 @@ class Rival:
     point: Array
 
 
+def may_have_others(problem: LinearProblem, singular: bool) -> bool:
+    """Whether other minima are looked for where a search ended, `singular` as in `rivals`."""
+    effects = sum(f.width * f.n_levels for f in problem.rows.factors)
+    weighted = problem.rows.weights is not None and effects <= _IF_WEIGHTED
+    return effects <= _IF_SINGULAR and (singular or weighted or problem.n <= _FEW_ROWS)
+
+
 def rivals(problem: LinearProblem, state: LinearState, singular: bool) -> list[Rival]:
     """Return minima of the grid that may lie below the state, the lowest first.
 
@@ -63,9 +74,7 @@ def rivals(problem: LinearProblem, state: LinearState, singular: bool) -> list[R
     singular : bool
         Whether a covariance of the state is not of full rank.
     """
-    effects = sum(f.width * f.n_levels for f in problem.rows.factors)
-    weighted = problem.rows.weights is not None and effects <= _IF_WEIGHTED
-    if effects > _IF_SINGULAR or not (singular or weighted or problem.n <= _FEW_ROWS):
+    if not may_have_others(problem, singular):
         return []
     lines = _Lines(problem, state.reml)
     if lines.independent and problem.size == 1:
@@ -162,14 +171,41 @@ class _Lines:
                         rival = point.copy()
                         rival[term.theta] = term.covariance.theta(np.sqrt(variances[i]) * root)
                         out.append(Rival(float(bound[i]), rival))
+            if self.problem.n <= _ROWS_AROUND:
+                for circle in circles(term.covariance, _ANGLES):
+                    out += self._around(term, circle, points, at)
         return out
 
-    def _along(self, own: Index, root: Array, points: Sequence[Array] | Array) -> tuple[Array, Array]:
+    def _around(
+        self, term: RandomTermSpec, circle: list[Array], points: Sequence[Array], at: Array
+    ) -> list[Rival]:
+        """Return the minima over direction and variance of one combination of two effects, but for that at a
+        point.
+        """
+        effects = self.columns[term.factor][term.columns]
+        variances, _ = self._along(effects, np.eye(len(effects)), points)
+        values = np.array([self._along(effects, root, points, variances)[1] for root in circle])
+        own = near_on_circle(circle, np.sqrt(variances), term.covariance.factor(at[term.theta]))
+        out = []
+        for number, point in enumerate(points):
+            bound = minima_of_circle(values[:, number])
+            bound[:, 0] = np.inf
+            if np.array_equal(np.delete(point, term.theta), np.delete(at, term.theta)):
+                bound[own] = np.inf
+            for i, j in zip(*np.nonzero(bound < np.inf), strict=True):
+                rival = point.copy()
+                rival[term.theta] = term.covariance.theta(np.sqrt(variances[j]) * circle[i])
+                out.append(Rival(float(bound[i, j]), rival))
+        return out
+
+    def _along(
+        self, own: Index, root: Array, points: Sequence[Array] | Array, variances: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return variances (L,) and the criterion (G, L) where the covariance of some effects (q, J) is
         variance × root root', all else being as at each point (where theirs must be 0).
         """
         q, p = self.q, self.problem.p
-        reduced, base = self.whole[None], np.zeros(1)
+        reduced, base, known = self.whole[None], np.zeros(1), np.ones(1, dtype=bool)
         if len(own) * own.shape[1] < q:
             relative = np.zeros((len(points), q, q))
             for matrix, point in zip(relative, points, strict=True):
@@ -190,7 +226,8 @@ class _Lines:
         if not self.reml:
             spread = np.linalg.eigvalsh(reduced[:, :r, :r])
         if p:
-            lower = np.linalg.cholesky(reduced[:, r : r + p, r : r + p])
+            # where held variances are so large that they take a column of X away, no digit is left of it
+            lower, known = _cholesky(reduced[:, r : r + p, r : r + p])
             half = np.linalg.solve(lower, reduced[:, r : r + p])
             reduced = reduced - half.transpose(0, 2, 1) @ half
             if self.reml:
@@ -202,17 +239,20 @@ class _Lines:
         squares = np.where(present, squares / np.where(present, sizes, 1.0), 0.0)
         sizes = np.where(present, sizes, 0.0)
         if not largest > 0:
-            return np.zeros(1), np.full((len(points), 1), np.inf)
-        first, last = 1e-2 / largest, 1e3 / sizes[present].min()
-        count = min(2 + int(np.log(last / first) / np.log(_RATIO)), _MOST_POINTS)
-        variances = np.concatenate([[0.0], np.geomspace(first, last, count)])
+            variances = np.zeros(1) if variances is None else variances
+            return variances, np.full((len(points), len(variances)), np.inf)
+        if variances is None:
+            first, last = 1e-2 / largest, 1e3 / sizes[present].min()
+            count = min(2 + int(np.log(last / first) / np.log(_RATIO)), _MOST_POINTS)
+            variances = np.concatenate([[0.0], np.geomspace(first, last, count)])
         times = variances[:, None]
         left = np.maximum(reduced[:, -1, -1] - squares.sum(axis=1), 0.0)
         rss = left[:, None] + (squares[:, None] / (1.0 + times * sizes[:, None])).sum(axis=2)
         determinant = np.log1p(times * (sizes if self.reml else np.maximum(spread, 0.0))[:, None]).sum(axis=2)
         with np.errstate(divide="ignore"):
             fit = self.degrees * (1.0 + np.log(2 * np.pi / self.degrees * rss))
-        return variances, determinant + fit + base[:, None] - self.problem.log_weights
+        values = determinant + fit + base[:, None] - self.problem.log_weights
+        return variances, np.where(known[:, None], values, np.inf)
 
 
 def _independent(structure: CovarianceStructure) -> bool:
@@ -237,12 +277,56 @@ def _directions(structure: CovarianceStructure) -> list[Array]:
     return out
 
 
+def circles(structure: CovarianceStructure, count: int) -> list[list[Array]]:
+    """Return, for each two effects that may be correlated, square roots (q, 1) of covariances of rank 1 in
+    so many directions of their plane.
+    """
+    one = np.eye(structure.width)
+    angles = np.arange(count) * (np.pi / count)
+    return [
+        [np.cos(angle) * one[:, a : a + 1] + np.sin(angle) * one[:, b : b + 1] for angle in angles]
+        for block in structure.blocks or ()
+        for a, b in itertools.combinations(block, 2)
+    ]
+
+
+def minima_of_circle(values: Array) -> Array:
+    """Return `local_minima` of a grid (A, L) whose last direction is next to the first."""
+    return local_minima(np.concatenate([values[-1:], values, values[:1]]))[1:-1]
+
+
+def near_on_circle(circle: list[Array], deviations: Array, factor: Array) -> NDArray[np.bool_]:
+    """Return which directions and standard deviations (A, L) are on either side of a covariance of rank 1; of
+    another one none is.
+    """
+    covariance = factor @ factor.T
+    trace = float(np.trace(covariance))
+    if not trace > 0 or not np.isclose((covariance**2).sum(), trace**2, rtol=1e-10):
+        return np.zeros((len(circle), len(deviations)), dtype=bool)
+    squared_cosines = np.array([float((root.T @ covariance @ root).item()) for root in circle]) / trace
+    beside = squared_cosines > np.cos(np.pi / len(circle)) ** 2
+    return np.asarray(beside[:, None] & near(deviations, float(np.sqrt(trace))))
+
+
+def _cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the Cholesky factors of matrices (G, p, p), the identity for those that have none, and which
+    have one.
+    """
+    try:
+        return np.asarray(np.linalg.cholesky(matrices), dtype=float), np.ones(len(matrices), dtype=bool)
+    except np.linalg.LinAlgError:
+        if len(matrices) == 1:
+            return np.eye(matrices.shape[1])[None], np.zeros(1, dtype=bool)
+        parts = [_cholesky(matrices[i : i + 1]) for i in range(len(matrices))]
+        return np.concatenate([lower for lower, _ in parts]), np.concatenate([known for _, known in parts])
+
+
 def _log_determinant(lower: NDArray[np.floating]) -> Array:
     return np.asarray(2.0 * np.log(np.einsum("gii->gi", lower)).sum(axis=1), dtype=float)
 
 
 def near(grid: Array, value: float) -> NDArray[np.bool_]:
-    """Return which points of a grid, the first of them 0, are the two on either side of a value."""
+    """Return which points of a grid are the two on either side of a value."""
     after = int(np.searchsorted(grid, value))
     return np.abs(np.arange(len(grid)) - after + 0.5) < 1
 

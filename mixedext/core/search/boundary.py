@@ -158,6 +158,16 @@ class BoundarySearch(Generic[S]):
         """Return the rank of each term's covariance, singular values below `SINGULAR` left out."""
         return tuple(int((values >= SINGULAR).sum()) for _, values in self._decompose(state.point))
 
+    def of_lower_rank(self, state: S) -> list[Array]:
+        """Return points where one covariance has lost the smaller of its standard deviations."""
+        parts = self._decompose(state.point)
+        out = []
+        for number, (u, s) in enumerate(parts):
+            if (s > 0).sum() > 1:
+                lower = np.where(s == s[s > 0].min(), 0.0, s)
+                out.append(self._compose([*parts[:number], (u, lower), *parts[number + 1 :]], state.point))
+        return out
+
     def _decompose(self, point: Array) -> list[tuple[Array, Array]]:
         """Return directions and standard deviations of each term's covariance, zero where only rounding is
         left.
