@@ -56,7 +56,7 @@ from mixedext.plots.registry import picture, pictures
 from mixedext.results.generalized import GeneralizedMixedResults
 from mixedext.results.linear import LinearMixedResults
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 __all__ = [

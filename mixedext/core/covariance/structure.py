@@ -2,7 +2,7 @@
 
 Cov(b) = σ²Σ for the q effects of each level of the grouping factor, Σ = FF' with F = F(θ) a q × q matrix
 (Bates et al. 2015, §2.3, where F is the lower triangular T). The optimiser moves freely over all real θ, so F
-be defined for every θ; the criterion's derivative in F is 2ΓF (`core.linear.criterion`,
+must be defined for every θ; the criterion's derivative in F is 2ΓF (`core.linear.criterion`,
 `core.generalized.laplace`), and the chain rule does the rest.
 """
 
