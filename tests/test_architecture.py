@@ -34,6 +34,7 @@ FLOORS = (
     "mixedext.plots",
     "mixedext.prediction",
     "mixedext.inference",
+    "mixedext.diagnostics",
     "mixedext.report",
     "mixedext.results",
     "mixedext.models",

@@ -24,6 +24,7 @@ from mixedext.options import check_cov_type, methods_answer_keywords
 from mixedext.prediction.linear_predictor import mean_prediction
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
+from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.parameters import ParameterInference
 from mixedext.results.random_effects import RandomEffects
 from mixedext.results.saving import load, save
@@ -45,7 +46,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(RandomEffects, ParameterInference, WaldInference):
+class MixedResults(RandomEffects, ParameterInference, WaldInference, Diagnostics):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel
