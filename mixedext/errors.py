@@ -120,6 +120,10 @@ class NewRowsWarning(MixedextWarning):
     """The value of an expression in a row depends on the other rows, so that predictions do too."""
 
 
+class ExtrapolationWarning(MixedextWarning):
+    """Polynomials or splines are evaluated beyond the values that they were fitted to."""
+
+
 class DoubleBarWarning(MixedextWarning):
     """A random term with ``||`` is not the model that lme4 fits by it: it has a factor, or a spline."""
 

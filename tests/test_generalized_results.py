@@ -161,8 +161,6 @@ def test_predictions_of_another_kind_are_refused():
     result = fitted("binomial")
     with pytest.raises(mx.DataError, match="'mean', 'linear', 'marginal'"):
         result.predict(which="response")
-    with pytest.raises(mx.DataError, match="marginal"):
-        result.predict(random_effects="all", which="marginal")
 
 
 def test_the_family_of_an_estimated_negative_binomial_has_the_estimated_variance():

@@ -122,8 +122,11 @@ def test_functions_that_answer_keywords_keep_name_signature_and_documentation() 
         "data",
         "random_effects",
         "new_levels",
+        "which",
+        "offset",
+        "exposure",
     ]
-    assert (kind.predict.__name__, kind.predict.__module__) == ("predict", "mixedext.results.linear")
+    assert (kind.predict.__name__, kind.predict.__module__) == ("predict", "mixedext.results.predictions")
     assert "Examples" in (mx.emmeans.__doc__ or "")
     assert mx.emmeans.__globals__["__name__"] == "mixedext.inference.marginal_means.means"
     assert pickle.loads(pickle.dumps(mx.emmeans)) is mx.emmeans

@@ -248,7 +248,11 @@ def test_transforms_keep_what_they_learned():
     quadratic = mx.lmer("Reaction ~ Days + I(Days ** 2) + (1 | Subject)", data).fit()
     polynomial = mx.lmer("Reaction ~ poly(Days, 2) + (1 | Subject)", data).fit()
     beyond = pd.DataFrame({"Days": [-1.0, 4.2, 12.0]})
-    assert_allclose(polynomial.predict(beyond), quadratic.predict(beyond), rtol=1e-6)
+    with pytest.warns(
+        mx.ExtrapolationWarning, match=r"poly\(Days, 2\).*from 0 to 9.* 2 beyond, from -1 to 12"
+    ):
+        predicted = polynomial.predict(beyond)
+    assert_allclose(predicted, quadratic.predict(beyond), rtol=1e-6)
 
 
 # --------------------------------------------------------------------------------- missing, absent, wrong
@@ -298,11 +302,10 @@ def test_an_offset_given_by_row_is_not_silently_left_out():
         ({"random_effects": "Subjct"}, "'Subject'"),
         ({"random_effects": ["Subject", "Item"]}, "'Item' is not a grouping factor"),
         ({"random_effects": 1}, "'none', 'all' or a list"),
-        ({"new_levels": "ignore"}, "'error' or 'population'"),
+        ({"new_levels": "ignore"}, "'error'.*'population'"),
         ({"data": load_data("sleepstudy")[["Subject"]]}, "'Days'"),
         ({"data": load_data("sleepstudy")[["Days"]], "random_effects": "all"}, "'Subject'"),
         ({"data": np.ones((3, 2))}, "data"),
-        ({"data": load_data("sleepstudy").head(0)}, "empty"),
     ],
 )
 def test_what_cannot_be_predicted_says_why(slopes, options, message):

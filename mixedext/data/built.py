@@ -26,6 +26,8 @@ class Origin:
     offsets : mapping
         ``offset`` and ``exposure`` that were given beside the formula: the name of a column, one number, or
         None for values by row.
+    weights : str or None
+        The column that ``weights`` named.
     missing, allow_saturated
         As given.
     success : str or None
@@ -38,6 +40,7 @@ class Origin:
     missing: str = "none"
     allow_saturated: bool = False
     success: str | None = None
+    weights: str | None = None
 
     @property
     def fixed_formula(self) -> str | None:

@@ -23,6 +23,7 @@ import pandas as pd
 import patsy
 from numpy.typing import NDArray
 
+from mixedext.data.extrapolation import name_notes
 from mixedext.data.operations import OPERATIONS, ROWS, Evaluated, names_of, rewritten
 from mixedext.data.r_functions import PATSY_FUNCTIONS, R_FUNCTIONS, unboxed
 from mixedext.data.values import clean, match_levels, missing_rows, widened
@@ -311,6 +312,8 @@ class Factor(patsy.EvalFactor):
     def _evaluated(self, state: dict[str, Any], table: Table) -> Any:
         rows = Evaluated(table.n)
         value = _as_array(state["inner"].eval(state, _Seen(table, rows)), table, self.code)
+        if table.is_new:
+            name_notes(self.code)
         return value if rows.hidden is None else _without(value, rows.hidden)
 
 

@@ -29,8 +29,14 @@ _LARGEST, _SMALLEST = 1e140, 1e-140
 # --------------------------------------------------------------------------------------- data as given
 
 
-def read_frame(data: Any) -> pd.DataFrame:
+def read_frame(data: Any, may_be_empty: bool = False) -> pd.DataFrame:
     """Return the data as a data frame: the user's own, or one that shares its columns.
+
+    Parameters
+    ----------
+    data : DataFrame, mapping, list or structured array
+    may_be_empty : bool
+        Whether no rows will do.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def read_frame(data: Any) -> pd.DataFrame:
         kind = "None" if data is None else f"{type(data).__module__}.{type(data).__qualname__}"
         kind = kind.removeprefix("builtins.")
         raise DataError(f"data must be a pandas DataFrame or a mapping of columns, not {kind}{_hint(data)}")
-    if not len(frame.columns) or not len(frame):
+    if not may_be_empty and (not len(frame.columns) or not len(frame)):
         raise DataError(f"the data frame is empty: {len(frame)} rows, {len(frame.columns)} columns")
     return frame
 

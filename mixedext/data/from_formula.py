@@ -183,6 +183,7 @@ def built_from_parts(
         formula=formula,
         scope=scope,
         offsets=options.offsets(),
+        weights=options.weights if isinstance(options.weights, str) else None,
         missing=options.missing,
         allow_saturated=options.allow_saturated,
         success=response.success,

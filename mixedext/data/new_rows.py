@@ -113,7 +113,7 @@ def new_rows(
     known : dict, optional
         Expression → its values, for the rows of the fit.
     """
-    columns, frame = used_columns([*sides, *expressions, *groups], formula, read_frame(data), scope)
+    columns, frame = used_columns([*sides, *expressions, *groups], formula, read_frame(data, True), scope)
     frame = pd.DataFrame(frame, copy=False)
     raw = {name: native(frame[column]) for name, column in columns.items()}
     absent = np.zeros(len(frame), dtype=bool)

@@ -12,6 +12,7 @@ import patsy.state
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
+from mixedext.data.extrapolation import note_beyond
 from mixedext.data.values import match_levels
 from mixedext.errors import DataError
 from mixedext.options import nearest, shown
@@ -151,6 +152,7 @@ class _RPoly:
                 f"the degree must be at least 1 and less than the number of distinct values ({distinct}), "
                 f"not {degree}"
             )
+        self._ends = x.min(), x.max()
         self._alpha: list[float] = []
         self._norm2 = [1.0, float(len(x))]
         previous, current = np.zeros_like(x), np.ones_like(x)
@@ -165,6 +167,7 @@ class _RPoly:
 
     def transform(self, x: Any, degree: int = 1, raw: bool = False) -> Array:
         x = np.asarray(x, dtype=float)
+        note_beyond(x, *self._ends)
         if raw:
             return np.column_stack([x**k for k in range(1, degree + 1)])
         previous, current = np.zeros_like(x), np.ones_like(x)
@@ -264,6 +267,7 @@ class _NaturalSpline:
 
     def transform(self, x: Any, df: Any = None, knots: Any = None, intercept: bool = False) -> Array:
         x = np.asarray(x, dtype=float)
+        note_beyond(x, *self._ends)
         near = np.clip(x, *self._ends)
         out = self._splines(near) + self._splines(near, 1) * (x - near)[:, None]
         return np.asarray(out[:, 0 if intercept else 1 :] @ self._turn)
@@ -273,6 +277,60 @@ class _NaturalSpline:
         places = np.concatenate([[self._ends[0]] * 4, self._knots, [self._ends[1]] * 4])
         basis = BSpline(places, np.eye(len(places) - 4), 3)
         return np.asarray(basis.derivative(derivative)(x) if derivative else basis(x))
+
+
+class _PatsySpline:
+    """A spline of patsy's, which notes values of new rows beyond its outermost knots."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self._patsy = PATSY_FUNCTIONS[self.name].__patsy_stateful_transform__()
+
+    def memorize_chunk(self, x: Any, *args: Any, **options: Any) -> None:
+        self._patsy.memorize_chunk(x, *args, **options)
+
+    def memorize_finish(self) -> None:
+        self._patsy.memorize_finish()
+
+    def transform(self, x: Any, *args: Any, **options: Any) -> Any:
+        values = np.asarray(x)
+        if values.dtype.kind in "iuf":
+            note_beyond(values.ravel().astype(float), *self._ends())
+        return self._patsy.transform(x, *args, **options)
+
+    def _knots(self) -> Array:
+        return np.asarray(vars(self._patsy)["_all_knots"])
+
+    def _ends(self) -> tuple[float, float]:
+        knots = self._knots()
+        return float(knots[0]), float(knots[-1])
+
+
+class _CubicSpline(_PatsySpline):
+    """patsy's ``cr(x, df=4)``, a straight line beyond its knots."""
+
+    name = "cr"
+
+
+class _BSpline(_PatsySpline):
+    """patsy's ``bs(x, df=4)``, whose polynomials go on beyond the outermost knots, as R's do."""
+
+    name = "bs"
+
+    def transform(self, x: Any, *args: Any, **options: Any) -> Any:
+        values = np.asarray(x)
+        low, high = self._ends()
+        if values.dtype.kind not in "iuf" or ((values >= low) & (values <= high)).all():
+            return super().transform(x, *args, **options)
+        values = values.ravel().astype(float)
+        out = np.asarray(super().transform(np.clip(values, low, high), *args, **options), dtype=float)
+        note_beyond(values, low, high)
+        beyond = (values < low) | (values > high)
+        knots, degree = self._knots(), int(vars(self._patsy)["_degree"])
+        basis = BSpline(knots, np.eye(len(knots) - degree - 1), degree)(values[beyond])
+        out[beyond] = basis[:, basis.shape[1] - out.shape[1] :]
+        return out
 
 
 class _TensorProduct:
@@ -371,6 +429,8 @@ R_FUNCTIONS: dict[str, Any] = {
     "droplevels": patsy.stateful_transform(_Factor),
     "ns": patsy.stateful_transform(_NaturalSpline),
     "te": patsy.stateful_transform(_TensorProduct),
+    "bs": patsy.stateful_transform(_BSpline),
+    "cr": patsy.stateful_transform(_CubicSpline),
     "cbind": lambda *columns: np.column_stack(columns),
     "factor": patsy.stateful_transform(_Factor),
     "C": patsy.stateful_transform(_Factor),

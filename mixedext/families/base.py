@@ -30,6 +30,7 @@ from mixedext.core.generalized.response import RowDerivatives
 from mixedext.data.response import Noise
 from mixedext.errors import OptionError
 from mixedext.families.links import mean_and_derivatives
+from mixedext.families.marginal import marginal_mean
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -309,10 +310,7 @@ class Family(ABC):
 
     def marginal_mean(self, eta: Array, variance: Array | float) -> Array:
         """Return the mean over normal linear predictors of means η (n,) and a variance, by quadrature."""
-        nodes, weights = np.polynomial.hermite.hermgauss(61)
-        spread = np.sqrt(2.0 * np.asarray(variance))
-        means = (w * self.mean(eta + t * spread) for t, w in zip(nodes, weights, strict=True))
-        return np.asarray(sum(means) / np.sqrt(np.pi))
+        return marginal_mean(self.mean, self.link, eta, variance)
 
     @abstractmethod
     def variance(self, mean: Array, nuisance: Array) -> Array:

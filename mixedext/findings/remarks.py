@@ -20,9 +20,12 @@ from mixedext.core.linear.fit import UNEQUAL_WEIGHTS
 from mixedext.core.search.optimize import OptimizerRecord
 from mixedext.data.caller import user_frame
 from mixedext.data.design import Design, Labels
+from mixedext.data.extrapolation import BeyondRange
+from mixedext.data.formula.parser import MixedFormula
 from mixedext.errors import (
     ConvergenceWarning,
     DoubleBarWarning,
+    ExtrapolationWarning,
     IdentifiabilityWarning,
     LikelihoodWarning,
     MixedextWarning,
@@ -111,6 +114,28 @@ def warn_of_new_rows(expressions: Sequence[str]) -> None:
         "a column of the data if it is to be what it was in the fit",
         NewRowsWarning,
     )
+
+
+def warn_of_extrapolation(notes: Sequence[BeyondRange], formula: MixedFormula) -> None:
+    """Warn of polynomials and splines of new rows beyond the values of the fit."""
+    furthest: dict[str, BeyondRange] = {}
+    for note in notes:
+        furthest.setdefault(formula.in_users_words(note.code), note)
+    parts = [
+        f"{code} is fitted to values from {n.low:.6g} to {n.high:.6g}, and new rows have "
+        f"{n.count} beyond, from {n.least:.6g} to {n.most:.6g}"
+        for code, n in furthest.items()
+    ]
+    if parts:
+        _warn(
+            "; ".join(parts) + ": there it goes on by its formula, of which the data say nothing",
+            ExtrapolationWarning,
+        )
+
+
+def warn_of_observations(reason: str) -> None:
+    """Warn of intervals of new observations that cannot be had; they are missing."""
+    _warn(f"intervals of observations are missing: {reason}", OutOfRangeWarning)
 
 
 def _remedy_text(labels: Labels, ranks: tuple[int, ...]) -> str:

@@ -37,3 +37,16 @@ class DegreesOfFreedom:
     def joint(self, contrasts: Array) -> tuple[float, float]:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         return self.value, 1.0
+
+    def variance_slopes(self, contrasts: Array) -> Array:
+        """Return how the variances of linear functions depend on the covariance parameters, (k, m).
+
+        No column where the method does not look at that.
+        """
+        return np.empty((len(contrasts), 0))
+
+    def matched(self, variances: Array, slopes: Array) -> Array:
+        """Return the degrees of freedom of estimated variances (k,) with derivatives (k, m) in the covariance
+        parameters, (k,).
+        """
+        return np.full(len(variances), self.value)

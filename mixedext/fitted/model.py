@@ -49,6 +49,10 @@ class Model(Protocol):
         """
 
     @property
+    def given_weights(self) -> str | None:
+        """The column that holds the weights, None where they were given otherwise or not."""
+
+    @property
     def problem(self) -> Any:
         """The numbers of the model as the core wants them."""
 

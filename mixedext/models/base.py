@@ -120,6 +120,11 @@ class MixedModel(LikelihoodModel):
         return self.origin.offsets
 
     @property
+    def given_weights(self) -> str | None:
+        """The column that holds the weights, None where they were given otherwise or not."""
+        return self.origin.weights
+
+    @property
     def kept(self) -> Kept | None:
         """What the model keeps of the data that it was made from."""
         return self.data.kept

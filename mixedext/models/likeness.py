@@ -9,7 +9,7 @@ import numpy as np
 
 from mixedext.data.built import BuiltDesign
 from mixedext.errors import DataError
-from mixedext.prediction.linear_predictor import fixed_part
+from mixedext.prediction.rows import fixed_part
 
 
 class MadeLike(str):
@@ -55,4 +55,4 @@ class MadeLike(str):
 
     def columns_of(self, data: Any) -> Any:
         """Return the columns of the fixed effects for new rows, as the attribute `exog`."""
-        return SimpleNamespace(exog=fixed_part(self.model, data, ()).exog)
+        return SimpleNamespace(exog=fixed_part(self.model, data).exog)

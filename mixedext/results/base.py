@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
 
@@ -21,11 +20,11 @@ from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.options import check_cov_type, methods_answer_keywords
-from mixedext.prediction.linear_predictor import mean_prediction
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.parameters import ParameterInference
+from mixedext.results.predictions import Predictions
 from mixedext.results.random_effects import RandomEffects
 from mixedext.results.saving import load, save
 from mixedext.results.wald import WaldInference
@@ -46,7 +45,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(RandomEffects, ParameterInference, WaldInference, Diagnostics):
+class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel
@@ -291,36 +290,6 @@ class MixedResults(RandomEffects, ParameterInference, WaldInference, Diagnostics
         """Return the fit by maximum likelihood, these results themselves if they are one."""
         fit = self.fitted.by_maximum_likelihood()
         return self if fit is self.fitted else type(self)(fit)
-
-    def get_prediction(self, data: Any = None, ddf: str | None = None) -> PredictionResultsMean:
-        """Return predicted means at the population level with standard errors and intervals of the mean.
-
-        Parameters
-        ----------
-        data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit.
-        ddf : str, optional
-            Method of the degrees of freedom, as `ddf_method` takes it: by default Satterthwaite's for each
-            row in linear models, as in `conf_int`, and the normal distribution in generalized ones.
-
-        Returns
-        -------
-        statsmodels PredictionResultsMean
-            ``predicted``, ``se``, ``df``, ``conf_int(alpha=)``, ``t_test()`` and ``summary_frame(alpha=)``.
-            Random effects are zero. Intervals are of the mean, not of a new observation; in generalized
-            models they are those of the linear predictor, on the scale of the response.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> result.get_prediction({"Days": [0, 9]}).summary_frame().round(2)
-             mean  mean_se  mean_ci_lower  mean_ci_upper
-        0  251.41     6.82         237.01         265.80
-        1  345.61    14.63         314.75         376.47
-        """
-        return mean_prediction(self.fitted, data, ddf)
 
     def __repr__(self) -> str:
         what = getattr(self.model, "mixed_formula", None)

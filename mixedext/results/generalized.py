@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from mixedext.families.response import Response
 from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.standard_errors import covariance_of_theta, errors_of_deviations
 from mixedext.options import methods_answer_keywords
-from mixedext.prediction.linear_predictor import predicted
 from mixedext.results.base import MixedResults, MixedResultsWrapper
 
 Array = NDArray[np.float64]
@@ -116,31 +115,6 @@ class GeneralizedMixedResults(MixedResults):
     def dispersion_ratio(self) -> float:
         """Sum of squared Pearson residuals over `df_resid`: well above 1 it shows over-dispersion."""
         return float((self.resid_pearson**2).sum() / self.df_resid)
-
-    def predict(
-        self, data: Any = None, random_effects: Any = "none", new_levels: str = "error", which: str = "mean"
-    ) -> pd.Series:
-        """Return predicted means or linear predictors.
-
-        Parameters
-        ----------
-        data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit.
-        random_effects : {"none", "all"} or list of str
-            "none" sets the random effects to zero, "all" adds the conditional modes of all grouping factors,
-            a list those of the factors named.
-        new_levels : {"error", "population"}
-            What to do with a level that the fit has not seen, or a missing group: as for linear models.
-        which : {"mean", "linear", "marginal"}
-            The conditional mean, the linear predictor, or (with ``random_effects="none"``) the mean over the
-            distribution of the random effects, by Gauss–Hermite quadrature of each row's linear predictor;
-            the last for the rows of the fit only.
-
-        Returns
-        -------
-        Series (n,)
-        """
-        return predicted(self.fitted, data, random_effects, new_levels, which)
 
     @property
     def _family_rows(self) -> list[tuple[str, str]]:

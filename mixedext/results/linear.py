@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import statsmodels.base.wrapper as wrap
 from numpy.typing import NDArray
 
 from mixedext.core.estimates import LinearEstimates
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
-from mixedext.prediction.linear_predictor import linear_predictor
 from mixedext.report.numbers import format_digits
 from mixedext.results.base import MixedResults, MixedResultsWrapper
 
@@ -80,30 +78,6 @@ class LinearMixedResults(MixedResults):
     def _family_rows(self) -> list[tuple[str, str]]:
         """What the summary says of the response besides its name."""
         return [("Scale:", format_digits([self.scale])[0])]
-
-    def predict(self, data: Any = None, random_effects: Any = "none", new_levels: str = "error") -> pd.Series:
-        """Return predicted means.
-
-        Parameters
-        ----------
-        data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit. A model made of arrays takes columns like those
-            of its `exog`.
-        random_effects : {"none", "all"} or list of str
-            "none" gives the population level (Xβ, the default, as MixedLM), "all" adds the conditional modes
-            of all grouping factors, a list those of the factors named (also one that is called "all").
-        new_levels : {"error", "population"}
-            What to do with a level that the fit has not seen: raise `DataError`, or take 0 for its random
-            effects, as for a missing group, which with "error" gives a missing prediction. A value is the
-            level that it equals (1 is 1.0); where the one is text and the other is not, that of the same
-            text (1 and "1"). The rule is the same for ``g``, for ``a:b`` and for fixed factors.
-
-        Returns
-        -------
-        Series (n,)
-            Indexed as the rows; missing where a value needed is missing.
-        """
-        return linear_predictor(self.fitted, data, random_effects, new_levels)
 
 
 class LinearMixedResultsWrapper(MixedResultsWrapper):

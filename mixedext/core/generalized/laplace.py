@@ -33,6 +33,7 @@ from mixedext.core.generalized.modes import (
 from mixedext.core.generalized.response import ResponseModel
 from mixedext.core.generalized.stacked import StackedRows
 from mixedext.core.generalized.working_rows import WorkingRows
+from mixedext.core.joint import JointCovariance
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
@@ -346,6 +347,17 @@ class LaplaceState:
         values, vectors = np.linalg.eigh(reduced.outer)
         # where a response is separated the weights, and with them the information, vanish
         return np.asarray(vectors * np.sqrt(np.maximum(values, 1e-14 * values[-1])), dtype=float)
+
+    def joint_covariance(self) -> JointCovariance:
+        """Return the joint covariance of β̂ and the errors of the modes, by the weights of the criterion."""
+        products = self._observed[0] if self.problem.observed else self._fisher
+        reduced = self.factorization.reduce(list(products.rhs), products.outer)
+        values, vectors = np.linalg.eigh(reduced.outer)
+        # where a response is separated the weights, and with them the information, vanish
+        values = np.maximum(values, 1e-14 * values.max(initial=0.0))
+        images = self.factorization.back_solve(reduced).modes
+        inverse = (vectors / np.sqrt(values)).T
+        return JointCovariance(self.problem.basis, self.factorization, images, inverse)
 
 
 def _no_lower(curvature: Array, information: Array) -> Array:

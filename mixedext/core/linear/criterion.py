@@ -23,6 +23,7 @@ from mixedext.core.equations.cross_products import CrossProducts, cross_products
 from mixedext.core.equations.plan import Storage, choose_storage
 from mixedext.core.equations.solver import BackSolved, Factorization, Reduced, Solver
 from mixedext.core.equations.solvers import make_solver
+from mixedext.core.joint import JointCovariance
 from mixedext.core.rows import Rows, find_basis
 
 Array = NDArray[np.float64]
@@ -171,6 +172,11 @@ class LinearState:
         return tuple(
             r[:, p] - np.einsum("apj,p->aj", r[:, :p], self.coefficients) for r in self._solved.projected
         )
+
+    def joint_covariance(self) -> JointCovariance:
+        """Return the joint covariance of β̂ and the errors of the modes."""
+        images = tuple(m[:, : self.problem.p] for m in self._solved.modes)
+        return JointCovariance(self.problem.basis, self.factorization, images, self.x_root_inverse)
 
     @cached_property
     def slopes(self) -> tuple[Array, ...]:

@@ -71,14 +71,21 @@ class _MatchedMoments(DegreesOfFreedom):
 
     def single(self, contrasts: Array) -> Array:
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
-        variance = quadratic_forms(contrasts, self.found.covariance)
+        variances = quadratic_forms(contrasts, self.found.covariance)
+        return self.matched(variances, self.variance_slopes(contrasts))
+
+    def variance_slopes(self, contrasts: Array) -> Array:
+        """Return the derivatives of ℓ'Ĉℓ in the covariance parameters, (k, m)."""
         slopes = np.empty((len(contrasts), len(self.found.derivatives)))
         for m, derivative in enumerate(self.found.derivatives):
             slopes[:, m] = quadratic_forms(contrasts, derivative)
+        return slopes
+
+    def matched(self, variances: Array, slopes: Array) -> Array:
+        """Return 2f²/Var(f) of variances f (k,) with derivatives (k, m)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             # as shares of f, whose square may be beyond the range of floats
-            slopes /= variance[:, None]
-            return 2.0 / quadratic_forms(slopes, self.found.parameters)
+            return 2.0 / quadratic_forms(slopes / variances[:, None], self.found.parameters)
 
 
 class Satterthwaite(_MatchedMoments):

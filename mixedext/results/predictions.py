@@ -1,0 +1,155 @@
+"""Predictions of the rows of a fit and of new ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from mixedext.core.threads import small_matrices
+from mixedext.fitted import FittedModel
+from mixedext.options import methods_answer_keywords
+from mixedext.prediction.intervals import MeanPrediction
+from mixedext.prediction.linear_predictor import predict
+from mixedext.prediction.prediction import get_prediction
+from mixedext.prediction.rows import GivenOffsets
+
+
+@methods_answer_keywords
+class Predictions:
+    """The part of the results that predicts."""
+
+    fitted: FittedModel
+
+    def predict(
+        self,
+        data: Any = None,
+        random_effects: Any = "none",
+        new_levels: str = "error",
+        which: str = "mean",
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+    ) -> pd.Series:
+        """Return predicted means or linear predictors.
+
+        Parameters
+        ----------
+        data : DataFrame or mapping, optional
+            Rows to predict for; by default those of the fit. A model made of arrays takes columns like those
+            of its `exog`.
+        random_effects : {"none", "all"} or list of str
+            "none" gives the population level (random effects are zero), "all" adds the conditional modes of
+            all random terms, a list those of the grouping factors named (also one that is called "all"), or
+            of single terms, by label (``"g.1"``) or as they are written, ``"(0 + x | g)"``.
+        new_levels : {"error", "population", "marginal"}
+            What to do with a level that the fit has not seen: raise `DataError`, take 0 for its random
+            effects, or average the mean over their distribution (which makes no difference in linear models).
+            A missing group counts as a new level, but makes the prediction missing with "error". A value is
+            the level that it equals (1 is 1.0); where the one is text and the other is not, that of the same
+            text (1 and "1"). The rule is the same for ``g``, for ``a:b`` and for fixed factors.
+        which : {"mean", "linear", "marginal"}
+            The mean given the random effects that are taken, the linear predictor, or the mean averaged over
+            all random effects that are not taken at their modes, those of new levels among them, by
+            quadrature. In linear models all three are the same.
+        offset : str, number, Series or array_like, optional
+            Offset of the new rows, added to the linear predictor, in place of the ``offset=`` that the model
+            was made with; a str names a column. A model that was made with values by row needs it.
+        exposure : str, number, Series or array_like, optional
+            Its logarithm is added, in models with a log link.
+
+        Returns
+        -------
+        Series (n,)
+            Indexed as the rows; missing where a value needed is missing.
+
+        Raises
+        ------
+        DataError
+            If a column or offset that is needed is not there or not of its kind, or a level is new.
+
+        Warns
+        -----
+        ExtrapolationWarning
+            If polynomials or splines are evaluated beyond the values that they were fitted to.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> new = {"Days": [0, 9], "Subject": ["308", "nobody"]}
+        >>> result.predict(new, random_effects="all", new_levels="population").round(2).tolist()
+        [253.66, 345.61]
+        """
+        given = GivenOffsets(offset, exposure)
+        return predict(self.fitted, data, random_effects, new_levels, which, given)
+
+    @small_matrices
+    def get_prediction(
+        self,
+        data: Any = None,
+        random_effects: Any = "none",
+        new_levels: str = "error",
+        which: str = "mean",
+        ddf: str | None = None,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        weights: Any = None,
+    ) -> MeanPrediction:
+        """Return predictions with standard errors, intervals of the mean and of new observations.
+
+        Parameters
+        ----------
+        data, random_effects, new_levels, which, offset, exposure
+            As `predict` takes them.
+        ddf : str, optional
+            Method of the degrees of freedom, as `ddf_method` takes it: by default Satterthwaite's for each
+            row in linear models, as in `conf_int`, and the normal distribution in generalized ones.
+        weights : str, number, Series or array_like, optional
+            Prior weights, or numbers of trials, of new observations; by default the column that the model was
+            given by its name, where the new rows have it, else 1.
+
+        Returns
+        -------
+        statsmodels PredictionResultsMean
+            ``predicted``, ``se``, ``df``, ``conf_int(alpha=, obs=)``, ``t_test()`` and
+            ``summary_frame(alpha=)``, whose columns are ``mean mean_se mean_ci_lower mean_ci_upper
+            obs_ci_lower obs_ci_upper``.
+
+        Raises
+        ------
+        DataError
+            As `predict` does, and if the data were removed and modes are asked for.
+
+        Notes
+        -----
+        Where random effects are taken at their modes the standard error is that of the prediction error
+        x'β̂ + z'b̂ − x'β − z'b, from the joint covariance of β̂ and b̂ − b at fixed variances, the inverse of the
+        coefficient matrix of the mixed model equations (Henderson 1975); of new levels with
+        ``new_levels="marginal"`` their variance z'Σz is added. Its degrees of freedom in linear models are
+        Satterthwaite's for this variance. At the population level it is that of `cov_params`.
+
+        An interval of a new observation adds z'Σz of all random terms that are not taken at their modes, and
+        of new levels, and the residual variance σ²/weight. Those of generalized models are quantiles of the
+        family's distribution mixed over the normal linear predictor.
+
+        In generalized models standard errors of means are by the delta method, their intervals are those of
+        the linear predictor through the inverse link.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.get_prediction({"Days": [0, 9]}).summary_frame().iloc[:, :4].round(2)
+             mean  mean_se  mean_ci_lower  mean_ci_upper
+        0  251.41     6.82         237.01         265.80
+        1  345.61    14.63         314.75         376.47
+        >>> new = {"Days": [9], "Subject": ["308"]}
+        >>> result.get_prediction(new, random_effects="all").conf_int(obs=True).round(1).tolist()
+        [[373.2, 488.2]]
+        """
+        given = GivenOffsets(offset, exposure)
+        return get_prediction(self.fitted, data, random_effects, new_levels, which, ddf, given, weights)

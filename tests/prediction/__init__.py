@@ -1,0 +1,1 @@
+"""Tests of predictions: their errors, new rows, observations."""
