@@ -8,8 +8,7 @@ offsets are added, and the design is checked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,8 +26,7 @@ from mixedext.data.values import numbers
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundRows:
+class FoundRows(NamedTuple):
     """What a front end found in the rows that a fit uses, nothing of it checked yet.
 
     Attributes
@@ -56,11 +54,11 @@ single_levels, double_bars, offset_parts, kinds
     n_missing: int
     n_given: int
     offsets: tuple[Array, ...] = ()
-    fixed_builder: Columns | None = field(default=None, repr=False)
+    fixed_builder: Columns | None = None
     single_levels: tuple[str, ...] = ()
     double_bars: tuple[DoubleBar, ...] = ()
-    offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
-    kinds: Kinds | None = field(default=None, repr=False)
+    offset_parts: tuple[Expression, ...] = ()
+    kinds: Kinds | None = None
 
     def given(self) -> dict[str, Array]:
         """Return weights, offset and exposure in the rows used."""

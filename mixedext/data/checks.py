@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mixedext.core.identifiability import absorbed, undetermined
 from mixedext.core.rows import Rows, independent_columns
-from mixedext.data.design import Design, DesignTerm
+from mixedext.data.design import Design, DesignTerm, changed
 from mixedext.data.frames import refuse_extreme, rows_text
 from mixedext.data.names import refuse_names_twice
 from mixedext.data.response import Noise
@@ -39,14 +38,14 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
     changes: dict[str, Any] = {"terms": terms, "kept_columns": tuple(kept)}
     if len(kept) < design.exog.shape[1]:
         changes |= _only_columns(design, kept)
-    design = replace(design, **changes)
+    design = changed(design, **changes)
     if design.exog.shape[1] >= n:
         raise DataError(
             f"{design.exog.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
             "more rows"
         )
     found = _undetermined(design, noise, allow_saturated)
-    return replace(design, undetermined=found) if found else design
+    return changed(design, undetermined=found) if found else design
 
 
 def _only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
             number += 1
             label = f"{term.group}.{number}"
         used.add(label)
-        out.append(term if label == term.label else replace(term, label=label))
+        out.append(term if label == term.label else changed(term, label=label))
     return tuple(out)
 
 

@@ -69,7 +69,7 @@ class MixedModel(LikelihoodModel):
 
     @classmethod
     def _built_of(
-        cls, endog: Any, exog: Any, terms: Any, formula: Any, options: RowOptions, family: Any = None
+        cls, endog: Any, exog: Any, terms: Any, formula: Any, options: Mapping[str, Any]
     ) -> BuiltDesign | None:
         """Return the design where a model is made of one, or like another model; None where of arrays.
 
@@ -81,11 +81,10 @@ class MixedModel(LikelihoodModel):
             If something is given beside a design that the design holds.
         """
         if isinstance(endog, BuiltDesign):
-            given = {"exog": exog, "terms": terms, "family": family, **options.by_row()}
-            beside = [name for name, value in given.items() if value is not None]
-            if beside or options.missing != "none" or options.allow_saturated:
-                names = ", ".join(beside) or "the options of the rows"
-                raise OptionError(f"a built design holds {names} already: give nothing else")
+            given = {"exog": exog, "terms": terms, **options}
+            beside = [name for name, value in given.items() if not _is_default(value)]
+            if beside:
+                raise OptionError(f"a built design holds {', '.join(beside)} already: give nothing else")
             return endog
         for like in (formula, terms):
             if isinstance(like, MadeLike):
@@ -337,6 +336,11 @@ class MixedModel(LikelihoodModel):
     def __setstate__(self, state: dict[str, Any]) -> None:
         known = checked_format(state, "models", readable=(1,))
         self.__dict__.update(known if "origin" in known else _read_old_state(known))
+
+
+def _is_default(value: Any) -> bool:
+    """Whether an option of models made of arrays was not given, or given as it is by default."""
+    return value is None or value is False or (isinstance(value, str) and value == "none")
 
 
 def _read_old_state(state: Mapping[str, Any]) -> dict[str, Any]:

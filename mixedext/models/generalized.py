@@ -125,15 +125,16 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         allow_saturated: bool = False,
         formula: Any = None,
     ):
-        options = RowOptions(
-            weights=weights,
-            offset=offset,
-            exposure=exposure,
-            missing=missing,
-            allow_saturated=allow_saturated,
-        )
-        built = self._built_of(endog, exog, terms, formula, options, family)
+        given = {
+            "weights": weights,
+            "offset": offset,
+            "exposure": exposure,
+            "missing": missing,
+            "allow_saturated": allow_saturated,
+        }
+        built = self._built_of(endog, exog, terms, formula, {"family": family, **given})
         if built is None:
+            options = RowOptions(**given)
             built = self._announced(generalized_from_arrays(endog, exog, terms, family, options))
         if built.family is None:
             raise DataError("this is the design of a linear model: LinearMixedModel takes it")

@@ -108,9 +108,10 @@ class LinearMixedModel(LikelihoodModelSide):
         allow_saturated: bool = False,
         formula: Any = None,
     ):
-        options = RowOptions(weights=weights, offset=offset, missing=missing, allow_saturated=allow_saturated)
-        built = self._built_of(endog, exog, terms, formula, options)
+        given = {"weights": weights, "offset": offset, "missing": missing, "allow_saturated": allow_saturated}
+        built = self._built_of(endog, exog, terms, formula, given)
         if built is None:
+            options = RowOptions(**given)
             built = self._announced(linear_from_arrays(endog, exog, terms, options))
         if built.family is not None:
             raise DataError("this is the design of a generalized model: GeneralizedLinearMixedModel takes it")
