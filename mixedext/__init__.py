@@ -17,6 +17,7 @@ from mixedext.data import covariances
 from mixedext.data.arrays import RandomTerm
 from mixedext.data.files.describing import describe
 from mixedext.data.files.reading import read_data
+from mixedext.diagnostics.allfit import allfit
 from mixedext.errors import (
     ConvergenceWarning,
     DataError,
@@ -91,6 +92,7 @@ __all__ = [
     "__version__",
     "adapt",
     "adapters",
+    "allfit",
     "anova",
     "axes_of",
     "bootstrap_lrt",

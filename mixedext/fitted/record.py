@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.estimates import Estimates
+from mixedext.core.search.criterion import Criterion
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import Design, Labels
 from mixedext.data.saved import checked_format, with_format
@@ -99,6 +100,10 @@ class Method(ABC):
     @abstractmethod
     def coordinates(self, problem: Any, estimates: Any, parameter: FixedParameter) -> ProfileCoordinates:
         """Return the coordinates in which the criterion is minimised while a parameter is fixed."""
+
+    @abstractmethod
+    def criterion(self, problem: Any, estimates: Any) -> Criterion:
+        """Return what was minimised as a function of one point."""
 
     @abstractmethod
     def joint_covariance(self, problem: Any, estimates: Any) -> Array:

@@ -12,11 +12,12 @@ from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.curves.generalized import GeneralizedCoordinates
 from mixedext.core.curves.linear import LinearCoordinates
 from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
-from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
+from mixedext.core.generalized.fit import covariance_of_point, fit_generalized, generalized_criterion
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.fit import fit_linear
+from mixedext.core.linear.fit import fit_linear, linear_criterion
 from mixedext.core.linear.sensitivity import sensitivity
+from mixedext.core.search.criterion import Criterion
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.data.design import Design
 from mixedext.errors import DataError, IdentifiabilityWarning
@@ -102,6 +103,10 @@ class LinearMethod(Method):
     ) -> LinearCoordinates:
         """Return the coordinates in which the deviance is minimised while a parameter is fixed."""
         return LinearCoordinates(problem, parameter, estimates.point)
+
+    def criterion(self, problem: LinearProblem, estimates: LinearEstimates) -> Criterion:
+        """Return what was minimised as a function of one point."""
+        return linear_criterion(problem, estimates)
 
     def joint_covariance(self, problem: LinearProblem, estimates: LinearEstimates) -> Array:
         """Return the covariance of (θ̃, log σ²)."""
@@ -210,6 +215,10 @@ class GeneralizedMethod(Method):
     ) -> GeneralizedCoordinates:
         """Return the coordinates in which the criterion is minimised while a parameter is fixed."""
         return GeneralizedCoordinates(self.problem_of(problem), parameter, estimates.point, self.nagq)
+
+    def criterion(self, problem: GeneralizedProblem, estimates: GeneralizedEstimates) -> Criterion:
+        """Return what was minimised as a function of one point."""
+        return generalized_criterion(self.problem_of(problem), estimates)
 
     def joint_covariance(self, problem: GeneralizedProblem, estimates: GeneralizedEstimates) -> Array:
         """Return the covariance of (θ̃, β̃, nuisance)."""

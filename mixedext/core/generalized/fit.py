@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from mixedext.core.generalized.start import begin, working_moments
 from mixedext.core.linear.fit import modes_on_data_scale, relative_covariances
 from mixedext.core.linear.scan import circles, local_minima, minima_of_circle, near, near_on_circle
 from mixedext.core.search.boundary import BoundarySearch
+from mixedext.core.search.criterion import Criterion
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.search.start import moment_start
 from mixedext.core.threads import threads_of_first
@@ -227,6 +228,32 @@ def _estimates(
         penalty=laplace.modes.penalty,
         hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",
         point=point,
+    )
+
+
+def generalized_criterion(problem: GeneralizedProblem, estimates: GeneralizedEstimates) -> Criterion:
+    """Return what the fit of a problem minimised; searches of it leave the problem's own where it is."""
+    problem, nagq = problem.aside(), estimates.nagq
+    nuisance = begin(problem)
+    beta, optimum = problem.mode_search.zero_start[1], estimates.point
+    evaluate: Callable[[Array], LaplaceState | QuadratureState]
+    if nagq > 1:
+
+        def evaluate(point: Array) -> QuadratureState:
+            return QuadratureState(problem, point, nagq)
+    else:
+
+        def evaluate(point: Array) -> LaplaceState:
+            return problem.evaluate(point, joint_beta=nagq == 0)
+
+    if nagq == 0:  # the coefficients are found with the modes
+        optimum = np.delete(optimum, np.s_[problem.size : problem.size + problem.p])
+    return Criterion(
+        parameters=problem,
+        evaluate=evaluate,
+        rest=nuisance if nagq == 0 else np.concatenate([beta, nuisance]),
+        optimum=optimum,
+        coefficients=lambda state: problem.basis.x_transform @ state.beta,
     )
 
 

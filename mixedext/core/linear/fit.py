@@ -16,6 +16,7 @@ from mixedext.core.linear.by_rows import cost_by_rows, objective_by_rows
 from mixedext.core.linear.criterion import LinearProblem, LinearState
 from mixedext.core.linear.scan import may_have_others, rivals
 from mixedext.core.search.boundary import BoundarySearch
+from mixedext.core.search.criterion import Criterion
 from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord
 from mixedext.core.search.start import moment_start
 from mixedext.core.threads import threads_of_first
@@ -86,6 +87,18 @@ def fit_linear(
         optimizer=_checked(search.record, problem, state),
         reml=state.reml,
         deviance=_deviance(problem, state),
+    )
+
+
+def linear_criterion(problem: LinearProblem, estimates: LinearEstimates) -> Criterion:
+    """Return what the fit of a problem minimised: a function of θ̃ alone."""
+    basis = problem.basis
+    return Criterion(
+        parameters=problem,
+        evaluate=lambda point: problem.evaluate(point, estimates.reml),
+        rest=np.zeros(0),
+        optimum=estimates.point,
+        coefficients=lambda state: basis.start + basis.x_transform @ state.coefficients,
     )
 
 
