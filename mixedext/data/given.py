@@ -16,6 +16,9 @@ from mixedext.options import check_flag, check_missing
 
 Array = NDArray[np.float64]
 
+#: A largest value between these is not extreme, which need not be looked at response by response.
+_ORDINARY = (1e-30, 1e30)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowOptions:
@@ -112,6 +115,67 @@ def align_response(endog: Any, labels: pd.Index) -> Array:
         raise DataError(f"{what} is missing in {rows_text(np.flatnonzero(np.isnan(values)), labels)}")
     refuse_extreme(values, what, labels)
     return values
+
+
+def align_responses(responses: Any, labels: pd.Index) -> tuple[Array, pd.Index]:
+    """Return many responses of the rows of a model as floats (n, m), and their names.
+
+    Parameters
+    ----------
+    responses : DataFrame or array_like (n, m)
+        The rows of a DataFrame are aligned by its index, its columns are the names.
+    labels : Index (n,)
+        Labels of the rows of the model.
+
+    Raises
+    ------
+    DataError
+        If there is none, or one has not one finite value for each row.
+    """
+    n = len(labels)
+    if np.ndim(responses) == 2 and np.shape(responses)[0] != n:
+        turned = ": give Y.T, responses are columns" if np.shape(responses)[1] == n else ""
+        rows = f"{np.shape(responses)[0]} rows where the model has {n}"
+        if not isinstance(responses, pd.DataFrame) or len(responses) < n or turned:
+            raise DataError(f"the responses have {rows}{turned}")
+    if isinstance(responses, pd.DataFrame):
+        names = responses.columns
+        order = pd.Series(np.arange(len(responses)), index=responses.index)
+        aligned = align_by_index(order, "the frame of responses", pd.DataFrame(index=labels))
+        responses = responses.iloc[aligned.to_numpy(dtype=np.intp)]
+        plain = all(isinstance(t, np.dtype) and t.kind in "iuf" for t in responses.dtypes)
+        columns = (responses.iloc[:, j] for j in range(responses.shape[1]))
+    else:
+        array = np.asarray(responses)
+        if array.ndim != 2:
+            raise DataError(
+                f"many responses are an array (rows, responses) or a DataFrame, not of shape {array.shape}; "
+                "refit takes one response"
+            )
+        names, columns = pd.RangeIndex(array.shape[1]), (column for column in array.T)
+        plain = array.dtype.kind in "iuf"
+    shape = np.shape(responses)
+    if not shape[1]:
+        raise DataError("there are no responses: the frame or array has no column")
+    if plain:
+        values = np.array(responses, dtype=float, order="F")
+    else:
+        values = np.empty((n, shape[1]), order="F")
+        for j, (name, column) in enumerate(zip(names, columns, strict=True)):
+            values[:, j] = numbers(pd.Series(column, index=labels), f"the response {name!r}")
+    missing = np.isnan(values)
+    if missing.any():
+        j = int(np.flatnonzero(missing.any(axis=0))[0])
+        others = int(missing.any(axis=0).sum()) - 1
+        raise DataError(
+            f"the response {names[j]!r} is missing in {rows_text(np.flatnonzero(missing[:, j]), labels)}"
+            f"{f', and {others} others in some' if others else ''}: many responses have the same rows; leave "
+            "these columns out, or fit each by itself"
+        )
+    size = np.abs(values).max(axis=0)
+    for j in np.flatnonzero(~((size > _ORDINARY[0]) & (size < _ORDINARY[1]))).tolist():
+        refuse_extreme(values[:, j], f"the response {names[j]!r}", labels)
+    return values, names
 
 
 def refuse_missing(values: Any, name: str, data: Any = None) -> None:

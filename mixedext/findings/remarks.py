@@ -62,6 +62,14 @@ def quiet_old_paths() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Say nothing of fits of which there are many; what they found is counted and said once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MixedextWarning)
+        yield
+
+
 def dropped_columns_text(names: tuple[str, ...]) -> str:
     """Say which columns of the fixed effects were dropped."""
     columns = "column" if len(names) == 1 else "columns"
@@ -337,6 +345,11 @@ def warn_of_remarks(remarks: Sequence[Remark]) -> None:
 def warn_of_draws(text: str) -> None:
     """Warn of draws that are missing."""
     _warn(text, OutOfRangeWarning)
+
+
+def warn_of_refits(text: str) -> None:
+    """Warn of responses, of many, that could not be fitted or whose optimiser stopped early."""
+    _warn(text, ConvergenceWarning)
 
 
 def warn_of_lost_workers(lost: str, done: int, asked: int, then: str) -> None:

@@ -1,6 +1,5 @@
 """A fitted model, the record that prediction, inference, reports and results are functions of."""
 
-from mixedext.fitted.by_row import values_by_row
 from mixedext.fitted.degrees_of_freedom import DDF_METHODS, DegreesOfFreedom
 from mixedext.fitted.model import Model
 from mixedext.fitted.random_part import EffectRows, add_random_part
@@ -16,5 +15,4 @@ __all__ = [
     "Model",
     "add_random_part",
     "read_ddf",
-    "values_by_row",
 ]

@@ -14,6 +14,7 @@ from mixedext.data.design import Design
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.kept import Kept
 from mixedext.data.new_rows import NewRows
+from mixedext.data.response import ResponseKind
 
 Array = NDArray[np.float64]
 
@@ -41,6 +42,10 @@ class Model(Protocol):
     @property
     def response_family(self) -> Any:
         """The family of the response, None in linear models."""
+
+    @property
+    def response_kind(self) -> ResponseKind:
+        """What the model takes as its response."""
 
     @property
     def given_offsets(self) -> Mapping[str, Any]:

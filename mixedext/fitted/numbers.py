@@ -30,6 +30,14 @@ class FitNumbers:
         return self.estimates.theta
 
     @property
+    def theta_names(self) -> list[str]:
+        """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``)."""
+        out = []
+        for t, structure in zip(self.labels.terms, self.estimates.structures, strict=True):
+            out += [f"{t.group}.{name}" for name in structure.theta_names(t.names)]
+        return out
+
+    @property
     def scale(self) -> float:
         """σ̂², 1 where the model has no residual variance."""
         return self.estimates.scale

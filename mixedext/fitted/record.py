@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.estimates import Estimates
+from mixedext.core.linear.many.fit import ManyEstimates
 from mixedext.core.search.criterion import Criterion
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import Design, Labels
@@ -77,6 +78,15 @@ class Method(ABC):
     @abstractmethod
     def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
         """Fit a model, without warnings."""
+
+    def fit_together(
+        self, model: Any, responses: Array, tolerance: float | None = None, start: Array | None = None
+    ) -> ManyEstimates | None:
+        """Return the estimates of other responses (n, m), as far as they can be had together, or None.
+
+        Those that are not `done` are to be fitted by `fit`, one by one.
+        """
+        return None
 
     @abstractmethod
     def fitted(self, model: Any, estimates: Any, findings: Sequence[Remark] = ()) -> FittedModel:

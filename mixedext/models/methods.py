@@ -16,6 +16,7 @@ from mixedext.core.generalized.fit import covariance_of_point, fit_generalized, 
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear, linear_criterion
+from mixedext.core.linear.many.fit import ManyEstimates, fit_many
 from mixedext.core.linear.sensitivity import sensitivity
 from mixedext.core.search.criterion import Criterion
 from mixedext.core.search.optimize import OptimizerOptions
@@ -79,6 +80,14 @@ class LinearMethod(Method):
         estimates = fit_linear(problem, self.reml, options, start)
         refuse_exact_fit(design, problem, estimates)
         return estimates
+
+    def fit_together(
+        self, model: Any, responses: Array, tolerance: float | None = None, start: Array | None = None
+    ) -> ManyEstimates:
+        """Return the estimates of other responses (n, m), as far as they can be had together."""
+        offset = model.design.offset
+        known = responses if offset is None else responses - offset[:, None]
+        return fit_many(model.problem, known, self.reml, tolerance or LINEAR_TOLERANCE, start)
 
     def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
         """Fit a model, without warnings."""

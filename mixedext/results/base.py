@@ -19,6 +19,7 @@ from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.cluster import cluster_covariance
+from mixedext.inference.refits import ManyFits, refit_many
 from mixedext.options import check_cov_type, methods_answer_keywords
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
@@ -26,7 +27,6 @@ from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.parameters import ParameterInference
 from mixedext.results.predictions import Predictions
 from mixedext.results.random_effects import RandomEffects
-from mixedext.results.residuals import Residuals
 from mixedext.results.saving import load, save
 from mixedext.results.wald import WaldInference
 
@@ -46,7 +46,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals):
+class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel
@@ -286,6 +286,51 @@ class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference
         fit = self.fitted.refit(values)
         warn_of_fit(fit.labels, fit.estimates.ranks, fit.estimates.optimizer)
         return self.of(fit)
+
+    @small_matrices
+    def refit_many(self, responses: Any, n_jobs: int | None = 1, progress: bool | None = None) -> ManyFits:
+        """Fit the same model by the same method to many responses of the same rows.
+
+        Responses of a linear model with one grouping factor are fitted together, one vectorised step for all;
+        those of other models, and those whose search is no ordinary one, one by one. The numbers are those
+        of `refit`.
+
+        Parameters
+        ----------
+        responses : DataFrame or array_like (nobs, m)
+            A response a column, on the scale of the model's `endog`, as `simulate` returns them. The rows of
+            a DataFrame are aligned by its index.
+        n_jobs, progress
+            As for `bootstrap`, for the responses that are fitted one by one.
+
+        Returns
+        -------
+        ManyFits
+            ``params bse theta`` are frames with a row a response, ``scale objective converged is_singular``
+            Series.
+
+        Raises
+        ------
+        DataError
+            If a response has not one finite value in the range of the family for each row (the message names
+            it), if there is none, or if none can be fitted.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Once, if responses could not be fitted (a constant one, say; ``failures`` says why, and their rows
+            are missing), or an optimiser stopped early.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> fits = result.refit_many(result.simulate(200, rng=1))
+        >>> fits.params.mean().round(1).to_dict()
+        {'Intercept': 251.4, 'Days': 10.6}
+        """
+        return refit_many(self.fitted, responses, n_jobs, progress)
 
     def by_maximum_likelihood(self) -> Any:
         """Return the fit by maximum likelihood, these results themselves if they are one."""

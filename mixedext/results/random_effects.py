@@ -26,10 +26,7 @@ class RandomEffects:
     @cached_property
     def theta_names(self) -> list[str]:
         """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``)."""
-        out = []
-        for t, structure in zip(self.fitted.labels.terms, self.fitted.estimates.structures, strict=True):
-            out += [f"{t.group}.{name}" for name in structure.theta_names(t.names)]
-        return out
+        return self.fitted.theta_names
 
     @cached_property
     def cov_re(self) -> dict[str, pd.DataFrame]:

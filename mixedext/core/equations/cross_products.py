@@ -24,6 +24,28 @@ _FEW_ROWS = 20_000
 
 
 @dataclass(frozen=True)
+class ResponseSums:
+    """What m responses take part in: all else of the cross-products is the same for each.
+
+    Attributes
+    ----------
+    start : ndarray (p, m)
+        Least-squares coefficients, which are taken from the responses beforehand.
+    right : tuple of ndarray (q_k, m, J_k)
+        Z_k'W(y − X start).
+    fixed : ndarray (p, m)
+        X̃'W(y − X start).
+    squares : ndarray (m,)
+        Their weighted sums of squares.
+    """
+
+    start: Array
+    right: tuple[Array, ...]
+    fixed: Array
+    squares: Array
+
+
+@dataclass(frozen=True)
 class CrossProducts:
     """Blocks of the cross-products; levels are the last axis.
 
@@ -45,8 +67,8 @@ class CrossProducts:
     rhs: tuple[Array, ...]
     outer: Array
 
-    def with_responses(self, rows: Rows, basis: Basis, responses: Array) -> list[tuple[Basis, CrossProducts]]:
-        """Return basis and cross-products of other responses (n, m); all without y is that of these.
+    def sums_of_responses(self, rows: Rows, basis: Basis, responses: Array) -> ResponseSums:
+        """Return all sums over the rows that responses (n, m) take part in.
 
         Parameters
         ----------
@@ -71,18 +93,32 @@ class CrossProducts:
             for k, factor in enumerate(rows.factors):
                 for a, z in enumerate(_whitened(basis, k, fixed, rows, part).T):
                     right[k][a] += grouped_sums(factor.codes[part], z, weighted, factor.n_levels).T
+        return ResponseSums(starts, tuple(right), fixed_moments, squares)
+
+    def with_responses(self, rows: Rows, basis: Basis, responses: Array) -> list[tuple[Basis, CrossProducts]]:
+        """Return basis and cross-products of other responses (n, m); all without y is that of these.
+
+        Parameters
+        ----------
+        rows : Rows
+            Those of the cross-products; their y is not looked at.
+        basis : Basis
+        responses : ndarray (n, m)
+        """
+        p = rows.x.shape[1]
+        sums = self.sums_of_responses(rows, basis, responses)
         out = []
         cross_matrices = self._cross_matrices
-        for j in range(m):
+        for j in range(responses.shape[1]):
             rhs = [r.copy() for r in self.rhs]
             for k, block in enumerate(rhs):
-                block[:, p] = right[k][:, j]
+                block[:, p] = sums.right[k][:, j]
             outer = self.outer.copy()
-            outer[:p, p] = outer[p, :p] = fixed_moments[:, j]
-            outer[p, p] = squares[j]
+            outer[:p, p] = outer[p, :p] = sums.fixed[:, j]
+            outer[p, p] = sums.squares[j]
             products = replace(self, rhs=tuple(rhs), outer=outer)
             products.__dict__["_cross_matrices"] = cross_matrices
-            out.append((replace(basis, start=starts[:, j]), products))
+            out.append((replace(basis, start=sums.start[:, j]), products))
         return out
 
     def of_one_effect(self) -> tuple[Array, Array]:

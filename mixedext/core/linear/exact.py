@@ -30,7 +30,7 @@ _ROUNDING = 1e-11
 #: Entries of a dense matrix up to which least squares are solved by it.
 _DENSE = 4_000_000
 #: Standard deviation relative to the residual one beyond which a fit is suspected.
-_SUSPECT = 1e5
+SUSPECT = 1e5
 #: Rows up to which a likelihood without a maximum is looked for, and effects up to which it is for each set
 #: of them.
 _MOST_ROWS, _MOST_EFFECTS = 5_000, 5
@@ -41,7 +41,7 @@ Effect = tuple[int, int]
 
 def suspicious(problem: CovarianceParameters, theta: Array, converged: bool) -> bool:
     """Whether a fit that ended at θ̃ may be on its way to infinity."""
-    return not converged or max(float(np.abs(f).max()) for f in problem.factors(theta)) > _SUSPECT
+    return not converged or max(float(np.abs(f).max()) for f in problem.factors(theta)) > SUSPECT
 
 
 def exact_factors(rows: Rows) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from mixedext.core.threads import threads_of_first
 Array = NDArray[np.float64]
 
 #: Places that are tried each time that a lower minimum is looked for.
-_MOST_RIVALS = 4
+MOST_RIVALS = 4
 #: Ratio of weights from which on the criterion is checked by rows, of more rows than these so much less, as
 #: rounding adds up; the most multiplications that it may take, and the error that is said.
 _UNEQUAL, _UNEQUAL_ROWS, _MOST_COST, _ERROR = 1e9, 1000, 3e8, 1e-3
@@ -62,7 +62,7 @@ def fit_linear(
         singular = search.is_rank_deficient(at)
         if not may_have_others(problem, singular):
             return []
-        found = [r.point for r in rivals(problem, at, singular)[:_MOST_RIVALS]]
+        found = [r.point for r in rivals(problem, at, singular)[:MOST_RIVALS]]
         return found + search.of_lower_rank(at)
 
     state = search.lowest(state, lower_minima)
@@ -112,6 +112,13 @@ def _deviance(problem: LinearProblem, state: LinearState) -> float:
     return float(constant + problem.n * (1 + math.log(2 * math.pi * state.penalized_rss / problem.n)))
 
 
+def may_hide(problem: LinearProblem) -> bool:
+    """Whether weights differ so much that light rows may be lost in the cross-products."""
+    weights = problem.rows.weights
+    unequal = _UNEQUAL * min(1.0, _UNEQUAL_ROWS / problem.n)
+    return weights is not None and bool(weights.max() >= unequal * weights.min())
+
+
 def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState) -> OptimizerRecord:
     """Return the record, as not converged where very unequal weights cost the criterion its digits.
 
@@ -119,10 +126,7 @@ def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState
     estimate and elsewhere, as where digits are lost the estimate may be anywhere.
     """
     weights = problem.rows.weights
-    if weights is None:
-        return record
-    unequal = _UNEQUAL * min(1.0, _UNEQUAL_ROWS / problem.n)
-    if weights.max() < unequal * weights.min() or cost_by_rows(problem) > _MOST_COST:
+    if weights is None or not may_hide(problem) or cost_by_rows(problem) > _MOST_COST:
         return record
     error = 0.0
     # where random effects are as large as the residuals of a middling row

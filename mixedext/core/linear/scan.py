@@ -31,14 +31,14 @@ Index = NDArray[np.intp]
 #: that has weights; rows up to which any is. Elsewhere a second minimum has not been met.
 _IF_SINGULAR, _IF_WEIGHTED, _FEW_ROWS = 60, 16, 20
 #: Ratio of neighbouring variances in the grid, and the most points of it.
-_RATIO, _MOST_POINTS = 1.5, 150
+RATIO, MOST_POINTS = 1.5, 150
 #: Rows up to which all directions of two correlated effects are looked at, and their number: minima can lie
 #: in narrow valleys.
-_ROWS_AROUND, _ANGLES = 40, 16
+ROWS_AROUND, _ANGLES = 40, 16
 #: Variances of a second term in the grid for two, for each power of ten.
 _COARSE = 2
 #: Eigenvalue, relative to the largest, that is zero.
-_NO_EIGENVALUE = 1e-10
+NO_EIGENVALUE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Lines:
             if len(self.problem.terms) > 1:
                 points.append(at.copy())
                 points[1][term.theta] = 0.0
-            for root in _directions(term.covariance):
+            for root in directions(term.covariance):
                 effects = self.columns[term.factor][term.columns]
                 variances, values = self._along(effects, root, points)
                 for point, row in zip(points, values, strict=True):
@@ -171,7 +171,7 @@ class _Lines:
                         rival = point.copy()
                         rival[term.theta] = term.covariance.theta(np.sqrt(variances[i]) * root)
                         out.append(Rival(float(bound[i]), rival))
-            if self.problem.n <= _ROWS_AROUND:
+            if self.problem.n <= ROWS_AROUND:
                 for circle in circles(term.covariance, _ANGLES):
                     out += self._around(term, circle, points, at)
         return out
@@ -235,7 +235,7 @@ class _Lines:
         sizes, vectors = np.linalg.eigh(reduced[:, :r, :r])
         squares = (vectors.transpose(0, 2, 1) @ reduced[:, :r, -1:])[..., 0] ** 2
         largest = sizes[:, -1].max()
-        present = sizes > _NO_EIGENVALUE * largest
+        present = sizes > NO_EIGENVALUE * largest
         squares = np.where(present, squares / np.where(present, sizes, 1.0), 0.0)
         sizes = np.where(present, sizes, 0.0)
         if not largest > 0:
@@ -243,7 +243,7 @@ class _Lines:
             return variances, np.full((len(points), len(variances)), np.inf)
         if variances is None:
             first, last = 1e-2 / largest, 1e3 / sizes[present].min()
-            count = min(2 + int(np.log(last / first) / np.log(_RATIO)), _MOST_POINTS)
+            count = min(2 + int(np.log(last / first) / np.log(RATIO)), MOST_POINTS)
             variances = np.concatenate([[0.0], np.geomspace(first, last, count)])
         times = variances[:, None]
         left = np.maximum(reduced[:, -1, -1] - squares.sum(axis=1), 0.0)
@@ -264,7 +264,7 @@ def _independent(structure: CovarianceStructure) -> bool:
     )
 
 
-def _directions(structure: CovarianceStructure) -> list[Array]:
+def directions(structure: CovarianceStructure) -> list[Array]:
     """Return square roots (q, r) of covariances to try: all effects alike and, where the structure has it,
     one effect alone and sums and differences of two.
     """

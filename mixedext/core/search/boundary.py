@@ -28,14 +28,19 @@ Array = NDArray[np.float64]
 SINGULAR = 1e-4
 #: Singular values below this, variances of less than 1 % of the residual one, are tried at exactly zero. The
 #: criterion decides: a larger value costs evaluations.
-_TRY_ZERO = 0.1
+TRY_ZERO = 0.1
 #: Rise of the criterion below which an exact zero is kept, far above its rounding error of some 1e-11.
 KEEP_ZERO = 1e-8
+#: Times that zeros are tried and left again.
+MOST_SETTLED = 5
+#: Variance, as a standard deviation, from which the search goes on where it leaves a zero; the derivative in
+#: Σ, relative to the largest, that counts as negative.
+ESCAPED, FALLING = 0.1, 1e-6
 #: Times that a lower minimum is looked for: a bound on the time.
 _MOST_MOVES = 4
 #: Standard deviation that is put in the empty directions to see the derivative in Σ there; its square is
 #: small beside the variance of 0.01 from which the search goes on.
-_PROBE = 1e-3
+PROBE = 1e-3
 
 
 class CovarianceState(State, Protocol):
@@ -95,7 +100,7 @@ class BoundarySearch(Generic[S]):
         """Put small variances at exactly zero where the criterion allows it; leave a zero that is no
         optimum.
         """
-        for _ in range(5):
+        for _ in range(MOST_SETTLED):
             lowered = self._lower_rank(state)
             if lowered is not None:
                 state = self.run(lowered.point)
@@ -193,7 +198,7 @@ class BoundarySearch(Generic[S]):
             (s[i], number, i)
             for number, (_, s) in enumerate(parts)
             for i in range(len(s))
-            if 0 < s[i] < _TRY_ZERO
+            if 0 < s[i] < TRY_ZERO
         )
         lowered = None
         if candidates:
@@ -209,7 +214,7 @@ class BoundarySearch(Generic[S]):
     def _escape(self, state: S) -> Array | None:
         """Return a point with variance added where the derivative in Σ says that the criterion falls."""
         parts = self._decompose(state.point)
-        filled = [(u, np.where(s == 0, _PROBE, s)) for u, s in parts]
+        filled = [(u, np.where(s == 0, PROBE, s)) for u, s in parts]
         probe = self.try_evaluate(self._compose(filled, state.point))
         if probe is None:
             return None
@@ -221,9 +226,9 @@ class BoundarySearch(Generic[S]):
             part = (term.columns, term.columns)
             gamma = right_divide(probe.slopes[term.factor][part], probe.factors[term.factor][part])
             values, directions = term.covariance.escape(empty, gamma)
-            if values.min() < -1e-6 * max(1.0, abs(values.max())):
+            if values.min() < -FALLING * max(1.0, abs(values.max())):
                 found = True
                 u = np.column_stack([u[:, s > 0], directions])
-                s = np.concatenate([s[s > 0], np.where(values < 0, 0.1, 0.0)])
+                s = np.concatenate([s[s > 0], np.where(values < 0, ESCAPED, 0.0)])
                 parts[number] = (u, s)
         return self._compose(parts, state.point) if found else None

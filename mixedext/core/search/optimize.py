@@ -26,12 +26,12 @@ Array = NDArray[np.float64]
 _ONE = np.ones((1, 1))
 #: A criterion with larger rounding errors is not known well enough to be minimised. It rises by 1 from its
 #: minimum to one standard error of a parameter, and so by this to a tenth of one.
-_TOO_ROUGH = 1e-2
+TOO_ROUGH = 1e-2
 #: Iterations after which to look for a simpler state; ordinary fits end before.
 _SLOW = (6, 12, 24, 48, 96)
-#: A criterion that falls by less than `_FLAT` over this many iterations has its infimum at infinity, as where
+#: A criterion that falls by less than `FLAT` over this many iterations has its infimum at infinity, as where
 #: a column separates a binomial response: steps near a minimum gain far more, or are the last.
-_CRAWL, _FLAT = 8, 1e-7
+CRAWL, FLAT = 8, 1e-7
 #: Evaluations after which steps are taken within a ball, and iterations in a row with shortened steps after
 #: which the quasi-Newton matrix takes over there.
 _PATIENCE, _SHORTENED = 60, 3
@@ -157,7 +157,7 @@ def minimize(
         decrement = float(-state.gradient @ step)
         noise = state.rounding
         if decrement <= max(options.tolerance, noise):
-            converged = noise <= _TOO_ROUGH
+            converged = noise <= TOO_ROUGH
             message = "the Newton decrement is below the tolerance" if converged else _HIDDEN
             break
         limit = 2.0 * max(1.0, float(np.abs(state.point).max()))
@@ -176,7 +176,7 @@ def minimize(
                 # the quasi-Newton matrix may have gone astray: take the information from here on
                 informed = last_resort = True
                 continue
-            if noise > _TOO_ROUGH:
+            if noise > TOO_ROUGH:
                 message = _HIDDEN
             elif decrement <= max(1e-6, 100 * noise):
                 message, converged = "the criterion cannot be lowered within rounding", True
@@ -191,7 +191,7 @@ def minimize(
             hessian = _bfgs(hessian, new.point - state.point, change)
         state = new
         trace.append(state.objective)
-        if len(trace) > _CRAWL and trace[-1 - _CRAWL] - trace[-1] < _FLAT and decrement < _FLAT:
+        if len(trace) > CRAWL and trace[-1 - CRAWL] - trace[-1] < FLAT and decrement < FLAT:
             message, converged = "the criterion falls no further", True
             break
         if not patient and _recedes(way, decrement, state.point):

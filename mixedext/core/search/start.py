@@ -11,6 +11,10 @@ from mixedext.core.covariance.parameters import RandomTermSpec
 from mixedext.core.equations.cross_products import CrossProducts
 
 Array = NDArray[np.float64]
+Unknown = tuple[RandomTermSpec, int, int, int, int]
+
+#: Relative size of singular values of the equations that are zero.
+LEAST = 1e-10
 
 
 def moment_start(products: CrossProducts, terms: Sequence[RandomTermSpec], n: int) -> Array:
@@ -21,35 +25,12 @@ def moment_start(products: CrossProducts, terms: Sequence[RandomTermSpec], n: in
     positive definite, as a variance of exactly 0 would stay there.
     """
     p = len(products.outer) - 1
-    scores = [r[:, p] for r in products.rhs]
-    unknowns = [(t, int(a), int(b)) for t in terms for a, b in zip(*t.covariance.moments, strict=True)]
-    size = len(unknowns)
-    matrix, target = np.zeros((size + 1, size + 1)), np.zeros(size + 1)
-    total = [g.sum(axis=2) for g in products.gram]
-    squares = [s @ s.T for s in scores]
-    moments = {(k, k): _second_moments(g) for k, g in enumerate(products.gram)}
-    moments |= {pair: _second_moments(block) for pair, block in products.cross.items()}
-    for i, (t, a, b) in enumerate(unknowns):
-        at, bt = t.columns.start + a, t.columns.start + b
-        twice = 1.0 if a == b else 2.0
-        target[i] = twice * squares[t.factor][at, bt]
-        matrix[i, size] = matrix[size, i] = twice * total[t.factor][at, bt]
-        for j, (u, c, d) in enumerate(unknowns):
-            cu, du = u.columns.start + c, u.columns.start + d
-            pair = (t.factor, u.factor)
-            if pair in moments:
-                m = moments[pair]
-                value = m[at, cu, bt, du] + m[at, du, bt, cu]
-            elif pair[::-1] in moments:
-                m = moments[pair[::-1]]
-                value = m[cu, at, du, bt] + m[du, at, cu, bt]
-            else:
-                value = 0.0
-            matrix[i, j] = twice * value * (0.5 if c == d else 1.0)
-    target[size] = products.outer[p, p]
-    matrix[size, size] = n - p
-    solution = np.linalg.lstsq(matrix, target, rcond=1e-10)[0]
-    residual = max(solution[size], 0.02 * target[size] / n)
+    squares = [r[:, p] @ r[:, p].T for r in products.rhs]
+    matrix, unknowns = moment_equations(products, terms, n)
+    target = np.array([*(_twice(a, b) * squares[t.factor][i, j] for t, a, b, i, j in unknowns), 0.0])
+    target[-1] = products.outer[p, p]
+    solution = np.linalg.lstsq(matrix, target, rcond=LEAST)[0]
+    residual = max(solution[-1], 0.02 * target[-1] / n)
     theta, start = [], 0
     for t in terms:
         covariance = np.zeros((t.covariance.width,) * 2)
@@ -64,6 +45,60 @@ def moment_start(products: CrossProducts, terms: Sequence[RandomTermSpec], n: in
     if np.isfinite(out).all():
         return out
     return np.concatenate([t.covariance.theta(np.eye(t.covariance.width)) for t in terms])
+
+
+def moment_equations(
+    products: CrossProducts, terms: Sequence[RandomTermSpec], n: int
+) -> tuple[Array, list[Unknown]]:
+    """Return the equations of the moments: what the variances, and last that of the residual, are multiplied
+    by.
+
+    Parameters
+    ----------
+    products : CrossProducts
+        Nothing of y is looked at.
+    terms : sequence of RandomTermSpec
+    n : int
+        Rows.
+
+    Returns
+    -------
+    matrix : ndarray (size + 1, size + 1)
+    unknowns : list of (term, a, b, i, j)
+        Elements (a, b) of the terms' covariances, (i, j) among all effects of their factors. The right-hand
+        side is their sum of squares, twice where a ≠ b, and y'Wy.
+    """
+    p = len(products.outer) - 1
+    unknowns = [
+        (t, int(a), int(b), t.columns.start + int(a), t.columns.start + int(b))
+        for t in terms
+        for a, b in zip(*t.covariance.moments, strict=True)
+    ]
+    size = len(unknowns)
+    matrix = np.zeros((size + 1, size + 1))
+    total = [g.sum(axis=2) for g in products.gram]
+    moments = {(k, k): _second_moments(g) for k, g in enumerate(products.gram)}
+    moments |= {pair: _second_moments(block) for pair, block in products.cross.items()}
+    for i, (t, a, b, at, bt) in enumerate(unknowns):
+        twice = _twice(a, b)
+        matrix[i, size] = matrix[size, i] = twice * total[t.factor][at, bt]
+        for j, (u, c, d, cu, du) in enumerate(unknowns):
+            pair = (t.factor, u.factor)
+            if pair in moments:
+                m = moments[pair]
+                value = m[at, cu, bt, du] + m[at, du, bt, cu]
+            elif pair[::-1] in moments:
+                m = moments[pair[::-1]]
+                value = m[cu, at, du, bt] + m[du, at, cu, bt]
+            else:
+                value = 0.0
+            matrix[i, j] = twice * value * (0.5 if c == d else 1.0)
+    matrix[size, size] = n - p
+    return matrix, unknowns
+
+
+def _twice(a: int, b: int) -> float:
+    return 1.0 if a == b else 2.0
 
 
 def _second_moments(block: Array) -> Array:

@@ -1,0 +1,1 @@
+"""Many responses of one linear mixed model, fitted together."""

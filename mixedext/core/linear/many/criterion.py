@@ -1,0 +1,229 @@
+"""The profiled criteria of many responses at once, their gradients and average information.
+
+The formulas are those of `core.linear.criterion`, with the sums over levels taken first (`moments`). With
+B = A − AKA, H = I − AK and e_j = Z_j'W(y − Xβ̂) the scores are s_j = He_j, so that Σ_j s_j s_j' =
+H(Σ_j e_j e_j')H', and likewise for all else that is quadratic in them. Responses are the last axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.equations import small_blocks as sb
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.many.moments import Moments
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+_EPSILON = float(np.finfo(float).eps)
+#: Singular values of F below this are left out of the curvature (`right_divide`).
+_SINGULAR = 1e-8
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Where the elements of θ stand in the factor F (q, q) of a model with one grouping factor."""
+
+    width: int
+    rows: Index
+    columns: Index
+    blocks: tuple[tuple[slice, slice], ...]
+
+    @classmethod
+    def of(cls, problem: LinearProblem) -> Entries:
+        """Return those of a problem whose structures have elements of F as θ."""
+        rows, columns, blocks = [], [], []
+        for t in problem.terms:
+            a, b = t.covariance.positions  # type: ignore[attr-defined]
+            rows.append(a + t.columns.start)
+            columns.append(b + t.columns.start)
+            blocks.append((t.columns, t.theta))
+        return cls(
+            problem.rows.factors[0].width, np.concatenate(rows), np.concatenate(columns), tuple(blocks)
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of elements of θ."""
+        return len(self.rows)
+
+    def factor(self, theta: Array) -> Array:
+        """Return F (q, q, m) for θ (size, m)."""
+        out = np.zeros((self.width, self.width, theta.shape[1]))
+        out[self.rows, self.columns] = theta
+        return out
+
+
+class ManyStates:
+    """The criterion of m responses, each at its own θ̃; what is not asked for is not computed.
+
+    Attributes
+    ----------
+    objective : ndarray (m,)
+        REML criterion or deviance; not finite where it cannot be computed.
+    scale : ndarray (m,)
+        σ̂².
+    rounding : ndarray (m,)
+        Bound on the rounding error of the objective.
+    """
+
+    def __init__(self, problem: LinearProblem, entries: Entries, moments: Moments, theta: Array, reml: bool):
+        self.problem, self.entries, self.moments = problem, entries, moments
+        self.point, self.reml = theta, reml
+        p, self.degrees = problem.p, problem.degrees(reml)
+        q, classes = len(moments.gram), len(moments.counts)
+        self.factor = entries.factor(theta)
+        with np.errstate(all="ignore"):
+            gram_factor = np.tensordot(moments.gram, self.factor, axes=(1, 0)).transpose(0, 2, 1, 3)
+            middle = _product(self.factor.transpose(1, 0, 2)[:, :, None], gram_factor)
+            sb.add_identity(middle)
+            lower = sb.cholesky(middle.reshape(q, q, -1))
+            m = theta.shape[1]
+            diagonal = np.log(np.einsum("aaj->aj", lower)).reshape(q, classes, m).sum(axis=0)
+            log_determinant = 2.0 * (moments.counts @ diagonal)
+            wide = np.ascontiguousarray(
+                np.broadcast_to(self.factor.transpose(1, 0, 2)[:, :, None], (q, q, classes, m))
+            )
+            root = sb.solve_lower(lower, wide.reshape(q, q, -1))
+            #: K of each class, (q, q, U, m)
+            self.kernel = sb.multiply_left_transposed(root, root).reshape(q, q, classes, m)
+            xx = moments.xx[:, :, None] - self._fixed_times(self.kernel)
+            xy = moments.xy - (moments.mixed * self.kernel[:, :, None]).sum(axis=(0, 1, 3))
+            yy = moments.yy - (moments.squares * self.kernel).sum(axis=(0, 1, 2))
+            self.x_root = sb.cholesky(xx) if p else np.zeros((0, 0, m))
+            self.x_root_inverse = sb.solve_lower(self.x_root, np.eye(p)) if p else self.x_root
+            half = np.einsum("klm,lm->km", self.x_root_inverse, xy)
+            self.coefficients = np.einsum("klm,km->lm", self.x_root_inverse, half)
+            self.penalized_rss = yy - (half * half).sum(axis=0)
+            self.scale = self.penalized_rss / self.degrees
+            objective = (
+                log_determinant - problem.log_weights + self.degrees * (1.0 + np.log(2 * np.pi * self.scale))
+            )
+            if reml:
+                objective = objective + problem.log_basis
+                objective = objective + 2.0 * np.log(np.einsum("kkm->km", self.x_root)).sum(axis=0)
+            lost = np.maximum(yy, moments.yy) / self.penalized_rss
+            self.objective = np.where(self.penalized_rss > 0, objective, np.nan)
+            self.rounding = 16 * _EPSILON * (1.0 + np.abs(objective) + self.degrees * lost)
+
+    def _fixed_times(self, matrix: Array) -> Array:
+        """Return Σ_u tr(C_u Σ_j r_jk r_jl'), (p, p, m), for C (q, q, U, m) and the columns r of X."""
+        p = self.problem.p
+        values = matrix.reshape(-1, matrix.shape[-1])
+        flat = self.moments.fixed.transpose(1, 3, 0, 2, 4).reshape(p * p, len(values))
+        return (flat @ values).reshape(p, p, matrix.shape[-1])
+
+    def _fixed_weighted(self, weight: Array) -> Array:
+        """Return Σ_kl weight_kl Σ_j r_jk r_jl' of each class, (q, q, U, m), for weights (p, p, m)."""
+        q, p, _, _, classes = self.moments.fixed.shape
+        m = weight.shape[-1]
+        flat = self.moments.fixed.transpose(0, 2, 4, 1, 3).reshape(q * q * classes, p * p)
+        return (flat @ weight.reshape(p * p, m)).reshape(q, q, classes, m)
+
+    @cached_property
+    def residual_map(self) -> Array:
+        """H = I − AK of each class, (q, q, U, m)."""
+        out = -_product(self.moments.gram[..., None], self.kernel)
+        sb.add_identity(out)
+        return out
+
+    @cached_property
+    def residual_gram(self) -> Array:
+        """B = HA = Z_j'V⁻¹Z_j of each class, (q, q, U, m)."""
+        return _product(self.residual_map, self.moments.gram[..., None])
+
+    def _mapped(self, matrix: Array) -> Array:
+        """Return HCH' for C (q, q, U, m)."""
+        return _product(_product(self.residual_map, matrix), self.residual_map.transpose(1, 0, 2, 3))
+
+    @cached_property
+    def score_squares(self) -> Array:
+        """Σ_j s_j s_j' of each class, (q, q, U, m)."""
+        beta, moments = self.coefficients, self.moments
+        crossed = (moments.mixed * beta[:, None]).sum(axis=2)
+        square = self._fixed_weighted(beta[:, None] * beta[None])
+        return self._mapped(moments.squares - crossed - crossed.transpose(1, 0, 2, 3) + square)
+
+    @cached_property
+    def slope(self) -> Array:
+        """Γ: derivative of the criterion in the relative covariance Σ, (q, q, m)."""
+        out = np.einsum("u,abum->abm", self.moments.counts, self.residual_gram)
+        out -= self.score_squares.sum(axis=2) / self.scale
+        if self.reml and self.problem.p:
+            inverse = np.einsum("jkm,jlm->klm", self.x_root_inverse, self.x_root_inverse)
+            out -= self._mapped(self._fixed_weighted(inverse)).sum(axis=2)
+        return (out + out.transpose(1, 0, 2)) / 2
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Derivative of the criterion in θ̃, (size, m)."""
+        product = _product(self.slope, self.factor)
+        return 2.0 * product[self.entries.rows, self.entries.columns]
+
+    def information(self) -> Array:
+        """Return the average-information approximation of the Hessian in θ̃, (size, size, m)."""
+        entries, p = self.entries, self.problem.p
+        size, m = entries.size, self.point.shape[1]
+        # dΣ_i = e_a f_b' + f_b e_a' for θ_i at (a, b) of F, f_b its column b
+        changes = np.zeros((size, entries.width, entries.width, m))
+        for i, (a, b) in enumerate(zip(entries.rows, entries.columns, strict=True)):
+            changes[i, a] += self.factor[:, b]
+            changes[i, :, a] += self.factor[:, b]
+        total = self.score_squares.sum(axis=2)
+        first = np.einsum("iabm,abm->im", changes, total)
+        left = [_product(c[:, :, None], self.residual_gram) for c in changes]
+        right = [_product(c[:, :, None], self.score_squares).transpose(1, 0, 2, 3) for c in changes]
+        working = np.empty((size, size, m))
+        for i in range(size):
+            for k in range(i + 1):
+                working[i, k] = working[k, i] = (left[i] * right[k]).sum(axis=(0, 1, 2))
+        if p:
+            fixed = np.einsum("iabm,abkm->kim", changes, self._fixed_scores())
+            half = np.einsum("klm,lim->kim", self.x_root_inverse, fixed)
+            working -= np.einsum("kim,kjm->ijm", half, half)
+        out = working / self.scale - first[:, None] * first[None] / (self.scale**2 * self.degrees)
+        same = entries.columns[:, None] == entries.columns
+        out += 2.0 * self._curvature_slope()[entries.rows[:, None], entries.rows] * same[:, :, None]
+        return out
+
+    def _fixed_scores(self) -> Array:
+        """Return Σ_j of Z_j'V⁻¹X ⊗ s_j, (q, q, p, m)."""
+        q, p, _, _, classes = self.moments.fixed.shape
+        # Σ_j r_jk e_j', e_j = Z_j'Wy − Σ_l r_jl β_l
+        flat = self.moments.fixed.transpose(0, 2, 1, 4, 3).reshape(-1, p)
+        taken = (flat @ self.coefficients).reshape(q, q, p, classes, -1)
+        sums = self.moments.mixed.transpose(1, 0, 2, 3, 4) - taken
+        out = [self._mapped(sums[:, :, k]).sum(axis=2) for k in range(p)]
+        return np.stack(out, axis=2)
+
+    def _curvature_slope(self) -> Array:
+        """Return Γ less what it has in directions without variance, symmetric, by term (q, q, m)."""
+        out = np.zeros_like(self.slope)
+        for columns, _ in self.entries.blocks:
+            part = self.slope[columns, columns]
+            factor = self.factor[columns, columns]
+            width = len(factor)
+            length = np.sqrt((factor**2).sum(axis=(0, 1)))
+            least = np.abs(np.einsum("aam->am", factor)).prod(axis=0)
+            doubtful = ~(least > _SINGULAR * np.maximum(1.0, length) * length ** (width - 1))
+            if doubtful.any():
+                part = part.copy()
+                u, s, _ = np.linalg.svd(factor[..., doubtful].transpose(2, 0, 1))
+                u = u * (s > _SINGULAR * np.maximum(1.0, s[:, :1]))[:, None]
+                gamma = part[..., doubtful].transpose(2, 0, 1) @ u @ u.transpose(0, 2, 1)
+                part[..., doubtful] = ((gamma + gamma.transpose(0, 2, 1)) / 2).transpose(1, 2, 0)
+            out[columns, columns] = part
+        return out
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Return the matrix products over the first two axes of arrays whose other axes are broadcast."""
+    out = a[:, 0, None] * b[None, 0]
+    for k in range(1, a.shape[1]):
+        out = out + a[:, k, None] * b[None, k]
+    return np.asarray(out)
