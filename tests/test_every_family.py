@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -325,6 +326,16 @@ class Claiming(Geometric):
         ("Geometric", Geometric, "small letters: 'geometric'"),
         ("claiming", Claiming, "has 'poisson', which is the name of another"),
         ([], Geometric, "needs a name such as"),
+        (
+            "no_aliases",
+            type("NoAliases", (Geometric,), {"aliases": None}),
+            "must be a tuple of str, not None",
+        ),
+        (
+            "one_alias",
+            type("OneAlias", (Geometric,), {"aliases": "one"}),
+            "must be a tuple of str, not 'one'",
+        ),
         ("instance", sm.families.Poisson(), "is registered as a class, not as <statsmodels"),
     ],
 )
@@ -356,3 +367,45 @@ def test_models_take_families_as_names_classes_and_instances_of_either_kind() ->
     kinds += [Families.Poisson, Families.Poisson(sm.families.Poisson())]
     fits = [mx.glmer("y ~ x + (1 | g)", frame, family=kind).fit().objective for kind in kinds]
     assert len(set(fits)) == 1
+
+
+class Twisted(Student):
+    """A family whose derivatives are given by the tests."""
+
+    change: Any = None
+
+    def derivatives(self, rows: Any, eta: Any, nuisance: Any) -> Any:
+        return type(self).change(super().derivatives(rows, eta, nuisance))
+
+
+def with_score(at: Any, score: Any) -> Any:
+    """Return derivatives with another score."""
+    names = ("loglik", "mean", "weight", "observed", "slope", "observed_slope")
+    return SimpleNamespace(score=score, **{name: getattr(at, name) for name in names})
+
+
+WRONG_ANSWERS = {
+    "nan": (
+        {"change": lambda at: with_score(at, np.full(60, np.nan))},
+        "score has values that are no finite",
+    ),
+    "shape": ({"change": lambda at: with_score(at, np.zeros(3))}, r"score has shape \(3,\), but must have"),
+    "none": ({"change": lambda at: None}, "loglik raised AttributeError: 'NoneType' object has no"),
+    "raising": ({"change": lambda at: 1 / 0}, r"derivatives\(rows, eta, nuisance\) raised ZeroDivisionError"),
+    "wrong": ({"change": lambda at: with_score(at, at.score + 1)}, "are not the derivatives of row_loglik"),
+    "arguments": ({"start_mean": lambda s: 1}, r"start_eta\(rows\) raised TypeError"),
+    "variance": ({"variance": lambda s, mean, nuisance: mean[:3]}, r"variance\(mean, nuisance\) has shape"),
+    "range": ({"out_of_range": lambda s, y, weights, counts: None}, "out_of_range.* raised TypeError"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ANSWERS)
+def test_wrong_answers_of_a_family_are_refused_before_the_fit_and_named(name: str) -> None:
+    parts, message = WRONG_ANSWERS[name]
+    parts = {k: staticmethod(v) if k == "change" else v for k, v in parts.items()}
+    wrong = type("Wrong", (Twisted,), {"change": staticmethod(lambda at: at), **parts})
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"y": rng.normal(size=60), "g": np.arange(60) % 6})
+    with pytest.raises(mx.OptionError, match=message) as found:
+        _ = mx.glmer("y ~ 1 + (1 | g)", data, family=wrong)
+    assert str(found.value).startswith("family Wrong: ")

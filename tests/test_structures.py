@@ -161,3 +161,40 @@ class Unnamed(OneVariance):
 def test_structures_that_cannot_be_registered_are_refused(name: Any, structure: Any, message: str) -> None:
     with pytest.raises(mx.OptionError, match=message):
         mx.covariances.register(name, structure)
+
+
+WRONG_ANSWERS = {
+    "shape": ({"derivatives": lambda s, theta: np.eye(s.width)}, r"\(theta\) has shape \(2, 2\), but"),
+    "nan": ({"derivatives": lambda s, theta: np.full((1, 2, 2), np.nan)}, "are no finite numbers"),
+    "wrong": ({"derivatives": lambda s, theta: 3 * np.eye(2)[None]}, "is not the derivative of factor"),
+    "arguments": ({"factor": lambda s: np.eye(2)}, r"factor\(theta\) raised TypeError: .* takes 1"),
+    "raising": ({"factor": lambda s, theta: 1 / 0}, "raised ZeroDivisionError: division by zero"),
+    "text": ({"theta": lambda s, factor: "x"}, "an object of type str, no array of shape"),
+    "inverse": ({"theta": lambda s, factor: 1 + np.abs(factor[0, :1])}, "belongs to another covariance"),
+    "size": ({"size": "one"}, "size must be the number of elements of theta, not 'one'"),
+    "places": ({"moments": (np.array([7]), np.array([0]))}, "moments must be places of the lower triangle"),
+    "moments": ({"moments": (np.array([0.5]), np.array([0]))}, "two arrays of whole numbers"),
+    "names": ({"theta_names": lambda s, effects: []}, "one name for each of the 1 elements"),
+    "one_name": ({"theta_names": lambda s, effects: "all"}, "must be a list of str, not 'all'"),
+    "natural": ({"natural": (mx.covariances.NaturalParameter("sd", 9, 9),)}, "with numbers of effects, not"),
+    "init": ({"__init__": lambda s: None}, r"Wrong\(2\) raised TypeError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_ANSWERS)
+def test_wrong_answers_of_a_structure_are_refused_before_the_fit_and_named(name: str) -> None:
+    parts, message = WRONG_ANSWERS[name]
+    mx.covariances.register(name, type("Wrong", (OneVariance,), {"name": name, **parts}))
+    try:
+        with pytest.raises(mx.OptionError, match=message) as found:
+            mx.lmer(f"Reaction ~ Days + {name}(Days | Subject)", load_data("sleepstudy"))
+    finally:
+        mx.covariances.unregister(name)
+    assert f"covariance structure '{name}' (Wrong) of 2 effects: " in str(found.value)
+
+
+def test_a_structure_with_a_freedom_that_there_is_not_is_refused() -> None:
+    structure = type("Free", (OneVariance,), {"name": "free", "freedom": "any"})
+    with pytest.raises(mx.OptionError, match="'free' has freedom 'any', which must be one of"):
+        mx.covariances.register("free", structure)
+    assert "free" not in mx.covariances.COVARIANCES

@@ -13,6 +13,7 @@ from mixedext.data.design import Design, DesignTerm, changed
 from mixedext.data.frames import refuse_extreme, rows_text
 from mixedext.data.names import refuse_names_twice
 from mixedext.data.response import Noise
+from mixedext.data.structure_trial import try_structure
 from mixedext.errors import DataError
 from mixedext.options import shown
 
@@ -28,6 +29,7 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
         raise DataError("a mixed model needs at least one random term")
     for term in terms:
         _check_levels(term)
+        try_structure(term.structure, term.names)
     if design.endog.min() == design.endog.max():
         raise DataError(
             f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "

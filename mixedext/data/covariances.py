@@ -6,8 +6,10 @@ One that is registered can be chosen in formulas, ``name(x | g)``, and for array
 
 from __future__ import annotations
 
+from typing import get_args
+
 from mixedext.core.covariance.registry import STRUCTURES
-from mixedext.core.covariance.structure import CovarianceStructure, NaturalParameter
+from mixedext.core.covariance.structure import CovarianceStructure, Freedom, NaturalParameter
 from mixedext.data.formula.dialects import STRUCTURES_READ
 from mixedext.errors import OptionError
 from mixedext.options import Registry
@@ -48,6 +50,11 @@ def register(name: str, structure: type[CovarianceStructure]) -> None:
         raise OptionError(
             f"the covariance structure that is to be {name!r} calls itself {own!r}: register it by that name"
         )
+    freedom = getattr(structure, "freedom", "none")
+    if freedom not in get_args(Freedom):
+        raise OptionError(f"{name!r} has freedom {freedom!r}, which must be one of {get_args(Freedom)}")
+    if not isinstance(structure, type):
+        raise OptionError(f"a covariance structure is registered as a class, not as {structure!r}")
     COVARIANCES.register(name, structure)
 
 

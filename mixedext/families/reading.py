@@ -12,7 +12,8 @@ from mixedext.data.frames import rows_text
 from mixedext.data.response import ResponseValues
 from mixedext.errors import DataError
 from mixedext.families.base import Family
-from mixedext.options import shown
+from mixedext.families.trial import try_family
+from mixedext.options import asking, shown
 
 Array = NDArray[np.float64]
 
@@ -78,7 +79,8 @@ def _read_levels(values: pd.Categorical, name: str, takes_trials: bool) -> Respo
 def check_range(
     family: Family, y: Array, weights: Array | None, counts: Array | None, name: str, labels: pd.Index
 ) -> None:
-    """Raise `DataError` where the response is outside of the family's range.
+    """Raise `DataError` where the response is outside of the family's range, or a family that a user wrote
+    does not answer as a family must.
 
     Parameters
     ----------
@@ -91,8 +93,11 @@ def check_range(
     labels : Index (n,)
         Names of the rows.
     """
-    for bad, problem, remedy in family.out_of_range(y, weights, counts):
+    with asking(f"family {type(family).__name__}", "out_of_range(y, weights, counts)"):
+        refused = [(bad, problem, remedy) for bad, problem, remedy in family.out_of_range(y, weights, counts)]
+    for bad, problem, remedy in refused:
         if bad.any():
             rows = np.flatnonzero(bad)
             value = "" if counts is not None else f" ({y[rows[0]]:.6g})"
             raise DataError(f"the response {name!r} {problem} in {rows_text(rows, labels)}{value}: {remedy}")
+    try_family(family, y, weights)

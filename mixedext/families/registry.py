@@ -70,6 +70,9 @@ class FamilyRegistry(Registry):
             raise OptionError(
                 f"names of families are written in small letters: {name.lower()!r}, not {name!r}"
             )
+        aliases = getattr(member, "aliases", ())
+        if not isinstance(aliases, tuple) or not all(isinstance(alias, str) for alias in aliases):
+            raise OptionError(f"{member.__name__}.aliases must be a tuple of str, not {aliases!r}")
         super().register(name, member)
         own = [alias for alias in member.aliases if alias in self and alias != name]
         if own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
@@ -10,7 +11,7 @@ from mixedext.core.equations.solvers import SOLVERS
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.errors import OptionError
-from mixedext.options import Registry, check_option
+from mixedext.options import Registry, asking, check_option
 
 P = TypeVar("P", LinearProblem, GeneralizedProblem)
 
@@ -48,7 +49,9 @@ class SolverRegistry(Registry):
         """
         shown = getattr(member, "__name__", type(member).__name__)
         said = getattr(member, "capabilities", None)
-        if isinstance(said, Mapping):
+        if said is not None and not isinstance(said, Mapping):
+            raise OptionError(f"solver {name!r} ({shown}) has capabilities that are no mapping: {said!r}")
+        if said is not None:
             silent = [question for question in QUESTIONS if said.get(question) not in get_args(Answer)]
             if silent:
                 raise OptionError(
@@ -61,6 +64,13 @@ class SolverRegistry(Registry):
         if own != name:
             raise OptionError(f"solver {name!r} ({shown}) calls itself {own!r}: register it by that name")
         super().register(name, member)
+        try:
+            inspect.signature(member.factorize).bind(None, None, None)
+        except (TypeError, ValueError) as error:
+            self.unregister(name)
+            raise OptionError(
+                f"solver {name!r} ({shown}) cannot be called as factorize(products, factors): {error}"
+            ) from None
 
     def use(self, problem: P, solver: str) -> P:
         """Return a problem whose equations another solver solves.
@@ -89,10 +99,16 @@ class SolverRegistry(Registry):
         True
         """
         check_option(solver, "solver", ("auto", *self))
+        if not isinstance(problem, (LinearProblem, GeneralizedProblem)):
+            raise OptionError(
+                f"use takes the numerical problem of a model, model.problem, not {type(problem).__name__}"
+            )
         if solver == "auto":
             return problem
+        member = self[solver]
         try:
-            return problem.with_solver(self[solver])
+            with asking(f"solver {solver!r}", f"{member.__name__}(storage)", (RefusedQuestion,)):
+                return problem.with_solver(member)
         except RefusedQuestion as error:
             raise OptionError(f"solver={solver!r} cannot be taken: {error}") from error
 

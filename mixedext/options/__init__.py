@@ -24,6 +24,7 @@ from mixedext.options.keywords import (
     refuse_unknown,
     unknown_keyword,
 )
+from mixedext.options.members import asking, numbers_of, ships_with_package
 from mixedext.options.registry import FunctionRegistry, Registry
 from mixedext.options.words import nearest, shown
 
@@ -31,6 +32,7 @@ __all__ = [
     "FunctionRegistry",
     "Registry",
     "answers_keywords",
+    "asking",
     "check_alpha",
     "check_count",
     "check_cov_kwds",
@@ -49,7 +51,9 @@ __all__ = [
     "earlier_name",
     "methods_answer_keywords",
     "nearest",
+    "numbers_of",
     "refuse_unknown",
+    "ships_with_package",
     "shown",
     "unknown_keyword",
 ]

@@ -251,6 +251,12 @@ def test_a_sandwich_says_that_the_solver_does_not_go_level_by_level(monkeypatch:
             type("Abstract", (Solver,), {"name": "abstract", "capabilities": Dense.capabilities}),
             r"\(Abstract\) lacks factorize",
         ),
+        ("list", type("List", (Dense,), {"name": "list", "capabilities": ["reduce"]}), "are no mapping"),
+        (
+            "short",
+            type("Short", (Dense,), {"name": "short", "factorize": lambda self: None}),
+            r"\(Short\) cannot be called as factorize\(products, factors\): too many",
+        ),
     ],
 )
 def test_registration_names_what_a_solver_lacks(name: str, member: Any, message: str) -> None:
@@ -262,3 +268,19 @@ def test_registration_names_what_a_solver_lacks(name: str, member: Any, message:
 def test_a_solver_is_registered_once(registered: None) -> None:
     with pytest.raises(OptionError, match="there is a solver named 'dense' already"):
         solvers.register("dense", Dense)
+
+
+def test_a_solver_that_cannot_be_made_is_named() -> None:
+    solvers.register("unmade", type("Unmade", (Dense,), {"name": "unmade", "__init__": lambda self: None}))
+    problem = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).problem
+    try:
+        with pytest.raises(OptionError, match=r"solver 'unmade': Unmade\(storage\) raised TypeError"):
+            solvers.use(problem, "unmade")
+    finally:
+        solvers.unregister("unmade")
+
+
+def test_a_solver_is_used_for_the_problem_of_a_model() -> None:
+    model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+    with pytest.raises(OptionError, match=r"model\.problem, not LinearMixedModel"):
+        solvers.use(model, "elimination")

@@ -18,6 +18,7 @@ from mixedext.core.covariance.coordinates import FixedCoordinates, FreeTerm, Ter
 from mixedext.core.covariance.triangles import right_divide
 
 Array = NDArray[np.float64]
+Freedom = Literal["linear", "scale", "none"]
 
 
 class NaturalParameter(NamedTuple):
@@ -49,7 +50,7 @@ class CovarianceStructure(ABC):
     """
 
     name: ClassVar[str]
-    freedom: ClassVar[Literal["linear", "scale", "none"]]
+    freedom: ClassVar[Freedom]
 
     def __init__(self, width: int):
         self.width = width
