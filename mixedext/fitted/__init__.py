@@ -1,5 +1,6 @@
 """A fitted model, the record that prediction, inference, reports and results are functions of."""
 
+from mixedext.fitted.by_row import values_by_row
 from mixedext.fitted.degrees_of_freedom import DDF_METHODS, DegreesOfFreedom
 from mixedext.fitted.model import Model
 from mixedext.fitted.random_part import EffectRows, add_random_part
@@ -15,4 +16,5 @@ __all__ = [
     "Model",
     "add_random_part",
     "read_ddf",
+    "values_by_row",
 ]

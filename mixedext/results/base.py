@@ -27,6 +27,7 @@ from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.parameters import ParameterInference
 from mixedext.results.predictions import Predictions
 from mixedext.results.random_effects import RandomEffects
+from mixedext.results.residuals import Residuals
 from mixedext.results.saving import load, save
 from mixedext.results.wald import WaldInference
 
@@ -46,7 +47,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics):
+class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel

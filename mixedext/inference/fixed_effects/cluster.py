@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.equations.solver import RefusedQuestion
@@ -21,9 +20,9 @@ from mixedext.core.sandwich import (
     linear_sandwich,
 )
 from mixedext.data.design import Design
-from mixedext.data.frames import align_by_index, group_codes, rows_text
+from mixedext.data.frames import group_codes, rows_text
 from mixedext.errors import DataError, OptionError
-from mixedext.fitted import CoefficientCovariance, DegreesOfFreedom, FittedModel
+from mixedext.fitted import CoefficientCovariance, DegreesOfFreedom, FittedModel, values_by_row
 from mixedext.inference.fixed_effects.degrees_of_freedom import independent_rows
 from mixedext.options import nearest
 
@@ -238,7 +237,7 @@ def _read_clusters(fit: FittedModel, rows: Rows, groups: Any) -> tuple[str, Code
     if isinstance(groups, str) and groups in names:
         factor = rows.factors[names.index(groups)]
         return groups, np.asarray(factor.codes, dtype=np.int32), factor.n_levels
-    values = _values_by_row(fit, groups, names)
+    values = values_by_row(fit, groups, "groups", "cluster")
     name = groups if isinstance(groups, str) else str(getattr(values, "name", None) or "groups")
     codes, levels = group_codes(values, name)
     if (codes < 0).any():
@@ -259,44 +258,6 @@ def _outermost(names: tuple[str, ...], rows: Rows) -> tuple[str, Codes, int]:
                 "both are nested"
             )
     return names[number], np.asarray(outer.codes, dtype=np.int32), outer.n_levels
-
-
-def _values_by_row(fit: FittedModel, groups: Any, names: tuple[str, ...]) -> pd.Series | pd.Categorical:
-    """Return the clusters of the rows of the fit."""
-    design = fit.design
-    n = len(design.endog)
-    if isinstance(groups, str):
-        kept = fit.model.kept
-        frame = kept if kept is None else kept.frame() if kept.snapshot is None else kept.snapshot
-        known = [*names, *([] if frame is None else map(str, frame.columns))]
-        if frame is None or groups not in frame.columns:
-            hint = nearest(groups, known)
-            raise OptionError(
-                f"groups: {groups!r} is neither a grouping factor ({', '.join(names)}) nor a column that the "
-                f"model uses{hint or '; of another column pass the values, data[...]'}"
-            )
-        groups = frame[groups]
-        if groups.ndim > 1:
-            raise OptionError(f"groups: the data have {groups.shape[1]} columns of this name: rename them")
-    elif (
-        isinstance(groups, pd.Series)
-        and not groups.index.equals(design.row_labels)
-        and (len(groups) != design.n_given or groups.index.is_unique)
-    ):
-        groups = align_by_index(groups, "groups", pd.DataFrame(index=design.row_labels))
-    if not isinstance(groups, (pd.Series, pd.Categorical)):
-        array = np.asarray(groups)
-        if array.ndim != 1:
-            raise OptionError(f"groups must be one cluster for each row, not of shape {array.shape}")
-        groups = pd.Series(array)
-    if len(groups) == n:
-        return groups
-    if design.used is not None and len(groups) == design.n_given:
-        return groups.iloc[design.used] if isinstance(groups, pd.Series) else groups[design.used]
-    passed = f" (or of the {design.n_given} rows of the data as passed)" if design.n_given > n else ""
-    raise OptionError(
-        f"groups has {len(groups)} values where the fit has {n} rows: give one cluster for each{passed}"
-    )
 
 
 def _refuse_shared_levels(design: Design, rows: Rows, name: str, clusters: Codes) -> None:
