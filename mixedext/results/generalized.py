@@ -19,6 +19,7 @@ from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.standard_errors import covariance_of_theta, errors_of_deviations
 from mixedext.options import methods_answer_keywords
 from mixedext.results.base import MixedResults, MixedResultsWrapper
+from mixedext.results.residuals import RESIDUALS
 
 Array = NDArray[np.float64]
 
@@ -137,7 +138,7 @@ class GeneralizedMixedResults(MixedResults):
 class GeneralizedMixedResultsWrapper(MixedResultsWrapper):
     """Labels the arrays of `GeneralizedMixedResults` with the names of rows and columns."""
 
-    _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows", "resid_deviance": "rows"}
+    _attrs: ClassVar[Mapping[str, str]] = dict.fromkeys(RESIDUALS, "rows")
     _wrap_attrs = wrap.union_dicts(MixedResultsWrapper._wrap_attrs, _attrs)
 
 

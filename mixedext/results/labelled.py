@@ -30,6 +30,10 @@ if TYPE_CHECKING:
         fittedvalues: pd.Series
         resid: pd.Series
         resid_pearson: pd.Series
+        resid_response: pd.Series
+        resid_deviance: pd.Series
+        resid_working: pd.Series
+        resid_studentized: pd.Series
         theta: NDArray[np.float64]
         scale: float
         sigma: float
@@ -64,7 +68,6 @@ if TYPE_CHECKING:
 
     class GeneralizedMixedResultsWrapper(_Labelled, GeneralizedMixedResults):  # type: ignore[misc]
         _results: GeneralizedMixedResults
-        resid_deviance: pd.Series
         bse_std_dev: pd.Series
 
 else:

@@ -15,6 +15,7 @@ from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
 from mixedext.report.numbers import format_digits
 from mixedext.results.base import MixedResults, MixedResultsWrapper
+from mixedext.results.residuals import RESIDUALS
 
 Array = NDArray[np.float64]
 
@@ -83,7 +84,7 @@ class LinearMixedResults(MixedResults):
 class LinearMixedResultsWrapper(MixedResultsWrapper):
     """Labels the arrays of `LinearMixedResults` with the names of rows and columns."""
 
-    _attrs: ClassVar[Mapping[str, str]] = {"resid_pearson": "rows"}
+    _attrs: ClassVar[Mapping[str, str]] = dict.fromkeys(RESIDUALS, "rows")
     _wrap_attrs = wrap.union_dicts(MixedResultsWrapper._wrap_attrs, _attrs)
 
 

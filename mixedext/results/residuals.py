@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from statsmodels.tools._decorators import cached_data
+
+from mixedext.core.threads import small_matrices
 from mixedext.diagnostics.quantile_residuals import QuantileResiduals, quantile_residuals
+from mixedext.diagnostics.residuals import (
+    deviance_residuals,
+    eta_of,
+    residuals,
+    response_residuals,
+    studentized_residuals,
+    working_residuals,
+)
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
+
+Array = NDArray[np.float64]
+
+#: Residuals that the wrappers of results label by row.
+RESIDUALS = ("resid_response", "resid_pearson", "resid_deviance", "resid_working", "resid_studentized")
 
 
 @methods_answer_keywords
@@ -14,6 +33,74 @@ class Residuals:
     """The part of the results that shows residuals."""
 
     fitted: FittedModel
+
+    @cached_data
+    def resid_response(self) -> Array:
+        """Response less the conditional means, `resid` by the name of statsmodels' GLM, (nobs,)."""
+        return response_residuals(self.fitted, eta_of(self.fitted))
+
+    @cached_data
+    def resid_deviance(self) -> Array:
+        """Signed square roots of the rows' parts of the deviance at the modes, √w(y − μ) of linear models."""
+        return deviance_residuals(self.fitted, eta_of(self.fitted))
+
+    @cached_data
+    def resid_working(self) -> Array:
+        """Response less the conditional means, times dη/dμ, (nobs,)."""
+        return working_residuals(self.fitted, eta_of(self.fitted))
+
+    @cached_data
+    @small_matrices
+    def resid_studentized(self) -> Array:
+        """`resid_pearson` over √(1 − h), h the leverages at the modes, (nobs,); missing where h is 1.
+
+        They are internally studentized residuals: their variance is about 1 whatever the leverage.
+        """
+        return studentized_residuals(self.fitted)
+
+    @small_matrices
+    def residuals(self, kind: str = "response", level: Any = "conditional") -> pd.Series:
+        """Return residuals of a kind, taken from the means of a level of the hierarchy.
+
+        Parameters
+        ----------
+        kind : {"response", "pearson", "deviance", "working", "studentized"}
+            y − μ; that over the standard deviation given the means; signed square roots of the parts of the
+            deviance; (y − μ) dη/dμ; Pearson's over √(1 − h), h the leverages.
+        level : {"conditional", "marginal"}, int, str or list of str
+            Which random effects are part of the means μ: all at their modes, or none; those of a grouping
+            factor, with the factors in which it is nested; those of a list of grouping factors. A number
+            counts nested factors from the outermost, 0 none, as nlme's ``resid(level=)``.
+
+        Returns
+        -------
+        Series (nobs,)
+
+        Raises
+        ------
+        OptionError
+            For another kind or level; for studentized residuals of a level other than the conditional one,
+            and the marginal one of linear models, where they are y − Xβ̂ over its standard deviation.
+        DataError
+            If the data were removed.
+
+        Notes
+        -----
+        Marginal residuals of a linear model show whether its fixed effects and its covariance are right,
+        conditional ones whether the errors are (Haslett & Haslett 2007, R's HLMdiag). Where the means are
+        marginal, Pearson residuals are over the standard deviation given the means, as in nlme.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.residuals("pearson").round(2).tolist()[:3]
+        [-0.16, -0.57, -1.65]
+        >>> result.residuals(level="marginal").round(2).tolist()[:3]
+        [-1.85, -3.17, -21.54]
+        """
+        return residuals(self.fitted, kind, level)
 
     def quantile_residuals(
         self, nsim: int = 250, rng: Any = None, conditional: bool = False, refit: bool = False
