@@ -116,12 +116,14 @@ def _lowest(
             values, states = along(at, line, own)
             bounds = local_minima(values)
             found += [(b, s) for b, s in zip(bounds, states, strict=True) if s and b < at.objective]
-        for plane, own in _planes(problem, at.point[:size]):
+        # a criterion that falls for ever has no minimum that others could be below
+        converged = search.record.converged
+        for plane, own in _planes(problem, at.point[:size]) if converged else ():
             lines = [along(at, *line) for line in zip(plane, own, strict=True)]
             bounds = minima_of_circle(np.array([values for values, _ in lines])).ravel()
             of_all = [state for _, states in lines for state in states]
             found += [(b, s) for b, s in zip(bounds, of_all, strict=True) if s and b < at.objective]
-        if problem.n <= _FEW_ROWS:
+        if problem.n <= _FEW_ROWS and converged:
             problem.mode_search.go_on_from(at.modes)
             yield from search.of_lower_rank(at)
         for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
