@@ -134,7 +134,7 @@ def _numbers(result: Any) -> Iterator[Number]:
     if getattr(result, "nagq", 1):
         yield "profile", result.confint(parm=[0, -1])
         yield "bootstrap", result.bootstrap(3, rng=1).estimates
-    if hasattr(result, "resid_deviance"):
+    if hasattr(result, "dispersion"):
         yield "resid_deviance", result.resid_deviance
         yield "dispersion", result.dispersion
         yield "marginal", result.predict(which="marginal")
