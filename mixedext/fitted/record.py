@@ -335,15 +335,24 @@ class FittedModel(FitNumbers):
         None where the criterion has no curvature to take it from: a warning says so when it is first asked
         for.
         """
+        found = self.joint_covariance_or_reason()
+        if not isinstance(found, str):
+            return found
+        if "no joint covariance" not in self.made:
+            self.made["no joint covariance"] = warn_of_hessian(found, self.has_residual)
+        return None
+
+    def joint_covariance_or_reason(self) -> Array | str:
+        """Return `joint_covariance`, or why there is none, without a warning."""
         if "joint covariance" not in self.made:
+            found: Array | str
             try:
                 found = self.method.joint_covariance(self.problem, self.estimates)
             except (np.linalg.LinAlgError, DataError) as error:
-                found = None
-                self.made["no joint covariance"] = warn_of_hessian(str(error), self.has_residual)
+                found = str(error)
             self.made["joint covariance"] = found
-        joint: Array | None = self.made["joint covariance"]
-        return joint
+        known: Array | str = self.made["joint covariance"]
+        return known
 
     @property
     def use_t(self) -> bool:

@@ -1,1 +1,1 @@
-"""The printed summary, and what pictures show."""
+"""The printed summary."""

@@ -25,7 +25,6 @@ from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.parameters import ParameterInference
-from mixedext.results.pictures import Pictures
 from mixedext.results.predictions import Predictions
 from mixedext.results.random_effects import RandomEffects
 from mixedext.results.residuals import Residuals
@@ -48,9 +47,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(
-    Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals, Pictures
-):
+class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel

@@ -1,12 +1,15 @@
-"""Whether the fit can be trusted: principal components of the random effects, collinearity."""
+"""Whether the fit can be trusted: what is wrong with it, its principal components, collinearity."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pandas as pd
 
 from mixedext.core.threads import small_matrices
 from mixedext.diagnostics.collinearity import vif
 from mixedext.diagnostics.components import repca
+from mixedext.diagnostics.diagnose import Diagnosis, diagnose
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
 
@@ -16,6 +19,51 @@ class Diagnostics:
     """The part of the results that looks for what is wrong with the model."""
 
     fitted: FittedModel
+
+    @small_matrices
+    def diagnose(self, checks: Sequence[str] | None = None) -> Diagnosis:
+        """Return what is wrong with the fit: findings with their meaning and a remedy.
+
+        Parameters
+        ----------
+        checks : sequence of str, optional
+            Which to make, by default all: ``"convergence"``, ``"gradient"``, ``"hessian"``,
+            ``"singularity"``, ``"levels"``, ``"scales"``, ``"collinearity"``, ``"separation"``,
+            ``"overdispersion"``, ``"zero inflation"``, ``"influence"``, ``"modes"``, ``"residuals"``,
+            ``"heteroscedasticity"``.
+
+        Returns
+        -------
+        Diagnosis
+            A data frame, one row a finding: `check`, `finding`, `value`, `threshold` (missing where there is
+            no number), `meaning`, `remedy`; empty where nothing is wrong. It prints as text. Checks that
+            could not be made, as after `remove_data`, are named in ``attrs["notes"]``.
+
+        Raises
+        ------
+        OptionError
+            For an unknown check.
+
+        Notes
+        -----
+        Tests speak at p < 0.001 and where the departure is large enough to matter. docs/after.md has the
+        thresholds with their sources, and how often something is found where nothing is wrong.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.diagnose()
+        1 finding in 14 checks of the fit of Reaction:
+        <BLANKLINE>
+        1. the residuals are not normal (skewness 0.17, excess kurtosis 7.7): 1.41e-09 (threshold 0.001)
+           Meaning: fixed effects and their tests hardly suffer in many rows; prediction intervals and small
+                    samples do.
+           Remedy:  look at the QQ plot and at the rows at its ends; transform the response, or take another
+                    family.
+        """
+        return diagnose(self.fitted, checks)
 
     def repca(self) -> pd.DataFrame:
         """Return the principal components of the random effects of each grouping factor, lme4's ``rePCA``.
