@@ -9,6 +9,7 @@ probabilities halved, P(Y > y) ≤ P(η > h) + P(Y > y | h).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from scipy.special import ndtr, ndtri
 from mixedext.errors import DataError
 from mixedext.families.base import Family
 from mixedext.families.links import mean_and_derivatives
+from mixedext.prediction.tables import tabulated
 
 Array = NDArray[np.float64]
 
@@ -59,23 +61,27 @@ class Observations:
         if reason is not None:
             raise DataError(reason)
 
-    def quantiles(self, probability: float) -> Array:
-        """Return the least values that are not exceeded with a probability, (n,); missing where η is."""
-        out = np.full(len(self.eta), np.nan)
+    @cached_property
+    def _patterns(self) -> tuple[Array, NDArray[np.intp], NDArray[np.intp]]:
+        """Mean, variance and weight of what differs, (m, 3); complete rows; what each of these has."""
         complete = np.isfinite(self.eta) & np.isfinite(self.variance) & ~np.isnan(self.weights)
         rows = np.flatnonzero(complete)
         table = np.column_stack([self.eta, self.variance, self.weights])[rows]
+        if 2 * len(np.unique(table[:, 0])) > len(rows):  # few rows are alike
+            return table, rows, np.arange(len(rows))
         distinct, of_row = np.unique(table, axis=0, return_inverse=True)
+        return distinct, rows, of_row.reshape(-1)
+
+    def quantiles(self, probability: float) -> Array:
+        """Return the least values that are not exceeded with a probability, (n,); missing where η is."""
+        out = np.full(len(self.eta), np.nan)
+        distinct, rows, of_row = self._patterns
         found = np.empty(len(distinct))
         for weight in np.unique(distinct[:, 2]):
             own = np.flatnonzero(distinct[:, 2] == weight)
             mixture = _Mixture(self.family, self.nuisance, float(weight))
-            for i in range(0, len(own), _BLOCK):
-                part = own[i : i + _BLOCK]
-                found[part] = mixture.quantile(
-                    distinct[part, 0], np.sqrt(distinct[part, 1]), np.full(len(part), probability)
-                )
-        out[rows] = found[of_row.reshape(-1)]
+            found[own] = mixture.quantiles(distinct[own, 0], np.sqrt(distinct[own, 1]), probability)
+        out[rows] = found[of_row]
         return out
 
 
@@ -97,14 +103,24 @@ class _Mixture:
             return stats.binom(round(self.weight), mean)
         return self.family.scipy_distribution(mean, self.nuisance)
 
-    def quantile(self, eta: Array, spread: Array, p: Array) -> Array:
+    def quantiles(self, eta: Array, spread: Array, p: float) -> Array:
+        """Return the quantiles at one probability, of many mixtures from a table."""
+        with np.errstate(all="ignore"):
+            found = tabulated(self._values, self.cdf, self._guess if self.discrete else None, eta, spread, p)
+            if found is None:
+                parts = [slice(i, i + _BLOCK) for i in range(0, len(eta), _BLOCK)]
+                values = [self._values(eta[i], spread[i], np.full(len(eta[i]), p)) for i in parts]
+                found = np.concatenate([np.empty(0), *values])
+        return found / self.unit if self.discrete else found
+
+    def _values(self, eta: Array, spread: Array, p: Array) -> Array:
         """Return the quantiles at probabilities p of mixtures with means and standard deviations of η."""
         rising = mean_and_derivatives(self.family.link, eta)[1] > 0
         sign = np.where(rising, 1.0, -1.0)
         low = self._conditional(eta + sign * spread * ndtri(p / 2), p / 2)
         high = self._conditional(eta - sign * spread * ndtri((1 - p) / 2), 1 - (1 - p) / 2)
         if self.discrete:
-            return self._whole(eta, spread, p, low - 1.0, high) / self.unit
+            return self._whole(eta, spread, p, low - 1.0, high)
         return self._root(eta, spread, p, low, high)
 
     def _conditional(self, eta: Array, p: Array) -> Array:
@@ -200,6 +216,14 @@ class _Mixture:
 
     def _given(self, y: Array, eta: Array) -> Array:
         return np.asarray(self._distribution(self.family.mean(eta)).cdf(y), dtype=float)
+
+    def _guess(self, y: Array, spread: Array, normal: float) -> tuple[Array, Array]:
+        """Return about the η̂ of which y is the quantile, and the standard deviation of both on its scale."""
+        link, mean = self.family.link, self._mean_near(y)
+        at = np.asarray(link(mean), dtype=float)
+        deviation = np.asarray(self._distribution(mean).std(), dtype=float) / self.unit
+        deviation = np.hypot(spread, deviation / mean_and_derivatives(link, at)[1])
+        return at - normal * deviation, deviation
 
     def _mean_near(self, y: Array) -> Array:
         """Return a mean within the range of the family at which y is about the median."""

@@ -13,6 +13,7 @@ from scipy import integrate, stats
 import mixedext as mx
 from mixedext.families.marginal import marginal_mean, marginal_slope
 from mixedext.families.registry import FAMILIES
+from mixedext.prediction import mixture
 from mixedext.prediction.mixture import Observations
 from tests.conftest import fit_generalized, load_data
 
@@ -60,6 +61,24 @@ def test_quantiles_are_those_of_the_mixture(name, spread):
             else:
                 # the inverse Gaussian function of η is steep on one side and has a limit on the other
                 assert_allclose(here, p, atol=1e-6 if name == "inverse_gaussian" else 1e-8)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_many_quantiles_are_those_of_single_rows(name, monkeypatch):
+    link, _, nuisance = CASES[name]
+    family, own = family_of(name, link), np.array([nuisance])
+    rng = np.random.default_rng(4)
+    eta, variance = rng.normal(0.5, 0.5, 2500), rng.uniform(0.1, 0.6, 2500)
+    made = []
+    real = mixture.tabulated
+    monkeypatch.setattr(mixture, "tabulated", lambda *args: made.append(real(*args)) or made[-1])
+    for p in (0.975,):
+        found = Observations(family, own, eta, variance, 1.0).quantiles(p)
+        assert made.pop() is not None
+        few = Observations(family, own, eta[:200], variance[:200], 1.0).quantiles(p)
+        assert made.pop() is None
+        exact = 0.0 if name in ("poisson", "negative_binomial") else 1e-7
+        assert_allclose(found[:200], few, rtol=exact)
 
 
 def test_proportions_of_trials_have_whole_numbers_of_successes():
