@@ -51,6 +51,7 @@ from mixedext.inference.refits import ManyFits
 from mixedext.inference.registry import table, tables
 from mixedext.models.generalized import GeneralizedLinearMixedModel
 from mixedext.models.linear import LinearMixedModel
+from mixedext.models.planned import simulate
 from mixedext.models.solvers import solvers
 from mixedext.models.steps import design, fit, glmer, lmer, problem
 from mixedext.options import nearest
@@ -119,6 +120,7 @@ __all__ = [
     "r2",
     "ranova",
     "read_data",
+    "simulate",
     "solvers",
     "standardize",
     "table",

@@ -74,6 +74,23 @@ class NewRows:
             )
         return codes, absent
 
+    def all_codes(self, term: DesignTerm) -> tuple[Positions, int]:
+        """Return a level for each row, those of the fit first, then new ones, and how many there are.
+
+        A row without a value of the group has a level of its own.
+        """
+        codes, absent = self.codes(term, "marginal")
+        codes, known = np.array(codes, dtype=np.intp), len(term.levels)
+        unseen = np.flatnonzero((codes < 0) & ~absent)
+        count = 0
+        if len(unseen):
+            values = [self._values(f.expression)[unseen] for f in term.factors]
+            numbers = np.column_stack([pd.factorize(v)[0] for v in values])
+            found, places = np.unique(numbers, axis=0, return_inverse=True)
+            codes[unseen], count = known + places.ravel(), len(found)
+        codes[absent] = known + count + np.arange(int(absent.sum()))
+        return codes, known + count + int(absent.sum())
+
     def _values(self, expression: Any) -> pd.Index:
         if expression.code in self.table:
             return pd.Index(widest(self.table.raw[expression.code]))

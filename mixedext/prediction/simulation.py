@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,42 +17,77 @@ from mixedext.findings.remarks import warn_of_draws
 from mixedext.fitted import FittedModel, add_random_part
 from mixedext.options import check_count, check_generator, check_option
 from mixedext.prediction.linear_predictor import linear_predictor
+from mixedext.prediction.rows import FixedPart, GivenOffsets, PredictionRows, observation_weights
 
 Array = NDArray[np.float64]
 
 _KINDS = ("new", "conditional")
 
 
-class Simulator:
-    """Draws responses from a fitted model; one generator a response, so that each can be drawn by itself.
+@dataclass(frozen=True)
+class DrawnTerm:
+    """A random term whose effects are drawn.
+
+    Attributes
+    ----------
+    codes : ndarray of int (n,)
+        Level of each row, −1 for none.
+    columns : sequence of ndarray (n,)
+        A column of Z for each effect.
+    n_levels : int
+    root : ndarray (q, q)
+        Square root of the covariance of its effects on the scale of the data.
+    """
+
+    codes: NDArray[np.integer[Any]]
+    columns: Sequence[Array]
+    n_levels: int
+    root: Array
+
+    @property
+    def size(self) -> int:
+        """Number of effects of all levels."""
+        return len(self.root) * self.n_levels
+
+
+class Drawing:
+    """Draws responses; one generator a response, so that each can be drawn by itself.
 
     Parameters
     ----------
-    fit : FittedModel
-    random_effects : {"new", "conditional"}
-        Whether the random effects are drawn too or kept at their conditional modes.
+    mean : ndarray (n,)
+        The linear predictor without the random effects that are drawn.
+    terms : sequence of DrawnTerm
+    scale : float
+        Residual variance of linear models.
+    family : Family or None
+        None for linear models.
+    nuisance : ndarray
+        Of the family.
+    weights : ndarray (n,) or float
+        Prior weights, or numbers of trials.
+    labels : Index (n,)
+        Of the rows, for messages.
     """
 
-    def __init__(self, fit: FittedModel, random_effects: str = "new"):
-        check_option(random_effects, "random_effects", _KINDS)
-        self.design = fit.design.without_builders()
-        self.family = fit.family
-        self.is_linear = self.family is None
-        self.scale = fit.scale
-        self.nuisance = getattr(fit.estimates, "nuisance", np.empty(0))
-        weights = self.design.weights
-        if self.family is not None and weights is not None:
-            reason = self.family.cannot_draw(weights)
+    def __init__(
+        self,
+        mean: Array,
+        terms: Sequence[DrawnTerm],
+        scale: float,
+        family: Any,
+        nuisance: Array,
+        weights: Array | float,
+        labels: pd.Index,
+    ):
+        if family is not None and not np.isscalar(weights):
+            reason = family.cannot_draw(weights)
             if reason is not None:
                 raise DataError(reason)
-        self.weights: Array | float = 1.0 if weights is None else weights
-        #: the linear predictor without the random effects that are drawn
-        kept = "all" if random_effects == "conditional" else "none"
-        self.mean: Array = linear_predictor(fit, None, kept, "error").to_numpy()
-        #: square roots of the covariances of the terms whose effects are drawn
-        self.roots: list[Array] = fit.estimates.factors() if random_effects == "new" else []
-        terms = self.design.terms if self.roots else ()
-        self._sizes = [len(t.names) * len(t.levels) for t in terms]
+        self.mean, self.terms, self.scale = mean, list(terms), scale
+        self.family, self.nuisance, self.weights, self.labels = family, nuisance, weights, labels
+        self.is_linear = family is None
+        self._size = sum(term.size for term in self.terms)
 
     def draw(self, generators: Iterable[np.random.Generator]) -> Array:
         """Return one response for each generator, on the scale of `endog`, (n, m).
@@ -66,8 +102,8 @@ class Simulator:
         return np.column_stack([self._draw_one(rng) for rng in generators])
 
     def _draw_linear(self, generators: Sequence[np.random.Generator]) -> Array:
-        n = len(self.design.endog)
-        normal = np.stack([rng.standard_normal(sum(self._sizes) + n) for rng in generators], axis=1)
+        n = len(self.mean)
+        normal = np.stack([rng.standard_normal(self._size + n) for rng in generators], axis=1)
         noise = np.sqrt(self.scale) * normal[len(normal) - n :]
         if not np.isscalar(self.weights):
             noise /= np.sqrt(self.weights)[:, None]
@@ -78,17 +114,16 @@ class Simulator:
     def _add_random(self, out: Array, normal: Array) -> None:
         """Add Zb to `out` (n, m), b made of the first rows of standard normal numbers (size, m)."""
         start = 0
-        for term, root, size in zip(
-            self.design.terms[: len(self.roots)], self.roots, self._sizes, strict=True
-        ):
-            q = len(root)
-            effects = np.tensordot(root, normal[start : start + size].reshape(q, len(term.levels), -1), 1)
-            add_random_part(out, term.codes, term.columns, effects)
-            start += size
+        for term in self.terms:
+            q = len(term.root)
+            own = normal[start : start + term.size].reshape(q, term.n_levels, normal.shape[1])
+            if term.n_levels:
+                add_random_part(out, term.codes, term.columns, np.tensordot(term.root, own, 1))
+            start += term.size
 
     def _draw_one(self, rng: np.random.Generator) -> Array:
         eta = self.mean[:, None].copy()
-        self._add_random(eta, rng.standard_normal((sum(self._sizes), 1)))
+        self._add_random(eta, rng.standard_normal((self._size, 1)))
         try:
             return np.asarray(self.family.draw(rng, eta[:, 0], self.weights, self.nuisance))
         except OutOfRangeError as error:
@@ -96,7 +131,7 @@ class Simulator:
 
     def _out_of_range_text(self, error: OutOfRangeError) -> str:
         rows, family = np.flatnonzero(error.bad), self.family
-        where, value = rows_text(rows, self.design.row_labels), error.values[rows[0]]
+        where, value = rows_text(rows, self.labels), error.values[rows[0]]
         if value > 1.0 and not family.takes_trials:
             reason, remedy = "too large a number to draw from", ""
         else:
@@ -109,24 +144,108 @@ class Simulator:
         )
 
 
+class Simulator(Drawing):
+    """Draws responses of the rows of a fitted model.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    random_effects : {"new", "conditional"}
+        Whether the random effects are drawn too or kept at their conditional modes.
+    """
+
+    def __init__(self, fit: FittedModel, random_effects: str = "new"):
+        check_option(random_effects, "random_effects", _KINDS)
+        design = fit.design
+        kept = random_effects == "conditional"
+        mean = linear_predictor(fit, None, "all" if kept else "none", "error").to_numpy()
+        roots: list[Array] = [] if kept else fit.estimates.factors()
+        super().__init__(
+            mean,
+            [
+                DrawnTerm(term.codes, term.columns, len(term.levels), root)
+                for term, root in zip(design.terms[: len(roots)], roots, strict=True)
+            ],
+            fit.scale,
+            fit.family,
+            nuisance_of(fit),
+            1.0 if design.weights is None else design.weights,
+            design.row_labels,
+        )
+
+
+def nuisance_of(fit: FittedModel) -> Array:
+    """Return the nuisance parameters of the family of a fit."""
+    return np.asarray(getattr(fit.estimates, "nuisance", np.empty(0)))
+
+
+def drawing_of_new_rows(fit: FittedModel, data: Any, random_effects: str) -> tuple[Drawing, FixedPart]:
+    """Return what draws responses of new rows, and the rows.
+
+    Levels that the fit has not seen are drawn; those that it has seen are too, or kept at their conditional
+    modes. A row without a group has a level of its own.
+    """
+    check_option(random_effects, "random_effects", _KINDS)
+    if fit.model.formula_parts is None:
+        raise DataError("responses of new rows need a model made by from_formula")
+    every = range(len(fit.labels.terms))
+    rows = PredictionRows(fit, data, every, "marginal", GivenOffsets())
+    part, kept = rows.fixed, random_effects == "conditional"
+    assert part.new is not None
+    mean = rows.linear_predictor() if kept else np.asarray(part.exog @ fit.params + part.offset)
+    built, numbered = fit.model.builders().terms, {}
+    for group in rows.effects:
+        first = next(t for t in built if t.group == group)
+        codes, n_levels = part.new.all_codes(first)
+        if kept:  # the levels of the fit come first
+            known = len(fit.labels.groups[group])
+            codes, n_levels = np.where(codes < known, -1, codes - known), n_levels - known
+        numbered[group] = (codes, n_levels)
+    taken, terms = dict.fromkeys(rows.effects, 0), []
+    for term, root in zip(fit.labels.terms, fit.estimates.factors(), strict=True):
+        start = taken[term.group]
+        taken[term.group] = stop = start + len(term.names)
+        codes, n_levels = numbered[term.group]
+        terms.append(DrawnTerm(codes, rows.effects[term.group].columns[start:stop], n_levels, root))
+    weights = observation_weights(fit, data, None, part)
+    labels = part.index if part.used is None else part.index[part.used]
+    return Drawing(mean, terms, fit.scale, fit.family, nuisance_of(fit), weights, labels), part
+
+
 class OutOfRange(DataError):
     """A response that cannot be drawn, because its mean is out of the family's range."""
 
 
-def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: str) -> pd.DataFrame:
+def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: str, data: Any = None) -> pd.DataFrame:
     """Return `nsim` responses drawn from a fitted model; `MixedResults.simulate` says more."""
     count = check_count(nsim, "nsim")
     generator = check_generator(rng)
-    simulator = Simulator(fit, random_effects)
-    if simulator.is_linear:
-        values = simulator.draw([generator] * count)
+    if data is None:
+        return drawn_frame(Simulator(fit, random_effects), generator, count, fit.design.row_labels)
+    drawing, part = drawing_of_new_rows(fit, data, random_effects)
+    frame = drawn_frame(drawing, generator, count, drawing.labels)
+    if part.used is None:
+        return frame
+    values = np.full((len(part.index), count), np.nan)
+    values[part.used] = frame.to_numpy()
+    return pd.DataFrame(values, index=part.index, columns=frame.columns)
+
+
+def drawn_frame(
+    drawing: Drawing, generator: np.random.Generator, count: int, labels: pd.Index
+) -> pd.DataFrame:
+    """Return so many responses as columns ``sim_1``, ``sim_2``, …, rows with missing values missing."""
+    if not len(drawing.mean):
+        values = np.empty((0, count))
+    elif drawing.is_linear:
+        values = drawing.draw([generator] * count)
     else:
-        values = _draw_all(simulator, generator, count)
+        values = _draw_all(drawing, generator, count)
     names = [f"sim_{i + 1}" for i in range(count)]
-    return pd.DataFrame(values, index=fit.design.row_labels, columns=names)
+    return pd.DataFrame(values, index=labels, columns=names)
 
 
-def _draw_all(simulator: Simulator, generator: np.random.Generator, count: int) -> Array:
+def _draw_all(simulator: Drawing, generator: np.random.Generator, count: int) -> Array:
     """Return responses (n, count), missing where one is out of the range of the family."""
     values = np.full((len(simulator.mean), count), np.nan)
     failed: dict[int, OutOfRange] = {}

@@ -214,8 +214,10 @@ class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference
         covariance = cluster_covariance(self.fitted, groups, correction)
         return self.of(self.fitted.with_covariance(covariance))
 
-    def simulate(self, nsim: int = 1, rng: Any = None, random_effects: str = "new") -> pd.DataFrame:
-        """Return new responses drawn from the fitted model.
+    def simulate(
+        self, nsim: int = 1, rng: Any = None, random_effects: str = "new", data: Any = None
+    ) -> pd.DataFrame:
+        """Return new responses drawn from the fitted model, of its rows or of new ones.
 
         Parameters
         ----------
@@ -226,11 +228,16 @@ class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference
         random_effects : {"new", "conditional"}
             "new" draws the random effects too, from their estimated distribution; "conditional" keeps them at
             their conditional modes.
+        data : DataFrame or mapping, optional
+            Rows to draw for, by default those of the fit. The random effects of levels that the fit has not
+            seen are drawn in any case; a row without a group has a level of its own. Weights and numbers of
+            trials are taken from the column that the model was given by name, else they are 1.
 
         Returns
         -------
-        DataFrame (nobs, nsim)
-            On the scale of the model's `endog` (proportions where it holds those), indexed as its rows.
+        DataFrame (rows, nsim)
+            On the scale of the model's `endog` (proportions where it holds those), indexed as the rows; rows
+            without a value of a predictor are missing.
 
         Raises
         ------
@@ -249,8 +256,12 @@ class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference
         >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
         >>> result.simulate(2, rng=1).shape
         (180, 2)
+        >>> result.simulate(2, rng=1, data={"Days": [0, 9], "Subject": ["308", "nobody"]}).round(1)
+           sim_1  sim_2
+        0  264.2  218.2
+        1  238.7  220.1
         """
-        return simulate(self.fitted, nsim, rng, random_effects)
+        return simulate(self.fitted, nsim, rng, random_effects, data)
 
     @small_matrices
     def refit(self, endog: Any) -> Any:
@@ -329,7 +340,7 @@ class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference
         >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
         >>> fits = result.refit_many(result.simulate(200, rng=1))
         >>> fits.params.mean().round(1).to_dict()
-        {'Intercept': 251.4, 'Days': 10.6}
+        {'Intercept': 251.6, 'Days': 10.4}
         """
         return refit_many(self.fitted, responses, n_jobs, progress)
 
