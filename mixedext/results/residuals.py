@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from statsmodels.tools._decorators import cached_data
 
 from mixedext.core.threads import small_matrices
+from mixedext.diagnostics.influence import Influence, get_influence
 from mixedext.diagnostics.quantile_residuals import QuantileResiduals, quantile_residuals
 from mixedext.diagnostics.residuals import (
     deviance_residuals,
@@ -162,3 +163,49 @@ class Residuals:
         True
         """
         return quantile_residuals(self.fitted, nsim, rng, conditional, refit)
+
+    def get_influence(self, by: Any = None, method: str | None = None) -> Influence:
+        """Return how the fit depends on single rows, or on the levels of a factor.
+
+        Parameters
+        ----------
+        by : str or array_like, optional
+            A grouping factor, another column, or a value for each row: its levels are left out, one after the
+            other, with all their rows. By default single rows are.
+        method : {"exact", "one-step"}, optional
+            "exact", the default for levels, fits the model without each; "one-step", the default for rows,
+            holds the covariance parameters (in generalized models also the working weights) at their
+            estimates, which needs no search.
+
+        Returns
+        -------
+        Influence
+            ``hat_matrix_diag, cooks_distance, dfbeta, dfbetas, params``, as of statsmodels'
+            `OLSInfluence`; ``scale, theta, random_parameters, variance_changes`` without each; ``messages``,
+            which say without which levels there is no fit and why; and ``summary_frame()``, the largest
+            first.
+
+        Raises
+        ------
+        OptionError
+            If there is no such column or method, or all rows are in one level.
+        DataError
+            If the level is missing for a row, or the data were removed.
+
+        Notes
+        -----
+        Cook's distance of a deletion is d'V⁻¹d/p, d the change of the p coefficients and V their covariance,
+        as in R's HLMdiag and influence.ME; lme4's ``cooks.distance(influence(model, "g"))`` is (J − p)/J of
+        that for J levels. That of rows by one step is lme4's ``cooks.distance(model)``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.get_influence(by="Subject").summary_frame().iloc[:2, :4].round(3)
+             cooks_d  hat_diag  dfb_Intercept  dfb_Days
+        309    0.149     0.161         -0.411    -0.310
+        335    0.129     0.161          0.095    -0.556
+        """
+        return get_influence(self.fitted, by, method)

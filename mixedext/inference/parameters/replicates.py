@@ -142,7 +142,7 @@ class Replicator:
         return self._model_of(design, rows, None)
 
     def _model_of(self, design: Design, rows: NDArray[np.intp], copies: Any) -> tuple[Any, Any]:
-        model = self.fit.model.variant(**_taken(design, rows, self.group, copies))
+        model = self.fit.model.variant(**taken_rows(design, rows, self.group, copies))
         kept = independent_columns(model.design.rows())
         if len(kept) < len(design.exog_names):
             lost = [name for j, name in enumerate(design.exog_names) if j not in kept]
@@ -157,7 +157,7 @@ class Replicator:
         return np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
 
 
-def fit_replicate(fit: FittedModel, problem: Any) -> Estimates:
+def fit_replicate(fit: FittedModel, problem: Any, tolerance: float | None = TOLERANCE) -> Estimates:
     """Return the estimates of another problem by the method of a fit, from its own estimates.
 
     Next to covariances of lower rank there are local optima: where one is found, and where the estimates
@@ -166,10 +166,10 @@ def fit_replicate(fit: FittedModel, problem: Any) -> Estimates:
     method, design = fit.method, fit.design
     warm: Estimates | None = None
     if not fit.is_singular:
-        warm = method.fit(problem, design, TOLERANCE, fit.theta)
+        warm = method.fit(problem, design, tolerance, fit.theta)
         if all(rank == len(c) or len(c) == 1 for rank, c in zip(warm.ranks, warm.covariances, strict=True)):
             return warm
-    cold: Estimates = method.fit(problem, design, TOLERANCE)
+    cold: Estimates = method.fit(problem, design, tolerance)
     return cold if warm is None or cold.objective < warm.objective else warm
 
 
@@ -188,7 +188,7 @@ def _codes_of(design: Design, group: str) -> NDArray[np.int32]:
     return next(t.codes for t in design.terms if t.group == group)
 
 
-def _taken(design: Design, rows: NDArray[np.intp], group: str, copies: Any) -> dict[str, Any]:
+def taken_rows(design: Design, rows: NDArray[np.intp], group: str, copies: Any) -> dict[str, Any]:
     """Return the changes of a design that take some of its rows, with repetitions.
 
     `copies` are the levels of factor `group` by row, in which all others are nested; None keeps the levels.
