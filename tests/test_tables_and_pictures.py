@@ -164,5 +164,5 @@ def test_a_picture_of_ones_own_is_one_function(pyplot: Any, registered: Any) -> 
     assert list(ax.lines[0].get_ydata()) == [1, 3, 2]
     with pytest.raises(TypeError, match="picture 'nothing' returned an object of type NoneType, no axes"):
         mx.picture([1.0], "nothing")
-    with pytest.raises(mx.OptionError, match="picture must be one of 'profile', 'dots'"):
+    with pytest.raises(mx.OptionError, match=r"picture must be one of 'profile', .*did you mean 'dots'"):
         mx.picture([1.0], "dot")

@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mixedext.options import FunctionRegistry
+from mixedext.plots.groups import draw_groups
 from mixedext.plots.profile import draw_profile
+from mixedext.plots.quantiles import draw_qq
+from mixedext.plots.random_effects import draw_random_effects
+from mixedext.plots.residuals import draw_residuals, draw_residuals_by_group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Name → function of what is drawn. A new picture of the package is a new file and a line here.
-PICTURES = {"profile": draw_profile}
+PICTURES = {
+    "profile": draw_profile,
+    "random_effects": draw_random_effects,
+    "residuals": draw_residuals,
+    "residuals_by_group": draw_residuals_by_group,
+    "qq": draw_qq,
+    "groups": draw_groups,
+}
 
 #: Those that users can name, and to which they add their own.
 pictures = FunctionRegistry("picture", ("ax",), PICTURES)
@@ -23,10 +34,11 @@ def picture(data: object, name: str, ax: Axes | None = None, **options: Any) -> 
     Parameters
     ----------
     data : object
-        What the picture is of: for ``"profile"`` what `profile` of results returns, for others what their
-        functions say.
+        What the picture is of: for ``"profile"`` what `profile` of results returns, for the others numbers or
+        a data frame with the columns that their functions in ``mixedext.plots`` say. Results draw themselves:
+        ``result.plot_qq()``.
     name : str
-        One of `mixedext.pictures`: ``"profile"``, or one that was registered.
+        One of `mixedext.pictures`: ``"profile"``, ``"qq"``, …, or one that was registered.
     ax : matplotlib Axes, optional
         To draw in; by default those of a new figure.
     **options
@@ -59,8 +71,8 @@ def picture(data: object, name: str, ax: Axes | None = None, **options: Any) -> 
     ...     ax.scatter(result.fittedvalues, result.resid)
     ...     return ax
     >>> mx.pictures.register("fitted_against_residuals", fitted_against_residuals)
-    >>> list(mx.pictures)
-    ['profile', 'fitted_against_residuals']
+    >>> "fitted_against_residuals" in mx.pictures
+    True
     >>> mx.pictures.unregister("fitted_against_residuals")
     """
     drawn = pictures.call(name, data, {"ax": ax, **options})

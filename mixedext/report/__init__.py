@@ -1,1 +1,1 @@
-"""The printed summary."""
+"""The printed summary, and what pictures show."""

@@ -25,6 +25,7 @@ from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.parameters import ParameterInference
+from mixedext.results.pictures import Pictures
 from mixedext.results.predictions import Predictions
 from mixedext.results.random_effects import RandomEffects
 from mixedext.results.residuals import Residuals
@@ -47,7 +48,9 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 
 @methods_answer_keywords
-class MixedResults(Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals):
+class MixedResults(
+    Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals, Pictures
+):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 
     fitted: FittedModel

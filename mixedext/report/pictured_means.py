@@ -1,0 +1,254 @@
+"""What pictures show of means: the rows of the data at which they are predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mixedext.data.columns import term_factors
+from mixedext.data.formula_code import needed_names
+from mixedext.data.frames import used_columns
+from mixedext.errors import DataError, OptionError
+from mixedext.fitted import FittedModel
+from mixedext.inference.marginal_means.grid import unknown_variable
+from mixedext.options import shown
+from mixedext.plots.style import MOST_LINES, evenly, thinned_note
+from mixedext.prediction.linear_predictor import predict
+from mixedext.prediction.rows import GivenOffsets
+from mixedext.report.pictured_levels import levels_of_rows
+
+Array = NDArray[np.float64]
+
+#: Points of a line over a number.
+_POINTS = 60
+_POINTS_OF_GROUP = 25
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of a model as a picture holds, moves and names them.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The rows of the fit: all columns that the model uses.
+    fixed : tuple of str
+        Those of the fixed effects.
+    levels : dict
+        Factor → its levels, the reference first; all other variables are numbers.
+    """
+
+    frame: pd.DataFrame
+    fixed: tuple[str, ...]
+    levels: Mapping[str, pd.Index]
+
+    def check(self, name: Any) -> str:
+        """Return the name of a variable of the fixed effects.
+
+        Raises
+        ------
+        OptionError
+            If it is none.
+        """
+        if not isinstance(name, str) or name not in self.fixed:
+            raise unknown_variable(name, self.fixed)
+        return name
+
+    def typical(self, name: str) -> Any:
+        """Return the mean of a number, the reference level of a factor."""
+        if name in self.levels:
+            return self.levels[name][0]
+        return float(np.nanmean(self.frame[name].to_numpy(dtype=float, na_value=np.nan)))
+
+    def points(self, name: str) -> Any:
+        """Return the levels of a factor, or points over the range of a number."""
+        if name in self.levels:
+            return self.levels[name]
+        values = self.frame[name].to_numpy(dtype=float, na_value=np.nan)
+        return np.linspace(np.nanmin(values), np.nanmax(values), _POINTS)
+
+    def column(self, name: str, values: Any) -> Any:
+        """Return values of a variable as a column of its kind."""
+        dtype = self.frame[name].dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            return pd.Categorical(values, dtype=dtype)
+        return np.asarray(values, dtype=float) if name not in self.levels else pd.Index(values).array
+
+    def positions(self, name: str, values: Any) -> Array:
+        """Return where values stand on an axis: numbers at themselves, levels at 0, 1, …"""
+        if name in self.levels:
+            return self.levels[name].get_indexer(pd.Index(values)).astype(float)
+        return np.asarray(values, dtype=float)
+
+
+def read_variables(fit: FittedModel) -> Variables:
+    """Return the variables of a model.
+
+    Raises
+    ------
+    DataError
+        If it was made of arrays, its data were removed, or the value of an expression in a row depends on
+        other rows.
+    """
+    _ = fit.design
+    model, formula = fit.model, fit.model.formula_parts
+    if formula is None:
+        raise DataError("a model made of arrays has no variables to draw over: make it by from_formula")
+    others = model.of_other_rows()
+    if others:
+        raise DataError(
+            f"the value of {others[0]!r} in a row depends on the other rows, so that it has none in a "
+            "picture of other rows: make it a column of the data"
+        )
+    frame = model.used_frame()
+    aliases, frame = used_columns([formula.fixed], formula, frame, model.formula_scope())
+    builder = model.builders().fixed_builder
+    assert builder is not None  # a model with a formula has one
+    coded = {f for term in term_factors(builder) for f in term.factors - term.numeric}
+    factors = {str(aliases[n]) for f in coded for n, _ in needed_names([f]) if n in aliases}
+    levels = {}
+    for name in map(str, frame.columns):
+        values = frame[name]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            levels[name] = values.cat.remove_unused_categories().cat.categories
+        elif name in factors or not pd.api.types.is_numeric_dtype(values) or values.dtype.kind == "b":
+            levels[name] = pd.Index(values.dropna().unique()).sort_values()
+    return Variables(frame, tuple(map(str, aliases.values())), levels)
+
+
+def usual_offsets(fit: FittedModel) -> GivenOffsets:
+    """Return offsets of rows that are none of the fit's: the mean of those that were given by row."""
+    given: dict[str, float] = {}
+    design = fit.design
+    if design.offset is not None and not design.offset_parts:
+        by_row = [name for name, value in fit.model.given_offsets.items() if value is None]
+        if by_row:
+            given["offset"] = float(np.mean(design.offset))
+            if "exposure" in fit.model.given_offsets:
+                given["exposure"] = 1.0
+    return GivenOffsets(**given)
+
+
+# ------------------------------------------------------------------------------------------- lines by group
+
+
+@dataclass(frozen=True)
+class GroupLines:
+    """What `mixedext.plots.groups.draw_groups` draws: lines, data, the population's line, words."""
+
+    lines: pd.DataFrame
+    points: pd.DataFrame
+    overall: pd.DataFrame
+    x: str
+    ticks: list[str] | None
+    remark: str
+
+
+def group_lines(fit: FittedModel, group: str, x: Any, levels: Any) -> GroupLines:
+    """Return the fitted line of each level of a grouping factor over a variable.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    group : str
+    x : str or None
+        By default the first number among the variables of the random slopes, then of the fixed effects.
+    levels : sequence or None
+        Levels to draw; by default all, or some if there are very many.
+    """
+    variables = read_variables(fit)
+    own = levels_of_rows(fit, group)
+    x = _default_x(fit, variables, own.codes) if x is None else variables.check(x)
+    chosen, remark = _chosen_levels(fit, group, levels)
+    codes = own.codes
+    frame = variables.frame
+    place = variables.positions(x, frame[x])
+    kept = np.isin(codes, chosen)
+    points = pd.DataFrame({"x": place, "y": fit.design.endog, "group": np.asarray(own)})
+    typical = _typical_rows(variables, codes, len(own.categories), {x})
+    rows, at = [], []
+    numbers = [_own_points(variables, x, place[codes == k]) for k in chosen]
+    if x not in variables.levels and all(len(values) == 1 for values in numbers):
+        # a variable of the groups themselves: each has the line that it would have at other values
+        numbers = [variables.points(x)] * len(chosen)
+    for k, values in zip(chosen, numbers, strict=True):
+        rows.append(np.full(len(values), k))
+        at.append(values)
+    where, values = np.concatenate(rows), np.concatenate(at)
+    new = typical.iloc[where].reset_index(drop=True)
+    new[x] = variables.column(
+        x, variables.levels[x].take(values.astype(int)) if x in variables.levels else values
+    )
+    offsets = usual_offsets(fit)
+    mean = predict(fit, new, [group], "error", "mean", offsets)
+    lines = pd.DataFrame({"group": np.asarray(own.categories)[where], "x": values, "mean": mean.to_numpy()})
+    over = variables.points(x)
+    one = {name: [variables.typical(name)] * len(over) for name in map(str, frame.columns)}
+    population = pd.DataFrame({n: variables.column(n, v) for n, v in (one | {x: over}).items()})
+    middle = predict(fit, population, "none", "error", "mean", offsets)
+    overall = pd.DataFrame({"x": variables.positions(x, over), "mean": middle.to_numpy()})
+    ticks = [str(level) for level in variables.levels[x]] if x in variables.levels else None
+    return GroupLines(lines, points[kept] if levels is not None else points, overall, x, ticks, remark)
+
+
+def _default_x(fit: FittedModel, variables: Variables, codes: Any) -> str:
+    formula = fit.model.formula_parts
+    assert formula is not None
+    slopes = [term.expr for term in formula.random]
+    names = [formula.aliases.get(n, n) for n, _ in needed_names(slopes)]
+    numbers = [n for n in [*map(str, names), *variables.fixed] if n in variables.fixed]
+    numbers = [n for n in numbers if n not in variables.levels]
+    for name in numbers:
+        values = variables.frame[name].to_numpy(dtype=float, na_value=np.nan)
+        first = np.zeros(codes.max() + 1)
+        first[codes] = values
+        if (values != first[codes]).any():
+            return name
+    if variables.fixed:
+        return variables.fixed[0]
+    raise DataError("the fixed effects have no variable to draw the groups over")
+
+
+def _chosen_levels(fit: FittedModel, group: str, levels: Any) -> tuple[NDArray[np.intp], str]:
+    known = fit.labels.groups[group]
+    if levels is None:
+        order = np.argsort(fit.modes_of(group)[0], kind="stable")
+        chosen = np.sort(order[evenly(len(order), MOST_LINES)])
+        return chosen, thinned_note(len(chosen), len(known), "lines")
+    if isinstance(levels, str) or not hasattr(levels, "__iter__"):
+        levels = [levels]
+    levels = list(dict.fromkeys(levels))
+    if not levels:
+        raise OptionError("levels: none is given")
+    found = known.get_indexer(pd.Index(levels, dtype=object))
+    if (found < 0).any():
+        wrong = levels[int(np.flatnonzero(found < 0)[0])]
+        raise OptionError(f"levels: {shown(wrong)} is not one of the {len(known)} levels of {group!r}")
+    return found.astype(np.intp), ""
+
+
+def _own_points(variables: Variables, x: str, place: Array) -> Array:
+    """Return the points of the line of one level over its own values, those of the rows of a factor."""
+    place = place[np.isfinite(place)]
+    if x in variables.levels:
+        return np.unique(place)
+    low, high = float(place.min()), float(place.max())
+    return np.array([low]) if low == high else np.linspace(low, high, _POINTS_OF_GROUP)
+
+
+def _typical_rows(variables: Variables, codes: Any, count: int, moved: set[str]) -> pd.DataFrame:
+    """Return a row for each level of a grouping factor: means of its numbers, else its first row's values."""
+    first = np.full(count, 0)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    rows = variables.frame.iloc[first].reset_index(drop=True)
+    counts = np.bincount(codes, minlength=count)
+    for name in variables.fixed:
+        if name not in variables.levels and name not in moved:
+            values = variables.frame[name].to_numpy(dtype=float, na_value=np.nan)
+            rows[name] = np.bincount(codes, values, minlength=count) / counts
+    return rows

@@ -1,0 +1,260 @@
+"""The pictures that results draw of themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.threads import small_matrices
+from mixedext.fitted import FittedModel
+from mixedext.options import methods_answer_keywords
+from mixedext.report import pictures
+
+if TYPE_CHECKING:
+    from mixedext.plots.axes import Axes
+
+Array = NDArray[np.float64]
+
+
+@methods_answer_keywords
+class Pictures:
+    """The part of the results that draws; it needs matplotlib, ``pip install 'mixedext[plots]'``."""
+
+    fitted: FittedModel
+    fittedvalues: Array
+    resid_pearson: Array
+
+    def plot_random_effects(
+        self,
+        group: str | None = None,
+        effect: str | None = None,
+        ax: Axes | None = None,
+        level: float = 0.95,
+        order: str = "mode",
+    ) -> Axes:
+        """Draw the conditional modes of a random effect with intervals, a caterpillar plot.
+
+        Parameters
+        ----------
+        group : str, optional
+            Grouping factor, by default the first.
+        effect : str, optional
+            By default the first random effect of the factor.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+        level : float
+            Of the intervals: mode ± z times the conditional standard deviation, from `random_effects_cov`.
+        order : {"mode", "data"}
+            Of the levels, from below.
+
+        Returns
+        -------
+        matplotlib Axes
+            Intervals that hold 0 are grey. Levels are named where their names have room. Of more than 2,000
+            levels so many are drawn, evenly spaced in their order, and the picture says so.
+
+        Raises
+        ------
+        OptionError
+            If there is no such factor or effect, and for other options that are none of their kind.
+        ImportError
+            If matplotlib is not installed.
+
+        Notes
+        -----
+        Needs no data. The intervals are of each level by itself; they are not made to compare levels.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> ax = result.plot_random_effects(effect="Days")
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('Days by Subject', 'Subject')
+        """
+        return pictures.plot_random_effects(self.fitted, group, effect, ax, level, order)
+
+    def plot_residuals(
+        self, kind: str = "fitted", group: str | None = None, ax: Axes | None = None, smooth: bool = True
+    ) -> Axes:
+        """Draw Pearson residuals against fitted values, their spread, or their distribution by group.
+
+        Parameters
+        ----------
+        kind : {"fitted", "scale_location", "group"}
+            Residuals against fitted values; the square roots of their absolute values, whose level shows the
+            spread (as R's ``plot.lm``); or median, quartiles and extremes for each level of `group`.
+        group : str, optional
+            Grouping factor for ``kind="group"``, by default the first.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+        smooth : bool
+            Whether to draw a locally weighted regression (Cleveland 1979) of all rows.
+
+        Returns
+        -------
+        matplotlib Axes
+            Of more than 10,000 rows a sample is drawn, the same each time, with the most extreme ones, and of
+            more than 2,000 levels so many; the picture says so.
+
+        Raises
+        ------
+        DataError
+            If the data were removed.
+        OptionError
+            If there is no such factor, and for other options that are none of their kind.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.plot_residuals("scale_location").get_ylabel()
+        '√|Pearson residuals|'
+        """
+        return pictures.plot_residuals(
+            self.fitted, self.fittedvalues, self.resid_pearson, kind, group, ax, smooth
+        )
+
+    def plot_qq(
+        self,
+        group: str | None = None,
+        effect: str | None = None,
+        ax: Axes | None = None,
+        level: float = 0.95,
+    ) -> Axes:
+        """Draw Pearson residuals, or the modes of a random effect, against quantiles of the normal
+        distribution.
+
+        Parameters
+        ----------
+        group, effect : str, optional
+            A grouping factor and one of its random effects, whose conditional modes are drawn; where one is
+            given the other is by default the first. By default residuals are drawn.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+        level : float
+            Of the band, which holds each ordered value of as many independent normal ones with this
+            probability.
+
+        Returns
+        -------
+        matplotlib Axes
+            With the line through the quartiles. Of many values the tails are drawn in full.
+
+        Raises
+        ------
+        DataError
+            If the data were removed (modes need none), or there are fewer than three values.
+        OptionError
+            If there is no such factor or effect, and for other options that are none of their kind.
+        ImportError
+            If matplotlib is not installed.
+
+        Notes
+        -----
+        Pearson residuals of binomial and count responses are not normal even where the model is right.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.plot_qq().get_ylabel(), result.plot_qq("Subject").get_ylabel()
+        ('Pearson residuals', 'Intercept by Subject')
+        """
+        residuals = self.resid_pearson if group is None and effect is None else None
+        return pictures.plot_qq(self.fitted, residuals, group, effect, ax, level)
+
+    @small_matrices
+    def plot_groups(
+        self, x: str | None = None, group: str | None = None, levels: Any = None, ax: Axes | None = None
+    ) -> Axes:
+        """Draw the fitted line of each group over the data, and that of the population.
+
+        Parameters
+        ----------
+        x : str, optional
+            Variable of the fixed effects on the horizontal axis; by default the first number that varies
+            within groups, those with random slopes first, or else the first variable.
+        group : str, optional
+            Grouping factor, by default the first.
+        levels : list, optional
+            Levels to draw; up to five have colours and dashes of their own. By default all, of more than 500
+            so many, evenly spaced in the order of their modes; the picture says so.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            If the data were removed, the model was made of arrays, or an expression of the formula depends on
+            other rows (``x.rank()``).
+        OptionError
+            If there is no such variable, factor or level.
+        ImportError
+            If matplotlib is not installed.
+
+        Notes
+        -----
+        The line of a group is the predicted mean at its conditional modes, over its own range of `x` (over
+        that of all where no group has a range), other numbers at their mean in the group, other factors as in
+        its first row, random effects of other grouping factors at 0. The line of the population has other
+        numbers at their mean and factors at their reference level.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> ax = result.plot_groups("Days")
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('Days', 'Reaction')
+        """
+        return pictures.plot_groups(self.fitted, x, group, levels, ax)
+
+    def plot_diagnostics(self, group: str | None = None, ax: Any = None) -> np.ndarray[Any, Any]:
+        """Draw six pictures on one page that show whether the model is right.
+
+        Above: residuals against fitted values, scale against location, quantiles of the residuals. Below:
+        residuals by group, the caterpillar of the first random effect of the group, quantiles of its modes.
+
+        Parameters
+        ----------
+        group : str, optional
+            Grouping factor, by default the first.
+        ax : array_like of six matplotlib Axes, optional
+            As ``plt.subplots(2, 3)[1]`` has them; by default those of a new figure.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes (2, 3)
+            ``page[0, 0].figure.savefig(...)`` saves the page.
+
+        Raises
+        ------
+        DataError
+            If the data were removed.
+        OptionError
+            If there is no such factor, or `ax` is something else.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.plot_diagnostics().shape
+        (2, 3)
+        """
+        return pictures.plot_diagnostics(self.fitted, self.fittedvalues, self.resid_pearson, group, ax)
