@@ -136,6 +136,15 @@ def test_the_method_of_maximum_likelihood_keeps_the_fit_that_is_one(linear: Any,
     assert generalized.fitted.by_maximum_likelihood() is generalized.fitted
 
 
+def test_results_by_maximum_likelihood_are_labelled_as_those_of_a_fit(linear: Any) -> None:
+    full = linear.by_maximum_likelihood()
+    again = full.by_maximum_likelihood()
+    assert type(full) is type(again) is type(linear)
+    assert list(full.params.index) == list(linear.params.index)
+    assert full.method == "ML"
+    assert again.fitted is full.fitted
+
+
 def test_without_data_the_record_says_so_and_keeps_what_was_made(linear: Any) -> None:
     fit = linear.fitted
     degrees = fit.ddf().single(np.eye(2))

@@ -31,6 +31,8 @@ _SUSPECT = 1e-9
 _DEPENDENT = 1e-7
 #: The same for columns of random effects, which nothing drops: what is left of a shorter one is rounding.
 _LOST = 1e-11
+#: Squared part of a unit column that is its own from which on one pass of Cholesky QR keeps enough digits.
+_ONE_PASS = 1e-4
 #: Columns of X from which on their products gain by all threads.
 _WIDE = 128
 #: Rows in one chunk; two arrays of this many rows stay in cache for a handful of columns. Of a million rows
@@ -205,7 +207,7 @@ def _orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
             shift = 100 * len(gram) * np.finfo(float).eps
             lower = np.linalg.cholesky(correlation + shift * np.eye(len(gram)))
         transform = transform @ sla.solve_triangular(lower, np.diag(1 / scale), lower=True).T
-        if np.diag(lower).min(initial=1.0) ** 2 > 1e-4:
+        if np.diag(lower).min(initial=1.0) ** 2 > _ONE_PASS:
             break
         gram = gram_after(transform)
     if np.any(np.diag(transform) * length * _LOST > 1):

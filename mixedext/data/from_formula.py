@@ -177,7 +177,7 @@ def built_from_parts(
         _kept_columns(design, parts.table, formula, columns, by_name),
         design.row_labels,
         parts.table.known,
-        bare if COPIES_ON_WRITE else None,
+        snapshot=bare if COPIES_ON_WRITE else None,
     )
     origin = Origin(
         formula=formula,

@@ -32,7 +32,7 @@ from mixedext.models.built import (
 )
 from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
-from mixedext.models.methods import NO_LIKELIHOOD, GeneralizedMethod
+from mixedext.models.methods import GENERALIZED_TOLERANCE, NO_LIKELIHOOD, GeneralizedMethod
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -246,7 +246,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         cov_type: str | None = None,
         cov_kwds: Mapping[str, Any] | None = None,
         start_theta: ArrayLike | None = None,
-        tol: float = 1e-11,
+        tol: float = GENERALIZED_TOLERANCE,
         maxiter: int = 200,
     ) -> GeneralizedMixedResultsWrapper:
         """Fit the model.
@@ -331,7 +331,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         known = self.exog @ params + (0.0 if self.offset is None else self.offset)
         rest = self.variant(exog=np.empty((n, 0)), exog_names=(), fixed_terms={}, offset=known)
         try:
-            estimates = fit_generalized(rest.problem, 1, OptimizerOptions(1e-11))
+            estimates = fit_generalized(rest.problem, 1, OptimizerOptions(GENERALIZED_TOLERANCE))
             problem = self.problem
             theta = problem.from_data_scale(estimates.theta)
             basis = problem.basis.x_transform

@@ -20,7 +20,7 @@ from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.models.built import NUMBERS, linear_from_arrays, linear_from_formula
 from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
-from mixedext.models.methods import LinearMethod
+from mixedext.models.methods import LINEAR_TOLERANCE, LinearMethod
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -203,7 +203,7 @@ class LinearMixedModel(LikelihoodModelSide):
         reml: bool = True,
         *,
         start_theta: ArrayLike | None = None,
-        tol: float = 1e-12,
+        tol: float = LINEAR_TOLERANCE,
         maxiter: int = 200,
         cov_type: str = "nonrobust",
         cov_kwds: Mapping[str, Any] | None = None,

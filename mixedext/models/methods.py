@@ -34,7 +34,8 @@ NO_LIKELIHOOD = (
     "the likelihood could not be computed ({}): check the response, the link and the scale of the columns"
 )
 #: Newton decrements at which fits are done.
-LINEAR_TOLERANCE, GENERALIZED_TOLERANCE = 1e-12, 1e-11
+LINEAR_TOLERANCE = 1e-12
+GENERALIZED_TOLERANCE = 1e-11
 
 
 class LinearMethod(Method):

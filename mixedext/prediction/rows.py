@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -358,8 +358,3 @@ def observation_weights(fit: FittedModel, data: Any, weights: Any, part: FixedPa
     if (values <= 0).any() or np.isinf(values).any():
         raise DataError("weights must be positive and finite in every row")
     return values
-
-
-def mapped(effects: Mapping[str, EffectRows], groups: Sequence[str]) -> list[EffectRows | None]:
-    """Return the rows of each grouping factor in the order of the model, None where it is not asked for."""
-    return [effects.get(group) for group in groups]

@@ -348,9 +348,8 @@ class MixedResults(
         return refit_many(self.fitted, responses, n_jobs, progress)
 
     def by_maximum_likelihood(self) -> Any:
-        """Return the fit by maximum likelihood, these results themselves if they are one."""
-        fit = self.fitted.by_maximum_likelihood()
-        return self if fit is self.fitted else type(self)(fit)
+        """Return the results of the fit by maximum likelihood, of the same fit if it is one."""
+        return self.of(self.fitted.by_maximum_likelihood())
 
     def __repr__(self) -> str:
         what = getattr(self.model, "mixed_formula", None)
