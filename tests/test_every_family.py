@@ -395,6 +395,7 @@ WRONG_ANSWERS = {
     "wrong": ({"change": lambda at: with_score(at, at.score + 1)}, "are not the derivatives of row_loglik"),
     "arguments": ({"start_mean": lambda s: 1}, r"start_eta\(rows\) raised TypeError"),
     "variance": ({"variance": lambda s, mean, nuisance: mean[:3]}, r"variance\(mean, nuisance\) has shape"),
+    "draws": ({"draw_at": lambda s, rng, mean, m, nuisance: mean[:3]}, r"draw_at\(rng, .* has shape \(3,\)"),
     "range": ({"out_of_range": lambda s, y, weights, counts: None}, "out_of_range.* raised TypeError"),
 }
 

@@ -54,6 +54,14 @@ def test_an_old_name_is_the_new_one_with_a_warning(old: str, name: str, new: str
     assert found is getattr(importlib.import_module(f"mixedext.{module}"), attribute)
 
 
+def test_a_star_imports_what_an_old_module_defined() -> None:
+    names: dict[str, object] = {}
+    with pytest.warns(mx.MovedWarning):
+        exec("from mixedext.design import *", names)
+    assert names["Design"] is importlib.import_module("mixedext.data.design").Design
+    assert not {"np", "function"} & set(names)
+
+
 def test_an_old_module_is_called_only_where_a_function_took_its_name() -> None:
     with rejects("mixedext.kept", "module", kind=TypeError):
         old_module("kept")()  # type: ignore[operator]

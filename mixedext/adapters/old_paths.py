@@ -45,7 +45,6 @@ MOVED: dict[str, tuple[str, ...]] = {
     "core.storage": ("core.equations.plan",),
     "delimited": ("data.files.delimited",),
     "design": ("data.design", "data.given", "data.response", "data.from_formula"),
-    "diagnostics": ("findings.remarks",),
     "dialects": ("data.formula.dialects", "options"),
     "double_bars": ("data.double_bars",),
     "expressions": ("data.expressions",),
@@ -94,6 +93,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 }
 #: Old modules whose name is a folder's now.
 FOLDERS: dict[str, tuple[str, ...]] = {
+    "diagnostics": ("findings.remarks",),
     "inference.comparison": (
         "inference.comparison.ranking",
         "inference.comparison.deletion",
@@ -149,16 +149,29 @@ def lookup(old: str, places: Sequence[str]) -> Callable[[str], Any]:
 
 
 class _OldModule(ModuleType):
-    """A module of an earlier version; called, it is the function of the package that took its name."""
+    """A module of an earlier version; called, it is the function of the package that took its name.
+
+    A star imports what the modules that took its place define.
+    """
 
     def __init__(self, name: str):
         super().__init__(name)
-        self.function = vars(sys.modules["mixedext"]).get(name.removeprefix("mixedext."))
+        self._function = vars(sys.modules["mixedext"]).get(name.removeprefix("mixedext."))
+
+    @property
+    def __all__(self) -> list[str]:
+        places = [f"mixedext.{place}" for place in MOVED[self.__name__.removeprefix("mixedext.")]]
+        return [
+            name
+            for place in places
+            for name, value in vars(importlib.import_module(place)).items()
+            if name[0] != "_" and getattr(value, "__module__", None) == place
+        ]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if self.function is None:
+        if self._function is None:
             raise TypeError(f"{self.__name__} is a module and cannot be called")
-        return self.function(*args, **options)
+        return self._function(*args, **options)
 
 
 class _OldPaths:

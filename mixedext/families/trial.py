@@ -52,6 +52,10 @@ def try_family(family: Family, y: Array, weights: Array | None) -> None:
     weight = numbers_of(who, f"{question}.weight", lambda: at.weight, (n,))
     for name in ("mean", "observed", "slope", "observed_slope"):
         numbers_of(who, f"{question}.{name}", lambda name=name: getattr(at, name), (n,))  # type: ignore[misc]
+    if family.cannot_draw(np.broadcast_to(rows.m, n)) is None and family.takes_mean(mean).all():
+        rng = np.random.default_rng(0)
+        question = "draw_at(rng, mean, m, nuisance)"
+        numbers_of(who, question, lambda: family.draw_at(rng, mean, rows.m, nuisance), (n,))
     question = "row_loglik(rows, eta, nuisance)"
     ahead, behind = (
         numbers_of(who, question, lambda at=eta + s: rows.row_loglik(at, nuisance), (n,))  # type: ignore[misc]

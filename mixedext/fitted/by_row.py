@@ -61,7 +61,9 @@ def values_by_row(
 
 def _column(fit: FittedModel, name: str, what: str) -> pd.Series:
     kept, names = fit.model.kept, fit.design.groups
-    frame = kept if kept is None else kept.frame() if kept.snapshot is None else kept.snapshot
+    frame = None if kept is None else kept.snapshot  # all columns of the data, where they could be kept
+    if kept is not None and frame is None:
+        frame = kept.frame()
     if frame is None or name not in frame.columns:
         known = [*names, *([] if frame is None else map(str, frame.columns))]
         hint = nearest(name, known)

@@ -54,7 +54,7 @@ class BetterFitFound(Exception):
 
 @small_matrices
 def trace(coordinates: ProfileCoordinates, cutoff: float) -> Curve:
-    """Return the profile of a coordinates's parameter as far as |ζ| = `cutoff`.
+    """Return the profile of the parameter that coordinates fix, as far as |ζ| = `cutoff`.
 
     Raises
     ------
