@@ -10,6 +10,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,8 @@ def exists(name: str) -> bool:
     for part in parts[known:]:
         if hasattr(found, part):
             found = getattr(found, part)
+            if isinstance(found, ModuleType):  # of another package, or an old path that was imported
+                return False
             continue
         # what instances alone have stands in the source of their class
         own = rf"(?m)\bself\.{part}\b|^    {part}:"

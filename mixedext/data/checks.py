@@ -69,9 +69,8 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
     used: set[str] = set()
     for term in sorted(terms, key=lambda t: -len(t.levels)):
         label, number = term.group, 0
-        while label in used or (
-            number and label in groups
-        ):  # a number is skipped where a grouping factor has that very name, g.1
+        # a number is skipped where a grouping factor has that very name, g.1
+        while label in used or (number and label in groups):
             number += 1
             label = f"{term.group}.{number}"
         used.add(label)

@@ -183,9 +183,8 @@ def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) 
         raise OptionError(f"subset {subset!r} cannot be evaluated: {error}") from error
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
         raise OptionError(f"subset {subset!r} must give True or False for each row")
-    return chosen.fillna(False).to_numpy(
-        dtype=bool
-    )  # a row for which the answer is missing is not chosen, as in R
+    # a row for which the answer is missing is not chosen, as in R
+    return chosen.fillna(False).to_numpy(dtype=bool)
 
 
 def _with_wide_columns(frame: pd.DataFrame, subset: str) -> pd.DataFrame:
@@ -241,9 +240,8 @@ def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
 def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float = _SMALLEST) -> None:
     """Raise `DataError` if a value is infinite or has no finite square, or if all squares vanish.
 
-    No value may be missing.
-
-    Values that are all 0 pass, and so do small values beside larger ones.
+    The values are given without missing ones. Values that are all 0 pass, and so do small ones beside larger
+    ones.
     """
     size = max(values.max(), -values.min())
     if smallest < size < _LARGEST or size == 0:
