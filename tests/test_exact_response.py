@@ -109,7 +109,7 @@ def falls_without_end(y: np.ndarray, x: np.ndarray, effects: list[np.ndarray], r
                 covariance = variance * np.eye(len(y)) + z @ z.T
                 half = np.linalg.solve(np.linalg.cholesky(covariance), np.column_stack([x, y]))
                 fixed = np.linalg.slogdet(half[:, :-1].T @ half[:, :-1])[1] if reml else 0.0
-                left = half[:, -1] - half[:, :-1] @ np.linalg.lstsq(half[:, :-1], half[:, -1])[0]
+                left = half[:, -1] - half[:, :-1] @ np.linalg.lstsq(half[:, :-1], half[:, -1], rcond=None)[0]
                 values.append(np.linalg.slogdet(covariance)[1] + fixed + left @ left)
             if values[1] < values[0] - 1 and values[2] < values[1] - 1:
                 return True

@@ -129,12 +129,15 @@ def test_the_criterion_by_rows_is_that_of_the_cross_products(formula: str, reml:
     assert objective_by_rows(problem, theta, reml) == pytest.approx(expected, rel=1e-11)
 
 
-@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)"])
-def test_wild_weights_of_many_rows_are_said_to_hide_the_criterion(formula: str) -> None:
+def test_wild_weights_of_many_rows_are_said_to_hide_the_criterion() -> None:
     data, _ = many_rows(1)
     weights = np.where(np.arange(3000) % 150, 1.0, 1e15)
     with pytest.warns(mx.ConvergenceWarning, match=r"the weights differ by a factor of 1e\+15"):
-        assert not mx.lmer(formula, data, weights=weights).fit().converged
+        assert not mx.lmer("y ~ x + (1 | g) + (1 | h)", data, weights=weights).fit().converged
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)"])
+def test_weights_over_ten_powers_leave_the_criterion_of_many_rows_right(formula: str) -> None:
     data, weights = many_rows(10)
     result = mx.lmer(formula, data, weights=weights).fit()
     problem = result.model.problem

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
+from scipy.integrate import trapezoid
 
 import mixedext as mx
 from mixedext.inference.marginal_means.adjust import SingleTests, adjusted, read_adjustment
@@ -144,7 +145,7 @@ def of_four_means(t: float, variances: list[float]) -> float:
     square = precision[0, 0] * x**2 + 2 * precision[0, 1] * x * y + precision[1, 1] * y**2
     density = np.exp(-square / 2) * math.sqrt(np.linalg.det(precision)) / (2 * math.pi)
     values = np.where(np.abs(x - y) <= bound[1, 2], inside * density, 0.0)
-    return 1 - float(np.trapezoid(np.trapezoid(values, y[0]), x[:, 0]))
+    return 1 - float(trapezoid(trapezoid(values, y[0]), x[:, 0]))
 
 
 @pytest.mark.parametrize("t", [1.5, 2.6])

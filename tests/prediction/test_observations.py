@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import integrate, stats
+from scipy.integrate import trapezoid
 
 import mixedext as mx
 from mixedext.families.marginal import marginal_mean, marginal_slope
@@ -40,7 +41,7 @@ def mixture_cdf(family: Any, nuisance: Any, eta: float, spread: float, y: float)
     """Return F(y) by the trapezoidal rule with so many nodes that it is exact wherever the function falls."""
     t = np.linspace(-9, 9, 10_001)
     values = family.scipy_distribution(family.mean(eta + spread * t), nuisance).cdf(y)
-    return float(np.trapezoid(values * stats.norm.pdf(t), t))
+    return float(trapezoid(values * stats.norm.pdf(t), t))
 
 
 @pytest.mark.parametrize("name", CASES)
