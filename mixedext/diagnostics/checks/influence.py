@@ -62,7 +62,8 @@ def influential(fit: FittedModel) -> Iterator[Finding]:
                 threshold,
                 "without it the fixed effects move to the edge of their joint 50 % region, which the model "
                 "does not expect of any level (Cook's distance, one step from the fit, variances held)",
-                "look at its rows for errors; fit without it and report both",
+                "look at its rows for errors; report the fit without it, get_influence(by=…); where several "
+                "levels are so, their slopes differ: add random slopes",
             )
 
 
