@@ -190,3 +190,10 @@ def test_the_step_can_be_called_after_the_old_module_of_its_name_was_imported() 
     first, second = out.stdout.splitlines()
     assert first.startswith("<mixedext design Reaction ~ Days")
     assert second == "mixedext.data.design"
+
+
+def test_what_is_lacking_inside_a_property_of_a_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mx.lmer("Reaction ~ Days + (1 | Subject)", load_data("sleepstudy"))
+    monkeypatch.delattr(type(model.design), "rows")
+    with pytest.raises(AttributeError, match="'Design' object has no attribute 'rows'"):
+        _ = model.problem

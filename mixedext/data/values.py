@@ -257,9 +257,8 @@ def _levels_by_text(levels: pd.Index, kind: str) -> tuple[dict[str, int], dict[s
     for place, level in enumerate(levels):
         if _kind(level) != kind:
             for texts, text in ((exact, _text(level)), (loose, level_text(level))):
-                texts[text] = (
-                    -1 if text in texts else place
-                )  # where several levels have this text, none of them is meant
+                # where several levels have this text, none of them is meant
+                texts[text] = -1 if text in texts else place
     return exact, loose
 
 

@@ -145,6 +145,8 @@ class MixedModel(LikelihoodModel):
         """Say of what the results of a fit have that the model has to be fitted first."""
         if name[0] != "_" and name in self._of_results():
             raise AttributeError(f"{name!r} is what a fit has: call fit() first, model.fit().{name}")
+        if hasattr(type(self), name):  # what a property lacks inside is said by its own error
+            return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
