@@ -47,6 +47,7 @@ from mixedext.inference.marginal_means.marginal import MarginalMeans
 from mixedext.inference.marginal_means.means import emmeans, emtrends
 from mixedext.inference.parameters.bootstrap import Bootstrap
 from mixedext.inference.parameters.profile import Profile
+from mixedext.inference.power import power
 from mixedext.inference.refits import ManyFits
 from mixedext.inference.registry import table, tables
 from mixedext.models.generalized import GeneralizedLinearMixedModel
@@ -116,6 +117,7 @@ __all__ = [
     "lmer",
     "picture",
     "pictures",
+    "power",
     "problem",
     "r2",
     "ranova",

@@ -369,6 +369,16 @@ class FittedModel(FitNumbers):
             or method not in self.covariance.methods_of_rows
         )
 
+    def ddf_name(self, name: Any = None) -> str:
+        """Return the method of degrees of freedom that a user's ``ddf=`` names, by default the first.
+
+        Raises
+        ------
+        DataError
+            If the covariance of the fixed effects has none of this name.
+        """
+        return self.covariance.ddf_methods[0] if name is None else read_ddf(name, self.covariance)
+
     @small_matrices
     def ddf(self, name: Any = None) -> DegreesOfFreedom:
         """Return degrees of freedom and the covariance of the fixed effects by one method, made once.
@@ -383,7 +393,7 @@ class FittedModel(FitNumbers):
         DataError
             For another name, where the method is not defined for this fit, and where the data were removed.
         """
-        method = self.covariance.ddf_methods[0] if name is None else read_ddf(name, self.covariance)
+        method = self.ddf_name(name)
         if method not in self.made_of_covariance:
             if not self.has_data and method in self.covariance.methods_of_rows:
                 raise DataError(

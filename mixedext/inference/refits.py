@@ -148,6 +148,7 @@ class _OneByOne:
             params=found.params[:, None],
             normalized_cov_params=covariance[:, :, None],
             theta=found.theta[:, None],
+            point=found.point[: len(found.theta), None],
             scale=np.array([found.scale]),
             objective=np.array([found.objective]),
             singular=np.array([found.is_singular]),

@@ -17,6 +17,8 @@ from mixedext.core.linear.many import moments
 from mixedext.core.linear.many.criterion import Entries, ManyStates
 from mixedext.core.linear.many.fit import fit_many
 from mixedext.core.linear.many.moments import LevelClasses, can_batch
+from mixedext.core.linear.many.sensitivity import sensitivities
+from mixedext.core.linear.sensitivity import sensitivity
 from mixedext.core.rows import Rows
 from mixedext.core.search.optimize import OptimizerOptions
 from tests.dense import DenseModel
@@ -163,3 +165,20 @@ def test_the_order_of_the_responses_does_not_matter(order: list[int]) -> None:
     assert (first.done[order] == second.done).all()
     assert second.theta == pytest.approx(first.theta[:, order], rel=1e-8, abs=1e-9, nan_ok=True)
     assert second.objective == pytest.approx(first.objective[order], rel=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("kind", ["single 1", "single 2", "terms of one factor"])
+def test_sensitivities_are_those_of_each_response(kind: str, reml: bool) -> None:
+    problem = LinearProblem(random_rows(kind, weighted=True, n=120))
+    responses = responses_of(problem.rows, 8, 0.3)
+    many = fit_many(problem, responses, reml, TOLERANCE)
+    point = np.where(many.done, many.point, random_theta(problem.size)[:, None])
+    found = sensitivities(problem, responses, point, reml)
+    for j, own in enumerate(problem.with_responses(responses)):
+        one = sensitivity(own, point[:, j], reml)
+        assert found[j].covariance == pytest.approx(one.covariance, rel=1e-8)
+        assert found[j].derivatives == pytest.approx(one.derivatives, rel=1e-7, abs=1e-10)
+        if many.done[j] and not many.singular[j]:
+            size = np.abs(one.parameters).max()
+            assert found[j].parameters == pytest.approx(one.parameters, rel=1e-5, abs=1e-6 * size)

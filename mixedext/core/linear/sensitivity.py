@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 #: Step of the differences of the gradient, in standard errors of a parameter. With half or twice of it the
 #: covariance of φ̂ changes by less than 4e-7 (sleepstudy), with ten times by 1e-5.
-_STEP = 3e-4
+STEP = 3e-4
 #: Step of the one-sided differences in a covariance, relative to the variance that would hide it. With half
 #: or twice of it W changes by less than 5e-8 (sleepstudy, Pastes), with ten times by 2e-6.
 _ONE_SIDED = 1e-4
@@ -72,14 +72,14 @@ def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity
     to_data = problem.basis.x_transform @ state.x_root_inverse.T
     covariance = state.scale * (to_data @ to_data.T)
     derivatives = np.concatenate([_covariance_slopes(problem, state, to_data), covariance[None]])
-    return Sensitivity(covariance, derivatives, 2.0 * _inverse(hessian))
+    return Sensitivity(covariance, derivatives, 2.0 * inverse_where_curved(hessian))
 
 
 def _profiled_hessian(problem: LinearProblem, state: LinearState) -> Array:
     """Return the Hessian of the profiled criterion in θ̃ by central differences of its gradient."""
     size = problem.size
     curvature = np.maximum(np.diag(state.information()), 1e-6)
-    steps = _STEP * np.minimum(np.sqrt(2.0 / curvature), np.maximum(1.0, np.abs(state.point)))
+    steps = STEP * np.minimum(np.sqrt(2.0 / curvature), np.maximum(1.0, np.abs(state.point)))
     hessian = np.empty((size, size))
     for i, size_of_step in enumerate(steps):
         step = np.zeros(size)
@@ -113,7 +113,7 @@ def _fixed_products(state: LinearState, k: int) -> Array:
     return (flat @ flat.T).reshape(q, p, q, p).transpose(0, 2, 1, 3)
 
 
-def _inverse(hessian: Array) -> Array:
+def inverse_where_curved(hessian: Array) -> Array:
     """Return the inverse on the directions with positive curvature, zero elsewhere."""
     scale = np.sqrt(np.where(np.diag(hessian) > 0, np.diag(hessian), 1.0))
     values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
@@ -164,7 +164,7 @@ def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
     information = (
         traces - 2.0 * np.einsum("ij,rsji->rs", inverse, products) + np.einsum("rij,sji->rs", scaled, scaled)
     )
-    weights = 2.0 * _inverse((information + information.T) / 2)
+    weights = 2.0 * inverse_where_curved((information + information.T) / 2)
     correction = np.einsum("rs,rsij->ij", weights, products)
     correction -= np.einsum("rs,rij,sjk->ik", weights, minus_p, scaled, optimize=True)
     adjusted = inverse + 2.0 * inverse @ correction @ inverse

@@ -201,6 +201,20 @@ class ManyStates:
         out = [self._mapped(sums[:, :, k]).sum(axis=2) for k in range(p)]
         return np.stack(out, axis=2)
 
+    def fixed_products(self) -> Array:
+        """Return Σ_j (Z_j'V⁻¹X)_a' (Z_j'V⁻¹X)_c, (q, q, p, p, m)."""
+        fixed, p = self.moments.fixed, self.problem.p
+        out = np.empty((*self.factor.shape[:2], p, p, self.point.shape[1]))
+        for k in range(p):
+            for other in range(p):
+                sums = np.broadcast_to(fixed[:, k, :, other, :, None], self.kernel.shape)
+                out[:, :, k, other] = self._mapped(sums).sum(axis=2)
+        return out
+
+    def beside(self, step: Array) -> ManyStates:
+        """Return the states at other points, each as far away as `step` (size, m) says."""
+        return ManyStates(self.problem, self.entries, self.moments, self.point + step, self.reml)
+
     def _curvature_slope(self) -> Array:
         """Return Γ less what it has in directions without variance, symmetric, by term (q, q, m)."""
         out = np.zeros_like(self.slope)

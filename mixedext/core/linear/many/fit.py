@@ -33,6 +33,8 @@ class ManyEstimates:
     normalized_cov_params : ndarray (p, p, m)
         Times `scale` the covariance of the fixed effects.
     theta : ndarray (size, m)
+    point : ndarray (size, m)
+        θ̃, the same in the well-conditioned basis.
     scale, objective : ndarray (m,)
     singular, converged : ndarray of bool (m,)
     done : ndarray of bool (m,)
@@ -42,6 +44,7 @@ class ManyEstimates:
     params: Array
     normalized_cov_params: Array
     theta: Array
+    point: Array
     scale: Array
     objective: Array
     singular: NDArray[np.bool_]
@@ -55,6 +58,7 @@ class ManyEstimates:
             params=np.full((p, m), np.nan),
             normalized_cov_params=np.full((p, p, m), np.nan),
             theta=np.full((size, m), np.nan),
+            point=np.full((size, m), np.nan),
             scale=np.full(m, np.nan),
             objective=np.full(m, np.nan),
             singular=np.zeros(m, dtype=bool),
@@ -166,6 +170,7 @@ def _estimates(problem: LinearProblem, search: ManySearch) -> ManyEstimates:
         params=search.moments.start + basis.x_transform @ state.coefficients,
         normalized_cov_params=np.einsum("kim,kjm->ijm", root, root),
         theta=_theta_on_data_scale(problem, transform, state),
+        point=search.point,
         scale=state.scale,
         objective=state.objective,
         singular=search.are_singular(),

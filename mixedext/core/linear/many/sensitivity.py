@@ -1,0 +1,75 @@
+"""How the covariance of the fixed effects of many responses depends on their variances.
+
+What `core.linear.sensitivity` computes for one response, from the sums over levels of all of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.many.criterion import Entries, ManyStates
+from mixedext.core.linear.many.moments import LevelClasses, Moments
+from mixedext.core.linear.sensitivity import STEP, Sensitivity, inverse_where_curved
+
+Array = NDArray[np.float64]
+
+
+def sensitivities(problem: LinearProblem, responses: Array, point: Array, reml: bool) -> list[Sensitivity]:
+    """Return what degrees of freedom are made of, for each response (n, m) at its optimum θ̃ (size, m).
+
+    Parameters
+    ----------
+    problem : LinearProblem
+        One that `can_batch`.
+    responses : ndarray (n, m)
+        Less the offset.
+    point : ndarray (size, m)
+    reml : bool
+    """
+    classes, out = LevelClasses(problem), list[Sensitivity]()
+    for first in range(0, responses.shape[1], classes.block):
+        part = slice(first, first + classes.block)
+        out += _of_block(problem, classes.moments(responses[:, part]), point[:, part], reml)
+    return out
+
+
+def _of_block(problem: LinearProblem, moments: Moments, point: Array, reml: bool) -> list[Sensitivity]:
+    entries = Entries.of(problem)
+    with np.errstate(all="ignore"):
+        state = ManyStates(problem, entries, moments, point, reml)
+        size, m = point.shape
+        squares = np.einsum("abm,bcm->acm", state.score_squares.sum(axis=2), state.factor)
+        cross = 2.0 * squares[entries.rows, entries.columns] / state.scale
+        hessian = np.empty((size + 1, size + 1, m))
+        hessian[:size, :size] = _profiled_hessian(state) + cross[:, None] * cross[None] / state.degrees
+        hessian[:size, size] = hessian[size, :size] = cross
+        hessian[size, size] = state.degrees
+        to_data = np.einsum("ij,kjm->ikm", problem.basis.x_transform, state.x_root_inverse)
+        covariance = state.scale * np.einsum("ikm,jkm->ijm", to_data, to_data)
+        root = np.einsum("ikm,klm->ilm", to_data, state.x_root_inverse)
+        slopes = np.empty((size + 1, problem.p, problem.p, m))
+        slopes[size] = covariance
+        products = state.fixed_products()
+        for i, (a, b) in enumerate(zip(entries.rows, entries.columns, strict=True)):
+            inner = np.einsum("cm,cklm->klm", state.factor[:, b], products[a])
+            inner = inner + inner.transpose(1, 0, 2)
+            slopes[i] = state.scale * np.einsum("ikm,klm,jlm->ijm", root, inner, root, optimize=True)
+    return [
+        Sensitivity(covariance[..., j], slopes[..., j], 2.0 * inverse_where_curved(hessian[..., j]))
+        for j in range(m)
+    ]
+
+
+def _profiled_hessian(state: ManyStates) -> Array:
+    """Return the Hessians of the profiled criteria in θ̃ by central differences of their gradients."""
+    point = state.point
+    curvature = np.maximum(np.einsum("iim->im", state.information()), 1e-6)
+    steps = STEP * np.minimum(np.sqrt(2.0 / curvature), np.maximum(1.0, np.abs(point)))
+    hessian = np.empty((len(point), *point.shape))
+    for i, length in enumerate(steps):
+        step = np.zeros_like(point)
+        step[i] = length
+        hessian[i] = (state.beside(step).gradient - state.beside(-step).gradient) / (2 * length)
+    return (hessian + hessian.transpose(1, 0, 2)) / 2
