@@ -58,6 +58,7 @@ from mixedext.models.steps import design, fit, glmer, lmer, problem
 from mixedext.options import nearest
 from mixedext.plots.axes import axes_of
 from mixedext.plots.registry import picture, pictures
+from mixedext.report.pictures import plot_coefficients
 from mixedext.results.generalized import GeneralizedMixedResults
 from mixedext.results.linear import LinearMixedResults
 
@@ -118,6 +119,7 @@ __all__ = [
     "picture",
     "pictures",
     "power",
+    "plot_coefficients",
     "problem",
     "r2",
     "ranova",

@@ -14,6 +14,7 @@ import mixedext as mx
 from mixedext.plots.residuals import quantiles_by_code
 from mixedext.plots.smooth import smooth
 from mixedext.plots.style import COLOURS, DASHES, MARKS
+from mixedext.report.pictured_levels import shrinkage_frame
 from tests.conftest import fit_generalized, fit_linear
 from tests.pictures import assert_readable, note_of, segments
 
@@ -41,6 +42,11 @@ def many() -> Any:
     return mx.lmer("y ~ x + kind + (x | g)", pd.DataFrame({"y": y, "x": x, "kind": kind, "g": g})).fit()
 
 
+def numbers(result: Any) -> str:
+    """Return the name of a number among the fixed effects."""
+    return next(n for n in ("Days", "x", "cHEIGHT") if n in result.labels.exog_names)
+
+
 FITS = {"18 groups": sleep, "2,000 groups": many, "counts": ticks}
 PICTURES = {
     "random_effects": lambda r, ax: r.plot_random_effects(ax=ax),
@@ -50,6 +56,12 @@ PICTURES = {
     "qq": lambda r, ax: r.plot_qq(ax=ax),
     "qq of modes": lambda r, ax: r.plot_qq(effect="Intercept", ax=ax),
     "groups": lambda r, ax: r.plot_groups(ax=ax),
+    "shrinkage": lambda r, ax: r.plot_shrinkage(ax=ax),
+    "shrinkage of one": lambda r, ax: r.plot_shrinkage(effects="Intercept", ax=ax),
+    "predictions": lambda r, ax: r.plot_predictions(numbers(r), ax=ax),
+    "variance parts": lambda r, ax: r.plot_variance_parts(ax=ax),
+    "trace": lambda r, ax: r.plot_trace(ax=ax),
+    "coefficients": lambda r, ax: mx.plot_coefficients(r, ax=ax),
 }
 
 
@@ -58,7 +70,7 @@ PICTURES = {
 def test_pictures_are_readable_at_any_size(name: str, fit: str) -> None:
     ax = PICTURES[name](FITS[fit](), None)
     assert ax.get_xlabel()
-    assert ax.get_ylabel()
+    assert ax.get_ylabel() or ax.get_yticklabels()
     assert_readable(ax)
 
 
@@ -217,6 +229,117 @@ def test_lines_of_groups_hold_other_variables_and_run_over_factors() -> None:
     assert result.plot_groups(group="LOCATION").get_xlabel() in ("cHEIGHT", "YEAR")
 
 
+def test_levels_alone_are_least_squares_of_their_own_rows() -> None:
+    result = sleep()
+    ax = result.plot_shrinkage()
+    data = result.model.data.frame
+    alone, model = ax.lines[-3], ax.lines[-2]
+    modes = result.coef()["Subject"].sort_values("Intercept")
+    np.testing.assert_allclose(model.get_xydata(), modes[["Intercept", "Days"]])
+    slopes = [
+        np.polyfit(own["Days"], own["Reaction"], 1) for _, own in data.groupby("Subject", observed=True)
+    ]
+    expected = pd.DataFrame(slopes, columns=["Days", "Intercept"], index=result.labels.groups["Subject"])
+    np.testing.assert_allclose(alone.get_xydata(), expected.loc[modes.index, ["Intercept", "Days"]])
+    assert ax.lines[-1].get_xydata().ravel().tolist() == result.params.tolist()
+    assert "outside" in note_of(many().plot_shrinkage())
+
+
+def test_counts_alone_are_one_step_of_scoring_from_their_mode() -> None:
+    result = ticks()
+    frame, complete = shrinkage_frame(result.fitted, "LOCATION", ["Intercept"])
+    eta, y = np.asarray(result.predict(random_effects="all", which="linear")), np.asarray(result.model.endog)
+    groups = np.asarray(result.model.data.frame["LOCATION"])
+    mean = np.exp(eta)
+    step = [(y - mean)[groups == k].sum() / mean[groups == k].sum() for k in frame.index]
+    np.testing.assert_allclose(frame["no_pooling"] - frame["partial"], step, rtol=1e-7)
+    assert complete == [result.params["Intercept"]]
+
+
+def test_levels_whose_rows_do_not_determine_their_effects_are_left_out() -> None:
+    data = mx.datasets.load("sleepstudy").iloc[:171]  # one row of the last subject
+    result = mx.lmer("Reaction ~ Days + (Days | Subject)", data).fit()
+    frame, _ = shrinkage_frame(result.fitted, "Subject", ["Intercept", "Days"])
+    assert frame["no_pooling"].isna().tolist() == [False] * 17 + [True]
+    assert frame["partial"].notna().all()
+    assert_readable(result.plot_shrinkage())
+
+
+def test_predicted_means_are_those_of_get_prediction() -> None:
+    result = ticks()
+    height = result.model.data.frame["cHEIGHT"].mean()
+    bars = result.plot_predictions("YEAR", level=0.8)
+    new = pd.DataFrame({"YEAR": ["95", "96", "97"], "cHEIGHT": height})
+    expected = result.get_prediction(new)
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), expected.predicted)
+    (ends,) = [c.get_segments() for c in bars.collections]
+    np.testing.assert_allclose(np.array(ends)[:, :, 1], expected.conf_int(alpha=0.2))
+    ax = result.plot_predictions("cHEIGHT", by="YEAR", at={"cHEIGHT": [-10, 0, 10], "YEAR": ["95", "97"]})
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["95", "97"]
+    last = {line.get_label(): line for line in ax.lines}["97"]
+    new = pd.DataFrame({"YEAR": "97", "cHEIGHT": [-10.0, 0.0, 10.0]})
+    np.testing.assert_allclose(last.get_ydata(), result.predict(new))
+    link = result.plot_predictions("cHEIGHT", which="linear")
+    assert link.get_ylabel() == "linear predictor of TICKS"
+    three = result.plot_predictions("YEAR", by="cHEIGHT").get_legend().get_texts()
+    assert [t.get_text() for t in three][1] == "0"
+
+
+def test_offsets_of_predictions_are_typical_ones() -> None:
+    data = mx.datasets.load("sleepstudy")
+    size = np.linspace(1, 3, len(data))
+    by_row = mx.lmer("Reaction ~ Days + (1 | Subject)", data, offset=size).fit()
+    written = mx.lmer("Reaction ~ Days + offset(size) + (1 | Subject)", data.assign(size=size)).fit()
+    for result in (by_row, written):
+        ends = result.plot_predictions("Days").lines[-1].get_ydata()[[0, -1]]
+        expected = result.params["Intercept"] + 2 + result.params["Days"] * np.array([0, 9])
+        np.testing.assert_allclose(ends, expected)
+        assert result.plot_groups("Days").has_data()
+
+
+def test_coefficients_of_models_stand_side_by_side_with_their_intervals() -> None:
+    small = fit_linear("Reaction ~ Days + (1 | Subject)", "sleepstudy")
+    quadratic = fit_linear("Reaction ~ Days + I(Days**2) + (Days | Subject)", "sleepstudy")
+    ax = mx.plot_coefficients({"one": small, "two": quadratic}, level=0.9)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Days", "I(Days ** 2)"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "two"]
+    ends = np.concatenate([np.array(c.get_segments())[:, :, 0] for c in ax.collections])
+    expected = [
+        small.conf_int(0.1).loc["Days"],
+        *quadratic.conf_int(0.1).loc[["Days", "I(Days ** 2)"]].values,
+    ]
+    np.testing.assert_allclose(ends, np.array(expected, dtype=float))
+    one = mx.plot_coefficients([small], ["Intercept"])
+    assert one.get_legend() is None
+    assert [t.get_text() for t in one.get_yticklabels()] == ["Intercept"]
+    with pytest.raises(mx.OptionError, match=r"names: 'days' is no coefficient of these models.*mean 'Days'"):
+        mx.plot_coefficients([small], ["days"])
+    with pytest.raises(mx.DataError, match="tells 8 models apart, not 9"):
+        mx.plot_coefficients([small] * 9)
+    with pytest.raises(mx.DataError, match="plot_coefficients"):
+        mx.plot_coefficients([small.model])
+
+
+def test_variance_parts_have_their_shares() -> None:
+    ax = sleep().plot_variance_parts()
+    parts = mx.variance_parts(sleep())
+    np.testing.assert_allclose(
+        [bar.get_width() for bar in ax.patches], [parts.fixed, parts.groups["Subject"], parts.residual]
+    )
+    assert ax.texts[0].get_text() == f"{100 * parts.fixed / parts.total:.1f} %"
+    with pytest.raises(mx.DataError, match="not negative"):
+        mx.picture(pd.Series({"a": -1.0, "b": 2.0}), "variance_parts")
+
+
+def test_a_trace_is_above_the_minimum() -> None:
+    ax = sleep().plot_trace()
+    trace = np.array(sleep().optimizer.trace)
+    above = trace - trace.min()
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), above[above > 0])
+    with pytest.raises(mx.DataError, match="the criterion did not change"):
+        mx.picture([3.0, 3.0], "trace")
+
+
 def test_series_stay_apart_in_grey_and_by_dash_and_mark() -> None:
     rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLOURS])
     grey = rgb @ [0.299, 0.587, 0.114]
@@ -232,11 +355,15 @@ def test_modes_are_drawn_without_data_and_the_rest_says_that_they_were_removed()
     result.remove_data()
     assert result.plot_random_effects().has_data()
     assert result.plot_qq("Subject").has_data()
+    assert result.plot_trace().has_data()
     for draw in (
         result.plot_residuals,
         result.plot_qq,
         result.plot_groups,
         result.plot_diagnostics,
+        result.plot_shrinkage,
+        result.plot_variance_parts,
+        lambda: result.plot_predictions("Days"),
         lambda: result.plot_residuals("group"),
     ):
         with pytest.raises(mx.DataError, match="data of this model were removed"):
@@ -259,6 +386,18 @@ def test_modes_are_drawn_without_data_and_the_rest_says_that_they_were_removed()
         (lambda r: r.plot_groups(levels=["308", "x"]), "levels: 'x' is not one of the 18 levels"),
         (lambda r: r.plot_groups(levels=[]), "levels: none is given"),
         (lambda r: r.plot_diagnostics("Days"), "group must be a grouping factor"),
+        (lambda r: r.plot_shrinkage(effects=["Days"] * 3), "effects must be one random effect or two"),
+        (lambda r: r.plot_shrinkage(effects=["Days", "x"]), "effect must be a random effect by 'Subject'"),
+        (lambda r: r.plot_predictions("day"), "'day' is not a variable of the fixed effects.*mean 'Days'"),
+        (lambda r: r.plot_predictions(3), "3 is not a variable of the fixed effects"),
+        (lambda r: r.plot_predictions("Days", by="Subject"), "'Subject' is not a variable of the fixed"),
+        (lambda r: r.plot_predictions("Days", by="Days"), "is the variable on the horizontal axis"),
+        (lambda r: r.plot_predictions("Days", at=3), "at must be a mapping"),
+        (lambda r: r.plot_predictions("Days", at={"x": 3}), "'x' is not a variable of the fixed effects"),
+        (lambda r: r.plot_predictions("Days", at={"Days": []}), "no value is given for 'Days'"),
+        (lambda r: r.plot_predictions("Days", at={"Days": "low"}), "'Days' needs finite numbers, not 'low'"),
+        (lambda r: r.plot_predictions("Days", level=2), "level must lie between 0 and 1"),
+        (lambda r: r.plot_predictions("Days", which="median"), "which must be one of"),
     ],
 )
 def test_what_is_no_option_is_refused_by_name(draw: Any, words: str) -> None:

@@ -16,6 +16,7 @@ from mixedext.plots.style import (
     FITTED,
     MARKS,
     cloud,
+    label_ticks,
     legend_above,
     note,
     own_axes,
@@ -108,7 +109,7 @@ def draw_groups(
         ax.plot(at, mean, color="black", linewidth=2.2, label="population", zorder=5)
     note(ax, remark)
     if ticks is not None:
-        ax.set_xticks(np.arange(len(ticks)), [short(t) for t in ticks])
+        label_ticks(ax, ticks)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     legend_above(ax, columns=3 if few else 2, title=group if few else None)

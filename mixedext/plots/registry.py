@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mixedext.options import FunctionRegistry
+from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
+from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.profile import draw_profile
 from mixedext.plots.quantiles import draw_qq
 from mixedext.plots.random_effects import draw_random_effects
 from mixedext.plots.residuals import draw_residuals, draw_residuals_by_group
+from mixedext.plots.shrinkage import draw_shrinkage
+from mixedext.plots.trace import draw_trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +26,11 @@ PICTURES = {
     "residuals_by_group": draw_residuals_by_group,
     "qq": draw_qq,
     "groups": draw_groups,
+    "shrinkage": draw_shrinkage,
+    "predictions": draw_predictions,
+    "coefficients": draw_coefficients,
+    "variance_parts": draw_variance_parts,
+    "trace": draw_trace,
 }
 
 #: Those that users can name, and to which they add their own.

@@ -103,6 +103,20 @@ def height_of(n: int) -> float:
     return float(np.clip(1.2 + 0.17 * n, 2.4, 9.0)) if n <= 45 else 4.8
 
 
+def label_ticks(ax: Any, ticks: Sequence[Any]) -> None:
+    """Label the places 0, 1, … of the horizontal axis: side by side, turned, or every so many of them."""
+    labels = [short(tick) for tick in ticks]
+    places = evenly(len(labels), 30)
+    crowded = sum(map(len, labels)) > 50
+    ax.set_xticks(places, [labels[i] for i in places])
+    if crowded:
+        for label in ax.get_xticklabels():
+            label.set(rotation=90 if len(places) > 12 else 40, ha="center" if len(places) > 12 else "right")
+            label.set_rotation_mode("default" if len(places) > 12 else "anchor")
+    if len(places) > 12:
+        ax.tick_params(axis="x", labelsize="x-small")
+
+
 def label_levels(ax: Any, labels: Sequence[Any], what: str, total: int) -> None:
     """Label the levels 0 to n − 1 of the vertical axis, where their names have room; else say how many.
 

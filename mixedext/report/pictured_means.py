@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from mixedext.data.formula_code import needed_names
 from mixedext.data.frames import used_columns
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
+from mixedext.inference.fixed_effects.degrees_of_freedom import estimates_table
 from mixedext.inference.marginal_means.grid import unknown_variable
-from mixedext.options import shown
-from mixedext.plots.style import MOST_LINES, evenly, thinned_note
+from mixedext.options import nearest, shown
+from mixedext.plots.style import MOST_LINES, MOST_SERIES, evenly, thinned_note
 from mixedext.prediction.linear_predictor import predict
+from mixedext.prediction.prediction import get_prediction
 from mixedext.prediction.rows import GivenOffsets
 from mixedext.report.pictured_levels import levels_of_rows
 
@@ -27,6 +30,8 @@ Array = NDArray[np.float64]
 #: Points of a line over a number.
 _POINTS = 60
 _POINTS_OF_GROUP = 25
+#: Numbers with so few distinct values are drawn at each of them.
+_FEW_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -252,3 +257,123 @@ def _typical_rows(variables: Variables, codes: Any, count: int, moved: set[str])
             values = variables.frame[name].to_numpy(dtype=float, na_value=np.nan)
             rows[name] = np.bincount(codes, values, minlength=count) / counts
     return rows
+
+
+# --------------------------------------------------------------------------------- predictions, coefficients
+
+
+def prediction_frame(
+    fit: FittedModel, x: Any, by: Any, at: Any, level: float, which: str
+) -> tuple[pd.DataFrame, list[str] | None]:
+    """Return means with intervals over a variable at levels of another, and the names of levels of `x`.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    x : str
+    by : str or None
+    at : mapping or None
+        Variable → value that it is held at, or of `x` and `by` those that they take.
+    level : float
+    which : {"mean", "linear", "marginal"}
+    """
+    variables = read_variables(fit)
+    x = variables.check(x)
+    by = None if by is None else variables.check(by)
+    if by == x:
+        raise OptionError(f"by={by!r} is the variable on the horizontal axis: name another")
+    chosen = _held(variables, at)
+    points = chosen.get(x, variables.points(x))
+    series = [None] if by is None else list(chosen.get(by, _series(variables, by)))
+    if len(series) > MOST_SERIES:
+        raise OptionError(
+            f"by={by!r} has {len(series)} levels, and a picture tells {MOST_SERIES} apart: choose some by "
+            f"at={{{by!r}: [...]}}"
+        )
+    size = len(points)
+    columns: dict[str, Any] = {}
+    for name in map(str, variables.frame.columns):
+        held = chosen.get(name, [variables.typical(name)])
+        if name not in (x, by) and len(held) > 1:
+            raise OptionError(f"at: {name!r} is held at one value; x and by may take several")
+        values = list(points) * len(series) if name == x else [held[0]] * (size * len(series))
+        if name == by:
+            values = [value for value in series for _ in range(size)]
+        columns[name] = variables.column(name, values)
+    new = pd.DataFrame(columns)
+    found = get_prediction(fit, new, "none", "error", which, None, usual_offsets(fit), 1.0)
+    lower, upper = found.conf_int(alpha=1 - level).T
+    at_x = variables.positions(x, new[x])
+    frame = {"x": at_x, "mean": found.predicted, "lower": lower, "upper": upper}
+    if by is not None:
+        frame["by"] = [name for name in _series_names(series) for _ in range(size)]
+    ticks = [str(value) for value in variables.levels[x]] if x in variables.levels else None
+    return pd.DataFrame(frame), ticks
+
+
+def _series(variables: Variables, by: str) -> Any:
+    """Return the levels of a factor, the few values of a number, or its mean and one deviation about it."""
+    if by in variables.levels:
+        return variables.levels[by]
+    values = variables.frame[by].to_numpy(dtype=float, na_value=np.nan)
+    distinct = np.unique(values[np.isfinite(values)])
+    if len(distinct) <= _FEW_VALUES:
+        return distinct
+    return np.nanmean(values) + np.nanstd(values, ddof=1) * np.array([-1.0, 0.0, 1.0])
+
+
+def _series_names(series: list[Any]) -> list[str]:
+    """Return names of levels, and of numbers with four digits; rounding errors of zero are zero."""
+    if not all(isinstance(value, float) for value in series):
+        return [str(value) for value in series]
+    size = max(map(abs, series))
+    return [f"{0.0 if abs(value) < 1e-9 * size else value:.4g}" for value in series]
+
+
+def _held(variables: Variables, at: Any) -> dict[str, list[Any]]:
+    """Return the values that a user's ``at=`` gives variables."""
+    if at is None:
+        return {}
+    if not isinstance(at, Mapping):
+        raise OptionError(f"at must be a mapping of variables to values, as {{'x': 0}}, not {at!r}")
+    out: dict[str, list[Any]] = {}
+    for name, given in at.items():
+        variables.check(name)
+        values = [given] if pd.api.types.is_scalar(given) else list(given)
+        if not values:
+            raise OptionError(f"at: no value is given for {name!r}")
+        for value in values:
+            if name in variables.levels:
+                if value not in variables.levels[name]:
+                    listed = ", ".join(map(str, variables.levels[name][:12]))
+                    raise OptionError(f"at: {name!r} has no level {shown(value)} (levels: {listed})")
+            elif (
+                isinstance(value, (bool, str)) or not isinstance(value, Real) or not np.isfinite(float(value))
+            ):
+                raise OptionError(f"at: {name!r} needs finite numbers, not {shown(value)}")
+        out[name] = values
+    return out
+
+
+def coefficients_frame(fits: Mapping[str, FittedModel], names: Any, level: float) -> pd.DataFrame:
+    """Return the coefficients of models with intervals, in the order of their first appearance."""
+    known = list(dict.fromkeys(n for fit in fits.values() for n in fit.labels.exog_names))
+    if names is None:
+        chosen = [n for n in known if n not in ("Intercept", "const")] or known
+    else:
+        chosen = [names] if isinstance(names, str) else list(names)
+        for name in chosen:
+            if name not in known:
+                listed = ", ".join(map(repr, known))
+                raise OptionError(
+                    f"names: {shown(name)} is no coefficient of these models{nearest(str(name), known)} "
+                    f"({listed})"
+                )
+    rows = []
+    for model, fit in fits.items():
+        table = estimates_table(fit.ddf(), fit.params, np.eye(len(fit.params)), fit.labels.exog_names, level)
+        for name in chosen:
+            if name in table.index:
+                own = table.loc[name]
+                rows.append((name, own["estimate"], own["ci_lower"], own["ci_upper"], model))
+    return pd.DataFrame(rows, columns=["name", "estimate", "lower", "upper", "model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +11,27 @@ from numpy.typing import NDArray
 
 from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
-from mixedext.options import check_option
+from mixedext.inference.door import read_fits
+from mixedext.inference.effects import variance_parts
+from mixedext.options import answers_keywords, check_level, check_option
 from mixedext.plots.axes import axes_of, page_of
+from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
+from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.quantiles import draw_qq
 from mixedext.plots.random_effects import draw_random_effects
 from mixedext.plots.residuals import draw_residuals, draw_residuals_by_group
-from mixedext.report.pictured_levels import levels_of_rows, modes_frame, read_effect, read_group
-from mixedext.report.pictured_means import group_lines
+from mixedext.plots.shrinkage import draw_shrinkage
+from mixedext.plots.trace import draw_trace
+from mixedext.report.pictured_levels import (
+    levels_of_rows,
+    modes_frame,
+    read_effect,
+    read_effects,
+    read_group,
+    shrinkage_frame,
+)
+from mixedext.report.pictured_means import coefficients_frame, group_lines, prediction_frame
 
 if TYPE_CHECKING:
     from mixedext.plots.axes import Axes
@@ -100,3 +114,88 @@ def plot_diagnostics(
     else:
         page[1, 2].set_axis_off()
     return page
+
+
+def plot_shrinkage(fit: FittedModel, group: Any, effects: Any, ax: Axes | None) -> Axes:
+    """Draw estimates of the levels alone, of the model, and of all levels together."""
+    group = read_group(fit, group)
+    names = read_effects(fit, group, effects)
+    frame, complete = shrinkage_frame(fit, group, names)
+    return draw_shrinkage(frame, ax, complete, names, group)
+
+
+def plot_predictions(
+    fit: FittedModel, x: Any, by: Any, at: Any, ax: Axes | None, level: float, which: str
+) -> Axes:
+    """Draw predicted means with intervals over a variable."""
+    axes = None if ax is None else axes_of(ax)  # a wrong ax is said before the work is done
+    frame, ticks = prediction_frame(fit, x, by, at, check_level(level), which)
+    kind = "linear predictor of" if which == "linear" and not fit.is_linear else "mean of"
+    return draw_predictions(frame, axes, x, f"{kind} {fit.labels.endog_name}", by, ticks)
+
+
+def plot_variance_parts(fit: FittedModel, ax: Axes | None) -> Axes:
+    """Draw the variances of the fixed effects, of each grouping factor and of the residual."""
+    parts = variance_parts(fit)
+    # effects of each row of a generalized model are part of the residual there, and stand by themselves here
+    rest = parts.residual - parts.dispersion
+    named = {
+        "fixed effects": parts.fixed,
+        **parts.groups,
+        "residual" if fit.is_linear else "distribution": rest,
+    }
+    scale = "variance" if fit.is_linear else "variance on the scale of the link"
+    return draw_variance_parts(pd.Series(named, dtype=float), ax, scale)
+
+
+def plot_trace(fit: FittedModel, ax: Axes | None) -> Axes:
+    """Draw how the criterion fell to its minimum."""
+    name = f"{fit.method.criterion_name} above its minimum"
+    return draw_trace(fit.estimates.optimizer.trace, ax, name)
+
+
+@answers_keywords
+def plot_coefficients(results: Any, names: Any = None, ax: Axes | None = None, level: float = 0.95) -> Axes:
+    """Draw the coefficients of one model or several side by side, with intervals.
+
+    Parameters
+    ----------
+    results : results, list of results, or mapping of name to results
+        Up to eight; a list names them ``model 1``, ``model 2``, …
+    names : list of str, optional
+        Coefficients to draw; by default all but the intercept. A model that has not got one leaves it out.
+    ax : matplotlib Axes, optional
+        To draw in; by default those of a new figure.
+    level : float
+        Of the intervals, which are those of ``conf_int``.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        If there is none, or something else among them, or more than eight.
+    OptionError
+        If no model has a coefficient of a name, and for other options that are none of their kind.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> full = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+    >>> small = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    >>> ax = mx.plot_coefficients({"slopes": full, "intercepts": small})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['slopes', 'intercepts']
+    """
+    fits = read_fits("plot_coefficients", [results] if isinstance(results, Mapping) else _listed(results), {})
+    frame = coefficients_frame(fits, names, check_level(level))
+    return draw_coefficients(frame if len(fits) > 1 else frame.drop(columns="model"), ax)
+
+
+def _listed(results: Any) -> list[Any]:
+    return list(results) if isinstance(results, (list, tuple)) else [results]

@@ -258,3 +258,171 @@ class Pictures:
         (2, 3)
         """
         return pictures.plot_diagnostics(self.fitted, self.fittedvalues, self.resid_pearson, group, ax)
+
+    @small_matrices
+    def plot_shrinkage(self, group: str | None = None, effects: Any = None, ax: Axes | None = None) -> Axes:
+        """Draw shrinkage: each level estimated alone, by the model, and all levels together.
+
+        Parameters
+        ----------
+        group : str, optional
+            Grouping factor, by default the first.
+        effects : str or list of two str, optional
+            Random effects: two are drawn against each other, one over the levels in their order. By default
+            the first two, or the only one.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            White: no pooling; filled: partial pooling, fixed effect plus conditional mode; black: complete
+            pooling, the fixed effect. Of more than 500 levels so many are drawn; of more than 50 the most
+            extreme estimates alone may lie outside; the picture says both.
+
+        Raises
+        ------
+        DataError
+            If the data were removed.
+        OptionError
+            If there is no such factor or effect.
+        ImportError
+            If matplotlib is not installed.
+
+        Notes
+        -----
+        A level alone is estimated by weighted least squares from its rows, other coefficients and random
+        effects as in the fit; in generalized models by one step of Fisher's scoring from its mode. It is left
+        out where its rows do not determine its effects.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> ax = result.plot_shrinkage()
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('Intercept', 'Days')
+        """
+        return pictures.plot_shrinkage(self.fitted, group, effects, ax)
+
+    @small_matrices
+    def plot_predictions(
+        self,
+        x: str,
+        by: str | None = None,
+        at: Any = None,
+        ax: Axes | None = None,
+        level: float = 0.95,
+        which: str = "mean",
+    ) -> Axes:
+        """Draw predicted means with intervals over one variable, at values of another.
+
+        Parameters
+        ----------
+        x : str
+            Variable of the fixed effects on the horizontal axis: a line with a band over a number, points
+            with bars over a factor.
+        by : str, optional
+            Variable of which a series is drawn for each level: of a number with more than four values for its
+            mean and one standard deviation below and above. At most eight.
+        at : mapping, optional
+            Variable → value that it is held at; of `x` and `by` the values that they take. Others are held at
+            their mean, factors at their reference level.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+        level : float
+            Of the intervals of the mean.
+        which : {"mean", "linear", "marginal"}
+            As `get_prediction` takes it. Random effects are zero, or with "marginal" averaged over.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            If the data were removed, the model was made of arrays, or an expression of the formula depends on
+            other rows (``x.rank()``).
+        OptionError
+            If there is no such variable or level, and for other options that are none of their kind.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> oats = mx.datasets.load("Oats")
+        >>> result = mx.lmer("yield ~ nitro * Variety + (1 | Block / Variety)", oats).fit()
+        >>> ax = result.plot_predictions("nitro", by="Variety")
+        >>> [text.get_text() for text in ax.get_legend().get_texts()]
+        ['Golden Rain', 'Marvellous', 'Victory']
+        """
+        return pictures.plot_predictions(self.fitted, x, by, at, ax, level, which)
+
+    @small_matrices
+    def plot_variance_parts(self, ax: Axes | None = None) -> Axes:
+        """Draw the variance decomposition: fixed effects, each grouping factor, and the residual.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            Variances as `mixedext.variance_parts` has them, with their shares of the total; of generalized
+            models on the scale of the link.
+
+        Raises
+        ------
+        DataError
+            If the data were removed, or the parts are not defined.
+        OptionError
+            If `ax` is something else than axes.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> [text.get_text() for text in result.plot_variance_parts().get_yticklabels()]
+        ['fixed effects', 'Subject', 'residual']
+        """
+        return pictures.plot_variance_parts(self.fitted, ax)
+
+    def plot_trace(self, ax: Axes | None = None) -> Axes:
+        """Draw the way of the optimiser: the criterion above its minimum after each iteration.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+            On a logarithmic scale; iterations at the minimum itself have no point.
+
+        Raises
+        ------
+        DataError
+            If the criterion did not change.
+        OptionError
+            If `ax` is something else than axes.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.plot_trace().get_yscale()
+        'log'
+        """
+        return pictures.plot_trace(self.fitted, ax)
