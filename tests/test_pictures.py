@@ -59,6 +59,8 @@ PICTURES = {
     "shrinkage": lambda r, ax: r.plot_shrinkage(ax=ax),
     "shrinkage of one": lambda r, ax: r.plot_shrinkage(effects="Intercept", ax=ax),
     "predictions": lambda r, ax: r.plot_predictions(numbers(r), ax=ax),
+    "influence": lambda r, ax: r.plot_influence(ax=ax),
+    "quantile residuals": lambda r, ax: r.quantile_residuals(nsim=20, rng=1).plot(ax),
     "variance parts": lambda r, ax: r.plot_variance_parts(ax=ax),
     "trace": lambda r, ax: r.plot_trace(ax=ax),
     "coefficients": lambda r, ax: mx.plot_coefficients(r, ax=ax),
@@ -320,6 +322,26 @@ def test_coefficients_of_models_stand_side_by_side_with_their_intervals() -> Non
         mx.plot_coefficients([small.model])
 
 
+def test_influence_is_drawn_of_the_largest_distances() -> None:
+    ax = sleep().plot_influence("Subject", top=5)
+    distances = sleep().get_influence("Subject").cooks_distance[0].nlargest(5)[::-1]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), distances)
+    assert [t.get_text() for t in ax.get_yticklabels()] == distances.index.astype(str).tolist()
+    assert note_of(ax) == "the 5 largest of 18"
+    with pytest.raises(mx.OptionError, match="top must be a whole number from 1"):
+        sleep().plot_influence(top=0)
+    with pytest.raises(mx.DataError, match="takes a Series of numbers"):
+        mx.picture([1.0], "influence")
+
+
+def test_quantile_residuals_stand_on_the_diagonal_where_the_model_holds() -> None:
+    residuals = many().quantile_residuals(nsim=50, rng=2)
+    ax = residuals.plot()
+    x, y = ax.lines[-1].get_data()
+    np.testing.assert_allclose(x, y, atol=0.03)
+    assert y.max() == residuals.scaled.max()
+
+
 def test_variance_parts_have_their_shares() -> None:
     ax = sleep().plot_variance_parts()
     parts = mx.variance_parts(sleep())
@@ -363,6 +385,7 @@ def test_modes_are_drawn_without_data_and_the_rest_says_that_they_were_removed()
         result.plot_diagnostics,
         result.plot_shrinkage,
         result.plot_variance_parts,
+        result.plot_influence,
         lambda: result.plot_predictions("Days"),
         lambda: result.plot_residuals("group"),
     ):

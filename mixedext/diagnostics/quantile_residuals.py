@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,10 @@ from mixedext.diagnostics.single_test import DiagnosticTest, check_alternative, 
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel, values_by_row
 from mixedext.options import check_count, check_flag, check_option, methods_answer_keywords
+from mixedext.plots.quantiles import draw_uniform_qq
+
+if TYPE_CHECKING:
+    from mixedext.plots.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -344,6 +348,38 @@ class QuantileResiduals:
                 "Levene", float(found.statistic), float(found.pvalue), "greater", float(found.statistic), 1.0
             )
         return out
+
+    def plot(self, ax: Axes | None = None, level: float = 0.95) -> Axes:
+        """Draw the residuals against quantiles of the uniform distribution, with a band.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+        level : float
+            Of the band, which holds each ordered value of as many independent uniform ones with this
+            probability.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        OptionError
+            For options that are none of their kind.
+        ImportError
+            If matplotlib is not installed (``mixedext[plots]``).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.quantile_residuals(rng=1).plot().get_ylabel()
+        'quantile residuals'
+        """
+        return draw_uniform_qq(self.scaled, ax, level)
 
     def _numbers(self, given: Any, what: str) -> Array:
         values = values_by_row(self._fit, given, what)

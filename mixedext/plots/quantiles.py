@@ -52,14 +52,8 @@ def draw_qq(data: Any, ax: Axes | None = None, level: float = 0.95, ylabel: str 
     of n independent normal ones with probability `level`: the i-th of uniform numbers is Beta(i, n + 1 − i).
     """
     level = check_level(level)
-    try:
-        values = np.asarray(data, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise DataError("a quantile plot takes numbers") from error
-    values = np.sort(values[np.isfinite(values)])
+    values = _ordered(data)
     n = len(values)
-    if n < 3:
-        raise DataError(f"a quantile plot needs three finite numbers or more, not {n}")
     ax = own_axes(ax, axes_of, (4.6, 4.2))
     start = 3 / 8 if n <= 10 else 1 / 2
     normal = stats.norm.ppf((np.arange(1, n + 1) - start) / (n + 1 - 2 * start))
@@ -79,6 +73,63 @@ def draw_qq(data: Any, ax: Axes | None = None, level: float = 0.95, ylabel: str 
     ax.set_xlabel("quantiles of the normal distribution")
     ax.set_ylabel(ylabel)
     return ax
+
+
+def draw_uniform_qq(
+    data: Any, ax: Axes | None = None, level: float = 0.95, ylabel: str = "quantile residuals"
+) -> Axes:
+    """Draw ordered values against quantiles of the uniform distribution on [0, 1], with a band.
+
+    Parameters
+    ----------
+    data : array_like (n,)
+        Missing values are left out.
+    ax : matplotlib Axes, optional
+        To draw in; by default those of a new figure.
+    level : float
+        Of the band, which holds each ordered value of n independent uniform ones with this probability.
+    ylabel : str
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        If there are fewer than three finite numbers, or others than numbers.
+    OptionError
+        For other options that are none of their kind.
+    ImportError
+        If matplotlib is not installed.
+    """
+    level = check_level(level)
+    values = _ordered(data)
+    n = len(values)
+    ax = own_axes(ax, axes_of, (4.6, 4.2))
+    drawn = _drawn(n)
+    rank = drawn + 1
+    x = rank / (n + 1)
+    ends = [stats.beta.ppf(q, rank, n + 1 - rank) for q in ((1 - level) / 2, (1 + level) / 2)]
+    ax.fill_between(x, *ends, color="0.88", linewidth=0, zorder=1)
+    ax.plot([0, 1], [0, 1], color=FITTED, linewidth=1.2, zorder=2)
+    size = float(np.clip(60 / np.sqrt(n), 1.8, 4.5))
+    ax.plot(x, values[drawn], "o", color=DATA, markersize=size, markeredgewidth=0, zorder=3)
+    ax.set_xlabel("quantiles of the uniform distribution")
+    ax.set_ylabel(ylabel)
+    return ax
+
+
+def _ordered(data: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the finite numbers of `data` in their order."""
+    try:
+        values = np.asarray(data, dtype=float).ravel()
+    except (TypeError, ValueError) as error:
+        raise DataError("a quantile plot takes numbers") from error
+    values = np.sort(values[np.isfinite(values)])
+    if len(values) < 3:
+        raise DataError(f"a quantile plot needs three finite numbers or more, not {len(values)}")
+    return values
 
 
 def _drawn(n: int) -> np.ndarray[Any, np.dtype[np.intp]]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from mixedext.options import FunctionRegistry
 from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
+from mixedext.plots.influence import draw_influence
 from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.profile import draw_profile
-from mixedext.plots.quantiles import draw_qq
+from mixedext.plots.quantiles import draw_qq, draw_uniform_qq
 from mixedext.plots.random_effects import draw_random_effects
 from mixedext.plots.residuals import draw_residuals, draw_residuals_by_group
 from mixedext.plots.shrinkage import draw_shrinkage
@@ -25,6 +26,8 @@ PICTURES = {
     "residuals": draw_residuals,
     "residuals_by_group": draw_residuals_by_group,
     "qq": draw_qq,
+    "uniform_qq": draw_uniform_qq,
+    "influence": draw_influence,
     "groups": draw_groups,
     "shrinkage": draw_shrinkage,
     "predictions": draw_predictions,

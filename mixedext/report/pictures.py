@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.diagnostics.influence import Influence
 from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
 from mixedext.inference.door import read_fits
 from mixedext.inference.effects import variance_parts
-from mixedext.options import answers_keywords, check_level, check_option
+from mixedext.options import answers_keywords, check_count, check_level, check_option
 from mixedext.plots.axes import axes_of, page_of
 from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
+from mixedext.plots.influence import draw_influence
 from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.quantiles import draw_qq
 from mixedext.plots.random_effects import draw_random_effects
@@ -146,6 +148,14 @@ def plot_variance_parts(fit: FittedModel, ax: Axes | None) -> Axes:
     }
     scale = "variance" if fit.is_linear else "variance on the scale of the link"
     return draw_variance_parts(pd.Series(named, dtype=float), ax, scale)
+
+
+def plot_influence(fit: FittedModel, by: Any, method: Any, top: int, ax: Axes | None) -> Axes:
+    """Draw the largest of Cook's distances of rows, or of the levels of a factor."""
+    axes = None if ax is None else axes_of(ax)  # a wrong ax is said before the work is done
+    top = check_count(top, "top")
+    found = Influence(fit, by, method)
+    return draw_influence(found.cooks_distance[0], axes, top, "Cook's distance", found.by or "row")
 
 
 def plot_trace(fit: FittedModel, ax: Axes | None) -> Axes:

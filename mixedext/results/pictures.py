@@ -395,6 +395,44 @@ class Pictures:
         """
         return pictures.plot_variance_parts(self.fitted, ax)
 
+    def plot_influence(
+        self, by: Any = None, method: str | None = None, top: int = 20, ax: Axes | None = None
+    ) -> Axes:
+        """Draw the rows, or the levels of a factor, on which the coefficients depend most.
+
+        Parameters
+        ----------
+        by, method
+            As `get_influence` takes them.
+        top : int
+            How many of the largest Cook's distances are drawn.
+        ax : matplotlib Axes, optional
+            To draw in; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            As `get_influence`, and if the data were removed.
+        OptionError
+            For options that are none of their kind.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> ax = result.plot_influence("Subject", top=3)
+        >>> len(ax.get_yticks())
+        3
+        """
+        return pictures.plot_influence(self.fitted, by, method, top, ax)
+
     def plot_trace(self, ax: Axes | None = None) -> Axes:
         """Draw the way of the optimiser: the criterion above its minimum after each iteration.
 
