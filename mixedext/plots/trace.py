@@ -51,6 +51,9 @@ def draw_trace(data: Any, ax: Axes | None = None, ylabel: str = "criterion above
     drawn = np.isfinite(above) & (above > 0)
     ax.plot(iterations[drawn], above[drawn], "o-", color=FITTED, markersize=4, linewidth=1.2)
     ax.set_yscale("log")
+    # plain numbers: powers of ten set as formulas make old versions of matplotlib warn
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_minor_formatter(lambda value, _: "")
     ax.set_xlim(-0.5, len(values) - 0.5)
     ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("iteration")
