@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from mixedext.findings.remarks import warn_of_lost_workers
 from mixedext.fitted import FittedModel
 from mixedext.inference.comparison.comparable import check_offsets, check_same_data, check_same_kind
 from mixedext.inference.door import read_fit
-from mixedext.inference.parameters.replicates import Outcome, fit_replicate
+from mixedext.inference.parameters.replicates import TOLERANCE, Outcome, fit_replicate
 from mixedext.inference.parameters.workers import blocks, run_blocks, stream
 from mixedext.options import answers_keywords, check_count, check_jobs, check_seed
 from mixedext.prediction.simulation import Simulator
@@ -113,27 +112,46 @@ class _PairOfModels:
         if not self.simulator.is_linear:
             return [self._drawn(rng) for rng in generators]
         responses = self.simulator.draw(generators)
-        pairs = zip(
-            self.null.model.problems_of(responses), self.alternative.model.problems_of(responses), strict=True
-        )
-        return [self._compare(small, large) for small, large in pairs]
+        small, large = (_objectives(fit, responses) for fit in (self.null, self.alternative))
+        return [_difference(*pair) for pair in zip(small, large, strict=True)]
 
     def _drawn(self, rng: np.random.Generator) -> Outcome:
         try:
             response = self.simulator.draw([rng])
         except DataError as error:
             return Outcome(None, str(error))
-        (small,), (large,) = (m.model.problems_of(response) for m in (self.null, self.alternative))
-        return self._compare(small, large)
+        (small,), (large,) = (_objectives(fit, response) for fit in (self.null, self.alternative))
+        return _difference(small, large)
 
-    def _compare(self, small: Any, large: Any) -> Outcome:
-        try:
-            difference = (
-                fit_replicate(self.null, small).objective - fit_replicate(self.alternative, large).objective
-            )
-        except (np.linalg.LinAlgError, DataError) as error:
-            return Outcome(None, str(error))
-        return Outcome(np.array([difference]))
+
+def _objectives(fit: FittedModel, responses: Array) -> list[float | str]:
+    """Return the criterion of each response (n, m), together where they can be fitted so, or what failed."""
+    together = (
+        None if fit.is_singular else fit.method.fit_together(fit.model, responses, TOLERANCE, fit.theta)
+    )
+    out: list[float | str] = [""] * responses.shape[1]
+    rest = np.arange(len(out))
+    if together is not None:
+        # next to covariances of lower rank there are local optima: `fit_replicate` starts once more
+        wide = any(len(covariance) > 1 for covariance in fit.estimates.covariances)
+        good = together.done & ~(together.singular & wide)
+        for j in np.flatnonzero(good):
+            out[j] = float(together.objective[j])
+        rest = np.flatnonzero(~good)
+    if len(rest):
+        for j, problem in zip(rest, fit.model.problems_of(responses[:, rest]), strict=True):
+            try:
+                out[j] = fit_replicate(fit, problem).objective
+            except (np.linalg.LinAlgError, DataError) as error:
+                out[j] = str(error)
+    return out
+
+
+def _difference(small: float | str, large: float | str) -> Outcome:
+    for value in (small, large):
+        if isinstance(value, str):
+            return Outcome(None, value)
+    return Outcome(np.array([float(small) - float(large)]))
 
 
 @answers_keywords
