@@ -126,18 +126,23 @@ class _PairOfModels:
 
 def _objectives(fit: FittedModel, responses: Array) -> list[float | str]:
     """Return the criterion of each response (n, m), together where they can be fitted so, or what failed."""
-    together = (
-        None if fit.is_singular else fit.method.fit_together(fit.model, responses, TOLERANCE, fit.theta)
-    )
-    out: list[float | str] = [""] * responses.shape[1]
-    rest = np.arange(len(out))
-    if together is not None:
-        # next to covariances of lower rank there are local optima: `fit_replicate` starts once more
+    method, model, count = fit.method, fit.model, responses.shape[1]
+    out: list[float | str] = [""] * count
+    rest = np.arange(count)
+    warm = None if fit.is_singular else method.fit_together(model, responses, TOLERANCE, fit.theta)
+    if warm is not None:
+        objective, done = warm.objective.copy(), warm.done.copy()
+        # next to covariances of lower rank there are local optima: they start once more, from the data
         wide = any(len(covariance) > 1 for covariance in fit.estimates.covariances)
-        good = together.done & ~(together.singular & wide)
-        for j in np.flatnonzero(good):
-            out[j] = float(together.objective[j])
-        rest = np.flatnonzero(~good)
+        again = np.flatnonzero(done & warm.singular) if wide else rest[:0]
+        if len(again):
+            cold = method.fit_together(model, responses[:, again], TOLERANCE)
+            assert cold is not None
+            objective[again] = np.minimum(objective[again], cold.objective)
+            done[again] = cold.done
+        for j in np.flatnonzero(done):
+            out[j] = float(objective[j])
+        rest = np.flatnonzero(~done)
     if len(rest):
         for j, problem in zip(rest, fit.model.problems_of(responses[:, rest]), strict=True):
             try:
