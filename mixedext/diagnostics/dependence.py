@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from mixedext.diagnostics.single_test import DiagnosticTest
+from mixedext.diagnostics.outcome import DiagnosticTest
 from mixedext.errors import DataError
 
 Array = NDArray[np.float64]

@@ -23,8 +23,8 @@ from mixedext.data.frames import group_codes
 from mixedext.data.whole import WholeTable
 from mixedext.diagnostics.dependence import durbin_watson, morans_i
 from mixedext.diagnostics.draws import Draws
+from mixedext.diagnostics.outcome import DiagnosticTest, check_alternative, simulated_pvalue
 from mixedext.diagnostics.residuals import pearson_residuals
-from mixedext.diagnostics.single_test import DiagnosticTest, check_alternative, simulated_pvalue
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel, values_by_row
 from mixedext.options import check_count, check_flag, check_option, methods_answer_keywords
