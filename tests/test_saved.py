@@ -39,6 +39,7 @@ def test_a_profile_of_the_first_version_is_read() -> None:
     again = fit.profile("sigma")
     pd.testing.assert_frame_equal(profile.confint(), again.confint(), rtol=1e-6)
     assert profile.value("sigma", 0.0) == pytest.approx(again.estimates["sigma"])
+    assert profile.names == again.names
 
 
 @readable

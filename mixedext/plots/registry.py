@@ -10,6 +10,7 @@ from mixedext.plots.groups import draw_groups
 from mixedext.plots.influence import draw_influence
 from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.profile import draw_profile
+from mixedext.plots.profile_pairs import draw_profile_pairs
 from mixedext.plots.quantiles import draw_qq, draw_uniform_qq
 from mixedext.plots.random_effects import draw_random_effects
 from mixedext.plots.residuals import draw_residuals, draw_residuals_by_group
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: Name → function of what is drawn. A new picture of the package is a new file and a line here.
 PICTURES = {
     "profile": draw_profile,
+    "profile_pairs": draw_profile_pairs,
     "random_effects": draw_random_effects,
     "residuals": draw_residuals,
     "residuals_by_group": draw_residuals_by_group,
@@ -46,9 +48,9 @@ def picture(data: object, name: str, ax: Axes | None = None, **options: Any) -> 
     Parameters
     ----------
     data : object
-        What the picture is of: for ``"profile"`` what `profile` of results returns, for the others numbers or
-        a data frame with the columns that their functions in ``mixedext.plots`` say. Results draw themselves:
-        ``result.plot_qq()``.
+        What the picture is of: for ``"profile"`` and ``"profile_pairs"`` what `profile` of results returns,
+        for the others numbers or a data frame with the columns that their functions in ``mixedext.plots``
+        say. Results draw themselves: ``result.plot_qq()``.
     name : str
         One of `mixedext.pictures`: ``"profile"``, ``"qq"``, …, or one that was registered.
     ax : matplotlib Axes, optional

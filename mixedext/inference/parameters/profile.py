@@ -23,6 +23,7 @@ from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.names import Parameter, parameters_of, select_parameters
 from mixedext.options import check_level, methods_answer_keywords, nearest
 from mixedext.plots.profile import plot_profile
+from mixedext.plots.profile_pairs import plot_profile_pairs
 
 Array = NDArray[np.float64]
 
@@ -83,6 +84,11 @@ class Profile:
     def curves(self) -> Mapping[str, Curve | None]:
         """Name → profile of a parameter, None where it has none."""
         return MappingProxyType(self._curves)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all parameters of the model, those that were not profiled among them."""
+        return tuple(self._all_names)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -234,6 +240,65 @@ class Profile:
         if not drawn:
             raise DataError(f"there is no profile to plot: {' '.join(self.remarks)}")
         return plot_profile(drawn, self.level, absolute, figure)
+
+    def plot_pairs(self, parm: Any = None, ax: Any = None) -> np.ndarray[Any, Any]:
+        """Plot profile pairs: for each pair of parameters the traces and the contours of the likelihood.
+
+        A trace (solid: of the parameter on the vertical axis given the other; dashed: the reverse) is the
+        value of one parameter at the optimum given the other. A contour encloses the region in which the
+        deviance, minimised over all other parameters, has risen by less than the quantile of χ² with 2
+        degrees of freedom at 50, 80, 90, 95 and 99 %. Below the diagonal are the parameters, above it their
+        ζ, on it the profiles. Needs matplotlib (``mixedext[plots]``).
+
+        Parameters
+        ----------
+        parm : str or list of str, optional
+            Names of k parameters profiled, at least two; by default all that have a profile.
+        ax : array_like of k × k matplotlib Axes, optional
+            As ``plt.subplots(k, k)[1]`` has them; by default those of a new figure.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes (k, k)
+            Contours are drawn as far as the profiles reach, to 80 % from the default level, to 99 % from
+            ``profile(level=0.9976)``; the picture says so. They end where a parameter comes to the end of its
+            range (a standard deviation to 0).
+
+        Raises
+        ------
+        OptionError
+            If a parameter was not profiled or is named twice, and if `ax` is something else.
+        DataError
+            If fewer than two of them have a profile.
+        ImportError
+            If matplotlib is not installed.
+
+        Notes
+        -----
+        Contours are interpolated on the scale of ζ (Bates & Watts 1988, chapter 6; Bates, Mächler, Bolker &
+        Walker 2015, section 5.1): they are right where they cross the traces, and between these as far as the
+        four crossings determine them. At 99 % they are off by at most 3 % of the radius for sleepstudy with
+        random intercepts, by 11 % for the yields of six batches, and by 19 % in one fit whose standard
+        deviation is estimated as 0; at 50 % by 0.4, 1.3 and 5 %.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> profile = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit(reml=False).profile(level=0.9976)
+        >>> profile.plot_pairs(["sigma", "Days"]).shape
+        (2, 2)
+        """
+        names = self._names(parm)
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise OptionError(f"{twice[0]!r} is named twice: a pair is of two parameters")
+        curves = {name: self._curves[name] for name in names}
+        drawn = {name: c for name, c in curves.items() if c is not None and len(c.values) > 1}
+        if len(drawn) < 2:
+            why = " ".join([f"of {', '.join(names)} there are {len(drawn)}.", *self.remarks])
+            raise DataError(f"pairs take two parameters or more that have profiles, {why}")
+        return plot_profile_pairs(drawn, self._all_names, self.level, ax)
 
 
 @small_matrices
