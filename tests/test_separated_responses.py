@@ -78,8 +78,8 @@ def test_weights_that_all_but_vanish_at_the_start_do_not_end_the_fit(nagq):
     with pytest.warns(mx.MixedextWarning):
         fit = model.fit(nagq=nagq)
     # the groups add nothing: each level of f has its own share of events, and rows are independent;
-    # the criterion is flat in theta there to 1e-8, so that the last step may end beside 0
-    assert fit.random_effects_cov["g"][0, 0] < 1e-12
+    # differences of the criterion below 1e-8 count as none, and the last step may end at a variance as small
+    assert fit.random_effects_cov["g"][0, 0] < 1e-8
     shares = np.asarray(fit.predict())
     expected = data["f"].map({"a": 0.0, "b": 1 / 6, "c": 1.0, "d": 1 / 2})
     np.testing.assert_allclose(shares, expected, atol=1e-4)
