@@ -72,7 +72,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "inference.workers": ("inference.parameters.workers", "options"),
     "io": ("data.files.reading", "data.files.describing"),
     "kept": ("data.kept",),
-    "levels": ("results.levels",),
+    "levels": ("results.levels", "fitted.level_coefficients"),
     "likelihood": ("models.likelihood",),
     "linear": _RESULTS_LINEAR,
     "links": ("families.links",),

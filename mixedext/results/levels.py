@@ -1,8 +1,7 @@
-"""What a fit says of single levels: coefficients by level, and covariances of their random effects."""
+"""What a fit says of single levels: the covariances of their random effects."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.errors import DataError
-from mixedext.fitted import FittedModel
 from mixedext.options import nearest, shown
 
 
@@ -102,55 +100,3 @@ class LevelCovariances(np.ndarray):
 
 def _plain(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, LevelCovariances) else value
-
-
-def coefficients(fit: FittedModel) -> dict[str, pd.DataFrame]:
-    """Return for each grouping factor the coefficients of its levels, fixed plus random effects."""
-    fixed = list(fit.labels.exog_names)
-    places = {_canonical(name): j for j, name in enumerate(fixed)}
-    constant = _place_of_constant(fit)
-    if constant is not None:
-        places.setdefault("Intercept", constant)
-    names = {group: fit.effect_names(group) for group in fit.labels.groups}
-    # effects that are random only stand first, as in lme4
-    rest: dict[str, str] = {}
-    for effects in names.values():
-        for name in effects:
-            if _canonical(name) not in places:
-                rest.setdefault(_canonical(name), name)
-    columns = [*rest.values(), *fixed]
-    own = {name: j for j, name in enumerate(rest)} | {name: j + len(rest) for name, j in places.items()}
-    start = np.concatenate([np.zeros(len(rest)), fit.params])
-    out = {}
-    for group, levels in fit.labels.groups.items():
-        values = np.tile(start, (len(levels), 1))
-        for name, modes in zip(names[group], fit.modes_of(group), strict=True):
-            values[:, own[_canonical(name)]] += modes
-        out[group] = pd.DataFrame(values, index=levels, columns=columns)
-    return out
-
-
-def _place_of_constant(fit: FittedModel) -> int | None:
-    """Return which column of the fixed effects is 1 for all rows."""
-    place: int | None = fit.model.data.const_idx
-    if place is None:
-        return None
-    exog = fit.model.exog
-    if exog is not None and len(exog):
-        return place if exog[0, place] == 1 else None
-    return place if fit.labels.exog_names[place] in ("Intercept", "const") else None
-
-
-def _canonical(name: str) -> str:
-    """Return the name of a column with the parts of a product in one order: a:b is b:a."""
-    parts, depth, start = [], 0, 0
-    for match in re.finditer(r"[()\[\]{}:]", name):
-        mark = match[0]
-        if mark in "([{":
-            depth += 1
-        elif mark in ")]}":
-            depth -= 1
-        elif depth == 0:
-            parts.append(name[start : match.start()])
-            start = match.end()
-    return ":".join(sorted([*parts, name[start:]]))

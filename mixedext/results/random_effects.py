@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.data.whole import WholeTable
-from mixedext.fitted import FittedModel
+from mixedext.fitted import FittedModel, coefficients
 from mixedext.options import methods_answer_keywords
-from mixedext.results.levels import LevelCovariances, coefficients
+from mixedext.results.levels import LevelCovariances
 
 Array = NDArray[np.float64]
 
