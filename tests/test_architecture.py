@@ -61,6 +61,7 @@ THIRD_PARTIES = {
         "mixedext.data.formula_code",
         "mixedext.data.columns",
         "mixedext.data.constraints",
+        "mixedext.data.contrasts",
         "mixedext.data.evaluating",
         "mixedext.data.expressions",
         "mixedext.data.operations",

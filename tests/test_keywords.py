@@ -50,7 +50,6 @@ def binomial() -> Any:
         (lambda **o: lmer(**o), "vc_formula", r"\(1 \+ x \| g\)"),
         (lambda **o: lmer(**o), "nAGQ", "exact"),
         (lambda **o: lmer(**o), "control", "tol= and maxiter="),
-        (lambda **o: lmer(**o), "contrasts", r"C\(f, Sum\)"),
         (lambda **o: lmer(**o), "na_action", "missing='drop'"),
         (lambda **o: lmer(**o), "ziformula", "not offered"),
         (lambda **o: lmer(**o), "dispformula", "not offered"),

@@ -15,8 +15,8 @@ import pytest
 import mixedext as mx
 
 ROOT = Path(__file__).parent.parent
-ROWS = ["subset", "weights", "offset", "missing", "allow_saturated"]
-COUNTS = ["family", "subset", "weights", "offset", "exposure", "missing", "allow_saturated"]
+ROWS = ["subset", "weights", "offset", "missing", "allow_saturated", "contrasts"]
+COUNTS = ["family", "subset", "weights", "offset", "exposure", "missing", "allow_saturated", "contrasts"]
 OPTIMIZER = ["start_theta", "tol", "maxiter"]
 
 
@@ -28,7 +28,7 @@ OPTIMIZER = ["start_theta", "tol", "maxiter"]
         (mx.design, ["formula", "data", *COUNTS]),
         (mx.LinearMixedModel.from_formula, ["formula", "data", *ROWS]),
         (mx.GeneralizedLinearMixedModel.from_formula, ["formula", "data", *COUNTS]),
-        (mx.LinearMixedModel, ["endog", "exog", "terms", *ROWS[1:], "formula"]),
+        (mx.LinearMixedModel, ["endog", "exog", "terms", *ROWS[1:-1], "formula"]),
         (mx.LinearMixedModel.fit, ["self", "reml", *OPTIMIZER, "cov_type", "cov_kwds"]),
         (
             mx.GeneralizedLinearMixedModel.fit,

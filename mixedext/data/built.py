@@ -28,7 +28,7 @@ class Origin:
         None for values by row.
     weights : str or None
         The column that ``weights`` named.
-    missing, allow_saturated
+    missing, allow_saturated, contrasts
         As given.
     success : str or None
         The level of the response that counts as success.
@@ -41,6 +41,7 @@ class Origin:
     allow_saturated: bool = False
     success: str | None = None
     weights: str | None = None
+    contrasts: Any = None
 
     @property
     def fixed_formula(self) -> str | None:

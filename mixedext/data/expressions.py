@@ -114,6 +114,19 @@ class Table:
             self._plain[name] = self._as_in_the_fit(name, values) if known else values
         return self._plain[name]
 
+    def is_factor(self, name: str) -> bool:
+        """Whether a column that stands by itself holds levels rather than numbers."""
+        return _levels_of(self.plain(name)) is not None
+
+    def give_contrast(self, name: str, contrast: Any) -> None:
+        """Let a column of levels have a coding of its own, as patsy takes it."""
+        values = self.plain(name)
+        if not isinstance(values, pd.Categorical):
+            values = pd.Categorical(values, categories=[False, True])
+        own = pd.Categorical.from_codes(values.codes, dtype=values.dtype)
+        own.contrast = contrast
+        self._plain[name] = own
+
     def series(self, name: str) -> pd.Series:
         """Return a column as expressions see it; a value may be missing."""
         if name not in self._series:

@@ -22,6 +22,7 @@ from mixedext.data.columns import (
     single_levels,
 )
 from mixedext.data.complete import AllRows, missing_values
+from mixedext.data.contrasts import give_contrasts
 from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import DesignTerm, Grouping, restored
 from mixedext.data.formula.parser import Bar
@@ -53,12 +54,17 @@ class FormulaParts:
         Values of all rows of expressions that look at neighbouring rows.
     used : ndarray of int or None
         Positions of the rows.
+    contrasts : mapping, optional
+        Factor → how it is coded, as `data.contrasts.read_contrasts` takes it.
     """
 
-    def __init__(self, rows: AllRows, known: Mapping[str, Any], used: Positions | None):
+    def __init__(
+        self, rows: AllRows, known: Mapping[str, Any], used: Positions | None, contrasts: Any = None
+    ):
         formula, scope = rows.formula, rows.scope
         self._formula, self._scope = formula, scope
         self.table = rows.table(known, used)
+        give_contrasts(self.table, contrasts, formula)
         self.n = self.table.n
         self.response = evaluate(formula.response, self.table, scope)
         self.fixed = learn_columns(formula.fixed, self.table, scope)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mixedext.data.build import FoundRows, build
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.complete import AllRows, codes_of, rows_left
+from mixedext.data.contrasts import own_contrasts
 from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import Design, restored
 from mixedext.data.double_bars import read_otherwise
@@ -143,7 +144,7 @@ def built_from_parts(
         known = rows.values_among_neighbours()
     used, n_missing = rows.complete(by_row, known, options.missing)
     while True:
-        parts = FormulaParts(rows, known, used)
+        parts = FormulaParts(rows, known, used, options.contrasts)
         absent = parts.missing()
         if not absent:
             break
@@ -186,6 +187,7 @@ def built_from_parts(
         weights=options.weights if isinstance(options.weights, str) else None,
         missing=options.missing,
         allow_saturated=options.allow_saturated,
+        contrasts=own_contrasts(options.contrasts),
         success=response.success,
     )
     return BuiltDesign(design=design, origin=origin, kept=kept, family=family)

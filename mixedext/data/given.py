@@ -32,6 +32,8 @@ class RowOptions:
     missing : {"drop", "raise", "none"}
     allow_saturated : bool
         Whether a term may have as many random effects as there are rows.
+    contrasts : mapping, optional
+        Factor → how its levels become columns, of models made from a formula.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class RowOptions:
     exposure: Any = None
     missing: str = "drop"
     allow_saturated: bool = False
+    contrasts: Any = None
 
     def __post_init__(self) -> None:
         check_missing(self.missing)

@@ -253,7 +253,11 @@ class MixedModel(LikelihoodModel):
                     "the data of this model were removed, and with them what its formula learned of them; "
                     "predict before saving, or save without remove_data"
                 )
-            options = RowOptions(missing=self.origin.missing, allow_saturated=self.origin.allow_saturated)
+            options = RowOptions(
+                missing=self.origin.missing,
+                allow_saturated=self.origin.allow_saturated,
+                contrasts=self.origin.contrasts,
+            )
             built = built_from_parts(
                 parts,
                 self.used_frame(),

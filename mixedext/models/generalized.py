@@ -160,6 +160,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         exposure: Any = None,
         missing: str = "drop",
         allow_saturated: bool = False,
+        contrasts: Mapping[str, Any] | None = None,
     ) -> Self:
         """Create a model from a formula in lme4's language and a data frame.
 
@@ -178,7 +179,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             Known part of the linear predictor, added to those in the formula.
         exposure : array_like, Series or str, optional
             Its logarithm is added to the offset; for the log link.
-        subset, missing, allow_saturated
+        subset, missing, allow_saturated, contrasts
             As `LinearMixedModel.from_formula` takes them. An offset or exposure given here must not have
             missing values; rows in which a column of the formula is missing go by `missing`.
 
@@ -204,6 +205,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             exposure=exposure,
             missing=missing,
             allow_saturated=allow_saturated,
+            contrasts=contrasts,
         )
         return cls(cls._announced(generalized_from_formula(formula, data, family, options)))
 

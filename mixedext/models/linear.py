@@ -129,6 +129,7 @@ class LinearMixedModel(LikelihoodModelSide):
         offset: Any = None,
         missing: str = "drop",
         allow_saturated: bool = False,
+        contrasts: Mapping[str, Any] | None = None,
     ) -> Self:
         """Create a model from a formula in lme4's language and a data frame.
 
@@ -154,6 +155,11 @@ class LinearMixedModel(LikelihoodModelSide):
         allow_saturated : bool
             Whether a term may have as many random effects as there are rows where these cannot be told from
             the residuals.
+        contrasts : mapping, optional
+            Factor → its coding, in fixed and random effects: ``"Treatment"`` (the default), ``"Sum"``,
+            ``"Helmert"``, ``"Poly"``, ``"Diff"``, R's names of these (``"contr.sum"``), a contrast of patsy
+            (``patsy.Treatment("b")``) or a matrix with a row for each level. Terms with a column for every
+            level, as in ``0 + f``, keep these.
 
         Returns
         -------
@@ -183,7 +189,12 @@ class LinearMixedModel(LikelihoodModelSide):
         if isinstance(formula, MadeLike):
             return formula.columns_of(data)
         options = RowOptions(
-            subset=subset, weights=weights, offset=offset, missing=missing, allow_saturated=allow_saturated
+            subset=subset,
+            weights=weights,
+            offset=offset,
+            missing=missing,
+            allow_saturated=allow_saturated,
+            contrasts=contrasts,
         )
         return cls(cls._announced(linear_from_formula(formula, data, options)))
 

@@ -35,6 +35,7 @@ def lmer(
     offset: Any = None,
     missing: str = "drop",
     allow_saturated: bool = False,
+    contrasts: Mapping[str, Any] | None = None,
 ) -> LinearMixedModel:
     """Create a linear mixed model: `LinearMixedModel.from_formula` by the name that lme4 gives it.
 
@@ -43,7 +44,7 @@ def lmer(
     formula : str
         In lme4's language.
     data : pandas.DataFrame or mapping of columns
-    subset, weights, offset, missing, allow_saturated
+    subset, weights, offset, missing, allow_saturated, contrasts
         As `LinearMixedModel.from_formula` takes them.
 
     Returns
@@ -66,6 +67,7 @@ def lmer(
         offset=offset,
         missing=missing,
         allow_saturated=allow_saturated,
+        contrasts=contrasts,
     )
 
 
@@ -81,6 +83,7 @@ def glmer(
     exposure: Any = None,
     missing: str = "drop",
     allow_saturated: bool = False,
+    contrasts: Mapping[str, Any] | None = None,
 ) -> GeneralizedLinearMixedModel:
     """Create a generalized linear mixed model: `GeneralizedLinearMixedModel.from_formula` by lme4's name.
 
@@ -89,7 +92,7 @@ def glmer(
     formula : str
         In lme4's language.
     data : pandas.DataFrame or mapping of columns
-    family, subset, weights, offset, exposure, missing, allow_saturated
+    family, subset, weights, offset, exposure, missing, allow_saturated, contrasts
         As `GeneralizedLinearMixedModel.from_formula` takes them.
 
     Returns
@@ -115,6 +118,7 @@ def glmer(
         exposure=exposure,
         missing=missing,
         allow_saturated=allow_saturated,
+        contrasts=contrasts,
     )
 
 
@@ -130,6 +134,7 @@ def design(
     exposure: Any = None,
     missing: str = "drop",
     allow_saturated: bool = False,
+    contrasts: Mapping[str, Any] | None = None,
 ) -> BuiltDesign:
     """Build the design of a model: the first of the steps of which `lmer` or `glmer` and `fit` are made.
 
@@ -140,7 +145,7 @@ def design(
     data : pandas.DataFrame or mapping of columns
     family : statsmodels family, one of `mixedext.families`, a class of either, or str, optional
         Of a generalized model; None for a linear one.
-    subset, weights, offset, exposure, missing, allow_saturated
+    subset, weights, offset, exposure, missing, allow_saturated, contrasts
         As `GeneralizedLinearMixedModel.from_formula` takes them; an exposure is for generalized models.
 
     Returns
@@ -178,6 +183,7 @@ def design(
         exposure=exposure,
         missing=missing,
         allow_saturated=allow_saturated,
+        contrasts=contrasts,
     )
     if family is None and exposure is not None:
         raise OptionError("exposure is of counts: give family='poisson' or another one with the log link")

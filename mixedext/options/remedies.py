@@ -82,7 +82,6 @@ REMEDIES = (
     ),
     ("newdata exog x new_x params transform", "data", "new rows are data=, a frame of the formula's columns"),
     ("na_action na.rm", "missing", "missing values are for missing='drop' or missing='raise'"),
-    ("contrasts", "subset", 'contrasts stand in the formula, C(f, Sum) or C(f, Treatment("b"))'),
     ("ziformula zi hu", "subset", f"zero inflation {_NO}"),
     ("dispformula dispersion sigma", "subset", f"a model of the dispersion {_NO}"),
     ("correlation corStruct residual variance", "subset", f"a structure of the residuals {_NO}"),
