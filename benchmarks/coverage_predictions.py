@@ -171,6 +171,11 @@ def coverage(plan: Plan, seed: np.random.SeedSequence) -> dict[str, float]:
                 out[f"observation, {kind}, {name}"] = float(np.mean(_held(plan, drawn, ends, kind == "new")))
             if plan.family is not None:
                 break  # normal they are
+        estimated = fit.get_prediction(drawn.rows, random_effects="all", which="linear", theta="estimated")
+        lower, upper = estimated.conf_int().T
+        held = float(np.mean((lower <= drawn.eta) & (drawn.eta <= upper)))
+        out["mean, estimated, t"] = held
+        out["regular, t"] = np.nan if fit.is_singular else held
     return out
 
 
@@ -186,10 +191,11 @@ Counts are discrete: an interval that holds at least 95 % holds more."""
 
 def table_of(found: dict[str, pd.DataFrame]) -> tuple[str, float]:
     """Return the table, and the largest standard error of its numbers."""
-    columns = ["observation, old", "observation, new", "mean, old"]
+    columns = ["observation, old", "observation, new", "mean, old", "mean, estimated", "regular"]
     lines = [
-        "| design | observation of a group of the fit | of a new group | mean of a group of the fit |",
-        "|---|---|---|---|",
+        "| design | observation of a group of the fit | of a new group | mean of a group of the fit "
+        '| with theta="estimated" | where no fit is singular |',
+        "|---|---|---|---|---|---|",
     ]
     worst = 0.0
     for name, table in found.items():
@@ -199,7 +205,7 @@ def table_of(found: dict[str, pd.DataFrame]) -> tuple[str, float]:
             for kind in ("t", "normal"):
                 own = table.get(f"{column}, {kind}")
                 if own is not None:
-                    worst = max(worst, float(own.std() / np.sqrt(len(own))))
+                    worst = max(worst, float(own.std() / np.sqrt(own.count())))
                     parts.append(f"{100 * own.mean():.1f}")
             cells.append(" / ".join(parts))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

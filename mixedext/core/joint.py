@@ -84,7 +84,9 @@ class JointCovariance:
             for t, image in zip(basis.z_transforms, images, strict=True)
         ]
 
-    def variances(self, exog: Array, rows: Sequence[LevelRows | None]) -> Array:
+    def variances(
+        self, exog: Array, rows: Sequence[LevelRows | None], known_coefficients: bool = False
+    ) -> Array:
         """Return the variance of the error of x'β̂ + z'b̂ of rows, over σ², (n,).
 
         Parameters
@@ -92,6 +94,8 @@ class JointCovariance:
         exog : ndarray (n, p)
         rows : sequence of LevelRows or None
             A member for each grouping factor, None where its effects are not asked for.
+        known_coefficients : bool
+            Whether β counts as known, so that z'Pz is all.
         """
         left = exog @ self.fixed_root
         out = np.zeros(len(exog))
@@ -114,7 +118,7 @@ class JointCovariance:
         for i, k in enumerate(asked):
             for other in asked[i + 1 :]:
                 self._add_pairs(out, k, rows[k], other, rows[other])
-        return out + np.einsum("ij,ij->i", left, left)
+        return out if known_coefficients else out + np.einsum("ij,ij->i", left, left)
 
     @cached_property
     def _blocks(self) -> list[Array]:

@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 _BLOCK = 4096
 #: Methods of degrees of freedom that look at how variances depend on the covariance parameters.
 _LOOKS_AT_VARIANCES = ("satterthwaite", "kenward-roger")
+#: Whether the covariance parameters count as known.
+THETA = ("fixed", "estimated")
 
 
 def get_prediction(
@@ -43,27 +45,48 @@ def get_prediction(
     ddf: str | None,
     given: GivenOffsets,
     weights: Any,
+    theta: str = "fixed",
 ) -> MeanPrediction:
     """Return predictions with standard errors; `Predictions.get_prediction` of the results says more."""
     check_option(which, "which", WHICH)
+    check_option(theta, "theta", THETA)
     rows = read_rows(fit, data, random_effects, new_levels, given)
     if rows.terms and fit.covariance.kind == "cluster":
         raise OptionError(
             "a robust covariance is of the fixed effects alone, not of the modes: take the results before "
             "get_robustcov_results, or random_effects='none'"
         )
+    if theta == "estimated" and fit.covariance.kind == "cluster":
+        raise OptionError(
+            "a robust covariance does not rest on the variances of the model: leave theta='fixed', or take "
+            "the results before get_robustcov_results"
+        )
     with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
-        return _Prediction(rows, data, new_levels, which, ddf, weights).made()
+        return _Prediction(rows, data, new_levels, which, ddf, weights, theta == "estimated").made()
 
 
 class _Prediction:
     """One call of `get_prediction`; its arrays are of the rows used."""
 
     def __init__(
-        self, rows: PredictionRows, data: Any, new_levels: str, which: str, ddf: str | None, weights: Any
+        self,
+        rows: PredictionRows,
+        data: Any,
+        new_levels: str,
+        which: str,
+        ddf: str | None,
+        weights: Any,
+        estimated: bool,
     ):
         self.rows, self.fit, self.which = rows, rows.fit, which
+        #: whether the error has the uncertainty of the covariance parameters
+        self.estimated = estimated
         self.method = self.fit.ddf(ddf)
+        if estimated and self.method.name == "kenward-roger":
+            raise OptionError(
+                "the covariance of ddf='kenward-roger' accounts for the estimated variances itself: leave "
+                "theta='fixed', or take ddf='satterthwaite'"
+            )
         if rows.terms and self.method.name == "kenward-roger":
             raise OptionError(
                 "ddf='kenward-roger' is of the fixed effects alone: where random effects are taken at their "
@@ -88,6 +111,13 @@ class _Prediction:
     @cached_property
     def known(self) -> Array:
         """Variance of the error of fixed effects and modes of known levels."""
+        if self.estimated:
+            return self.errors.with_estimated_parameters()
+        return self._known_at_estimates
+
+    @cached_property
+    def _known_at_estimates(self) -> Array:
+        """The same at the estimated covariance parameters."""
         if self.rows.terms:
             return self.errors.at_modes()
         exog = self.rows.fixed.exog
@@ -138,7 +168,7 @@ class _Prediction:
     @cached_property
     def _slopes_of_known(self) -> Array:
         if self.rows.terms:
-            return self.errors.slopes_at_modes(self.known)
+            return self.errors.slopes_at_modes(self._known_at_estimates)
         return self.fit.ddf("satterthwaite").variance_slopes(self.rows.fixed.exog)
 
     def _mean_df(self) -> Array:
@@ -152,8 +182,11 @@ class _Prediction:
             slopes = self._slopes_of_known.copy()
             if self.drawn:
                 slopes += self.errors.slopes_beside(False)
-            slopes[:, -1] = variance
-            df = method.matched(variance, slopes)
+            # of the variance at known parameters, as Kenward & Roger's are: what is added to it says nothing
+            # of how well it is known
+            at_estimates = self._known_at_estimates + (self.errors.new if self.drawn else 0.0)
+            slopes[:, -1] = at_estimates
+            df = method.matched(at_estimates, slopes)
         else:
             df = np.full(rows.n, method.value)
         df[~(variance > 0)] = np.inf  # a mean that is known: the interval is a point
@@ -164,7 +197,8 @@ class _Prediction:
         fit, errors, spread = self.fit, self.errors, self.rows.fixed.spread
         if errors.beside is None or self.reason:
             return MissingObservations(self.reason)
-        variance = self.known + errors.new + errors.beside
+        beside = errors.new + errors.beside
+        variance = self.known + beside
         if fit.family is not None:
             nuisance = getattr(fit.estimates, "nuisance", np.empty(0))
             try:
@@ -177,13 +211,15 @@ class _Prediction:
                 "the data of this model were removed, by which their degrees of freedom are found: take "
                 "ddf='infinite' or ddf='residual'"
             )
-        variance = variance + fit.scale / self.weights
+        residual = fit.scale / self.weights
         return NormalObservations(
-            spread(self.eta), spread(variance), lambda: spread(self._observation_df(variance))
+            spread(self.eta),
+            spread(variance + residual),
+            lambda: spread(self._observation_df(self._known_at_estimates + beside + residual)),
         )
 
     def _observation_df(self, variance: Array) -> Array:
-        """Return the degrees of freedom of the variance of new observations."""
+        """Return the degrees of freedom of the variance of new observations at known parameters."""
         method, fit = self.method, self.fit
         if method.name not in _LOOKS_AT_VARIANCES:
             return np.full(self.rows.n, method.value)

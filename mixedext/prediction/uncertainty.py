@@ -5,11 +5,17 @@ that are not taken at their modes, add z'Σz. Degrees of freedom of such a varia
 multiple of χ²: 2f²/(g'Ag) with g its derivative in the covariance parameters φ = (θ̃, log σ²) and A the
 covariance of φ̂ (Giesbrecht & Burns 1985; for predictions as SAS's DDFM=SATTERTHWAITE). The derivatives in θ̃
 are central differences; that in log σ² is f itself.
+
+Where the parameters do not count as known, the prediction moves with them too: with j its derivative in them
+and A their covariance j'Aj is added (Kass & Steffey 1989; glmmTMB's `predict(se.fit=TRUE)`). In linear models
+these are the covariance parameters, along which β̂ follows; in generalized ones (θ̃, β̃, nuisance), and what is
+left at known parameters is z'Pz.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +64,27 @@ class PredictionErrors:
     def at_modes(self) -> Array:
         """Return the variance of the error of fixed effects and modes of known levels, (n,)."""
         return self.fit.scale * _variances(self.fit, self.rows, _joint(self.fit, None))
+
+    def with_estimated_parameters(self) -> Array:
+        """Return the same variance with that which comes of the estimation of the parameters, (n,).
+
+        Raises
+        ------
+        DataError
+            If the criterion has no curvature from which to take the covariance of the estimates.
+        """
+        fit, rows = self.fit, self.rows
+        covariance = fit.joint_covariance_or_reason()
+        if isinstance(covariance, str):
+            raise DataError(
+                f"theta='estimated' needs the covariance of all parameters, and there is none: {covariance}; "
+                "take theta='fixed'"
+            )
+        state = _state(fit, None)
+        at_known = _variances(fit, rows, _joint_of(state), fit.family is not None)
+        slopes = state.movement().of_rows(rows.fixed.exog, _level_rows(fit, rows))
+        covariance = covariance[: slopes.shape[1], : slopes.shape[1]]
+        return np.asarray(fit.scale * at_known + np.einsum("ij,ij->i", slopes @ covariance, slopes))
 
     def slopes_at_modes(self, known: Array) -> Array:
         """Return the derivatives in φ of the variance of known levels (n,), (n, m)."""
@@ -130,24 +157,38 @@ def _order(fit: FittedModel) -> int:
     return int(storage.dense_columns)
 
 
+def _state(fit: FittedModel, theta: Array | None) -> Any:
+    """Return the state of the criterion at the estimates, or at other θ̃ of linear models."""
+    problem, point = fit.problem, fit.estimates.point
+    if fit.family is None:
+        return problem.evaluate(point if theta is None else theta, fit.method.reml)
+    return problem.with_hessian(fit.method.hessian or "expected").evaluate(point)
+
+
+def _joint_of(state: Any) -> JointCovariance:
+    try:
+        found: JointCovariance = state.joint_covariance()
+    except RefusedQuestion as error:
+        raise DataError(f"errors of modes: {error}") from error
+    return found
+
+
 @threads_of_first(_order)
 def _joint(fit: FittedModel, theta: Array | None) -> JointCovariance:
     """Return the joint covariance, at other θ̃ of linear models."""
-    problem, point = fit.problem, fit.estimates.point
-    try:
-        if fit.family is None:
-            return problem.evaluate(point if theta is None else theta, fit.method.reml).joint_covariance()
-        problem = problem.with_hessian(fit.method.hessian or "expected")
-        return problem.evaluate(point).joint_covariance()
-    except RefusedQuestion as error:
-        raise DataError(f"errors of modes: {error}") from error
+    return _joint_of(_state(fit, theta))
+
+
+def _level_rows(fit: FittedModel, rows: PredictionRows) -> list[LevelRows | None]:
+    parts = [rows.effects.get(group) for group in fit.labels.groups]
+    return [None if p is None else LevelRows(np.asarray(p.codes, dtype=np.intp), p.columns) for p in parts]
 
 
 @threads_of_first(_order)
-def _variances(fit: FittedModel, rows: PredictionRows, joint: JointCovariance) -> Array:
-    parts = [rows.effects.get(group) for group in fit.labels.groups]
-    levels = [None if p is None else LevelRows(np.asarray(p.codes, dtype=np.intp), p.columns) for p in parts]
+def _variances(
+    fit: FittedModel, rows: PredictionRows, joint: JointCovariance, known_coefficients: bool = False
+) -> Array:
     try:
-        return joint.variances(rows.fixed.exog, levels)
+        return joint.variances(rows.fixed.exog, _level_rows(fit, rows), known_coefficients)
     except RefusedQuestion as error:
         raise DataError(f"errors of modes: {error}") from error

@@ -97,6 +97,7 @@ class Predictions:
         offset: Any = None,
         exposure: Any = None,
         weights: Any = None,
+        theta: str = "fixed",
     ) -> MeanPrediction:
         """Return predictions with standard errors, intervals of the mean and of new observations.
 
@@ -110,6 +111,9 @@ class Predictions:
         weights : str, number, Series or array_like, optional
             Prior weights, or numbers of trials, of new observations; by default the column that the model was
             given by its name, where the new rows have it, else 1.
+        theta : {"fixed", "estimated"}
+            Whether errors are those at the estimated covariance parameters, as if these were known, or have
+            their uncertainty too.
 
         Returns
         -------
@@ -121,7 +125,11 @@ class Predictions:
         Raises
         ------
         DataError
-            As `predict` does, and if the data were removed and modes are asked for.
+            As `predict` does, if the data were removed and modes are asked for, and with
+            ``theta="estimated"`` if the criterion has no curvature at the estimates.
+        OptionError
+            For modes or ``theta="estimated"`` with a robust covariance of the fixed effects or Kenward and
+            Roger's, which do not go with them.
 
         Notes
         -----
@@ -130,6 +138,11 @@ class Predictions:
         coefficient matrix of the mixed model equations (Henderson 1975); of new levels with
         ``new_levels="marginal"`` their variance z'Σz is added. Its degrees of freedom in linear models are
         Satterthwaite's for this variance. At the population level it is that of `cov_params`.
+
+        With ``theta="estimated"`` j'Aj is added, j the derivative of the prediction in the covariance
+        parameters and A the covariance of their estimates (Kass & Steffey 1989), as in glmmTMB's
+        ``predict(se.fit=TRUE)``; degrees of freedom stay those of the variance at known parameters. Where a
+        variance is estimated as zero the modes do not move with it, and nothing is added for it.
 
         An interval of a new observation adds z'Σz of all random terms that are not taken at their modes, and
         of new levels, and the residual variance σ²/weight. Those of generalized models are quantiles of the
@@ -150,6 +163,12 @@ class Predictions:
         >>> new = {"Days": [9], "Subject": ["308"]}
         >>> result.get_prediction(new, random_effects="all").conf_int(obs=True).round(1).tolist()
         [[373.2, 488.2]]
+        >>> fixed = result.get_prediction(new, random_effects="all").se
+        >>> estimated = result.get_prediction(new, random_effects="all", theta="estimated").se
+        >>> round(float(fixed[0]), 2), round(float(estimated[0]), 2)
+        (13.86, 13.88)
         """
         given = GivenOffsets(offset, exposure)
-        return get_prediction(self.fitted, data, random_effects, new_levels, which, ddf, given, weights)
+        return get_prediction(
+            self.fitted, data, random_effects, new_levels, which, ddf, given, weights, theta
+        )

@@ -159,6 +159,108 @@ def test_degrees_of_freedom_match_the_moments_of_the_variance(formula):
     assert_allclose(found.df, df, rtol=1e-4)
 
 
+def dense_prediction(result: Any, new: Any, effects: Any, theta: np.ndarray) -> np.ndarray:
+    """Return x'β̂ + z'b̂ of new rows at other θ on the scale of the data."""
+    fit, frame = result.fitted, result.model.used_frame()
+    covariance, starts = dense(result, theta, 1.0)
+    # Henderson's equations: (β̂, b̂) = C [X Z]'W y
+    design = fit.design
+    columns = [design.exog]
+    for group, levels in fit.labels.groups.items():
+        own = [t for t in design.terms if t.group == group]
+        z = [c for t in own for c in t.columns]
+        matrix = np.zeros((len(frame), len(levels) * len(z)))
+        for a, column in enumerate(z):
+            matrix[np.arange(len(column)), own[0].codes * len(z) + a] = column
+        columns.append(matrix)
+    both = np.hstack(columns)
+    weights = np.ones(len(both)) if design.weights is None else design.weights
+    offset = 0.0 if design.offset is None else design.offset
+    solution = covariance @ (both.T @ (weights * (design.endog - offset)))
+    rows = read_rows(fit, new, effects, "population", GivenOffsets())
+    out = rows.fixed.exog @ solution[: rows.fixed.exog.shape[1]]
+    for start, group in zip(starts, result.labels.groups, strict=True):
+        if group in rows.effects:
+            part = rows.effects[group]
+            known = np.flatnonzero(part.codes >= 0)
+            for j, column in enumerate(part.columns):
+                out[known] += column[known] * solution[start + part.codes[known] * len(part.columns) + j]
+    return np.asarray(out)
+
+
+@every_formula
+@pytest.mark.parametrize("weights", [None, "w"])
+@pytest.mark.parametrize("effects", ["all", "none"])
+def test_uncertain_variances_add_what_the_prediction_moves_with_them(formula, weights, effects):
+    result = mx.lmer(formula, crossed(), weights=weights).fit()
+    fit, problem = result.fitted, result.fitted.problem
+    size, at = len(fit.theta), fit.estimates.point
+    jacobian = np.empty((size, size))
+    for i in range(size):
+        step = np.zeros(size)
+        step[i] = 1e-6
+        jacobian[:, i] = (problem.to_data_scale(at + step) - problem.to_data_scale(at - step)) / 2e-6
+    own = jacobian @ fit.joint_covariance[:size, :size] @ jacobian.T
+    new = new_pairs()
+    moved = np.empty((len(new), size))
+    for i in range(size):
+        step = np.zeros(size)
+        step[i] = 1e-5
+        ends = (dense_prediction(result, new, effects, fit.theta + sign * step) for sign in (1, -1))
+        moved[:, i] = (next(ends) - next(ends)) / 2e-5
+    options: dict[str, Any] = {"random_effects": effects, "new_levels": "population"}
+    fixed, total = (result.get_prediction(new, **options, theta=t) for t in ("fixed", "estimated"))
+    assert_allclose(total.se**2, fixed.se**2 + np.einsum("ij,jk,ik->i", moved, own, moved), rtol=1e-7)
+    assert_allclose(total.predicted, fixed.predicted, rtol=1e-12)
+    assert_allclose(total.df, fixed.df, rtol=1e-12)
+    wider = np.diff(total.conf_int(obs=True))[:, 0] / np.diff(fixed.conf_int(obs=True))[:, 0]
+    assert (wider >= 1 - 1e-12).all()
+    assert (wider > 1).any() or (formula.startswith("y ~ 0") and effects == "none")
+
+
+def test_modes_of_generalized_models_move_with_the_parameters():
+    data = load_data("cbpp")
+    result = mx.glmer(
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)", data, family="binomial"
+    ).fit()
+    fit = result.fitted
+    point, problem = fit.estimates.point, fit.problem
+    moved = np.empty((len(data), len(point)))
+    for i in range(len(point)):
+        step = np.zeros(len(point))
+        step[i] = 1e-5
+        moved[:, i] = problem.evaluate(point + step).modes.eta - problem.evaluate(point - step).modes.eta
+    moved /= 2e-5
+    mean = result.fittedvalues.to_numpy()
+    weights = np.bincount(fit.design.terms[0].codes, data["size"] * mean * (1 - mean))
+    within = 1 / (1 / fit.term_covariances()[0][0, 0] + weights)
+    by_parameters = np.einsum("ij,jk,ik->i", moved, fit.joint_covariance, moved)
+    expected = within[fit.design.terms[0].codes] + by_parameters
+    found = result.get_prediction(random_effects="all", which="linear", theta="estimated")
+    assert_allclose(found.se**2, expected, rtol=1e-6)
+    on_mean = result.get_prediction(random_effects="all", theta="estimated")
+    assert_allclose(on_mean.se, mean * (1 - mean) * found.se, rtol=1e-9)
+
+
+def test_uncertain_variances_go_with_the_covariance_of_the_model_alone():
+    result = mx.lmer("Reaction ~ Days + (Days | Subject)", load_data("sleepstudy")).fit()
+    new = {"Days": [3], "Subject": ["308"]}
+    with pytest.raises(mx.OptionError, match="kenward-roger"):
+        result.get_prediction(new, ddf="kenward-roger", theta="estimated")
+    with pytest.raises(mx.OptionError, match="robust covariance"):
+        result.get_robustcov_results().get_prediction(new, theta="estimated")
+    with pytest.raises(mx.OptionError, match="theta must be"):
+        result.get_prediction(new, theta="free")
+    flat = mx.lmer("Yield ~ 1 + (1 | Batch)", load_data("Dyestuff2"))
+    with pytest.warns(mx.SingularFitWarning):
+        singular = flat.fit()
+    fixed, total = (singular.get_prediction(random_effects="all", theta=t).se for t in ("fixed", "estimated"))
+    assert_allclose(total, fixed, rtol=1e-9)  # modes of a variance of zero do not move
+    result.remove_data()
+    with pytest.raises(mx.DataError, match="removed"):
+        result.get_prediction(new, random_effects="all", theta="estimated")
+
+
 def test_population_level_has_the_degrees_of_freedom_of_the_fixed_effects():
     result = fit_linear("Reaction ~ Days + (Days | Subject)", "sleepstudy")
     found = result.get_prediction({"Days": [0.0]})

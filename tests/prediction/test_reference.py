@@ -84,6 +84,36 @@ def test_conditional_on_one_term(name):
         assert_allclose(found.se, values(theirs["se_link_theta_fixed"]), **CLOSE)
 
 
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if "total" in m["predict"]["conditional_all"]])
+def test_with_the_uncertainty_of_the_covariance_parameters(name):
+    new, theirs = expected(name, "conditional_all")
+    found = fit(name).get_prediction(
+        new, random_effects="all", new_levels="population", which="linear", theta="estimated"
+    )
+    total = theirs["total"]
+    assert_allclose(found.se[np.array(total["rows"]) - 1], total["se_link"], rtol=2e-8)
+
+
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if "glmmTMB" in m["predict"]])
+def test_with_the_uncertainty_of_all_parameters_as_glmmtmb(name):
+    new, theirs = expected(name, "glmmTMB")
+    result = fit(name)
+    # its log-determinant has the observed weights, and its optimum is another unless the link is canonical
+    close = 2e-5
+    if MODELS[name].get("link") == "probit":
+        result = result.model.fit(hessian="observed")
+        close = 1e-4
+    if name == "contra-nested":
+        close = 3e-4  # it stops early
+    places = np.array(theirs["rows"]) - 1
+    options: dict[str, Any] = {"which": "linear", "theta": "estimated"}
+    found = result.get_prediction(new, random_effects="all", new_levels="population", **options)
+    assert_allclose(found.se[places], theirs["conditional_se_link"], rtol=close)
+    if "population_se_link" in theirs:
+        found = result.get_prediction(new, **options)
+        assert_allclose(found.se[places], theirs["population_se_link"], rtol=close)
+
+
 @every_linear
 @pytest.mark.parametrize(
     ("part", "effects"), [("population", "none"), ("conditional_all", "all")], ids=["new groups", "old"]

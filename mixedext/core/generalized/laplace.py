@@ -34,6 +34,7 @@ from mixedext.core.generalized.response import ResponseModel
 from mixedext.core.generalized.stacked import StackedRows
 from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.joint import JointCovariance
+from mixedext.core.movement import Movement
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
@@ -358,6 +359,22 @@ class LaplaceState:
         images = self.factorization.back_solve(reduced).modes
         inverse = (vectors / np.sqrt(values)).T
         return JointCovariance(self.problem.basis, self.factorization, images, inverse)
+
+    def movement(self) -> Movement:
+        """Return how coefficients and modes move with the point (θ̃, β̃, nuisance): ∂b = (∂Σ)g + Σ∂g."""
+        problem, basis = self.problem, self.problem.basis
+        size, p = problem.size, problem.p
+        modes = []
+        directions = problem.directions(self.point[:size], self.modes.g)
+        for t, f, direction, slope in zip(
+            basis.z_transforms, self.factors, directions, self.tangent.slopes, strict=True
+        ):
+            moved = np.tensordot(f @ f.T, slope, axes=1)
+            moved[:, :size] += direction
+            modes.append(np.tensordot(t, moved, axes=1))
+        fixed = np.zeros((p, len(self.point)))
+        fixed[:, size : size + p] = basis.x_transform
+        return Movement(fixed, tuple(modes))
 
 
 def _no_lower(curvature: Array, information: Array) -> Array:

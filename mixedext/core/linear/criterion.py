@@ -24,6 +24,7 @@ from mixedext.core.equations.plan import Storage, choose_storage
 from mixedext.core.equations.solver import BackSolved, Factorization, Reduced, Solver
 from mixedext.core.equations.solvers import make_solver
 from mixedext.core.joint import JointCovariance
+from mixedext.core.movement import Movement
 from mixedext.core.rows import Rows, find_basis
 
 Array = NDArray[np.float64]
@@ -198,8 +199,8 @@ class LinearState:
         """Derivative of the criterion in θ̃."""
         return self.problem.gradient(self.point, self.slopes)
 
-    def information(self) -> Array:
-        """Return the average-information approximation of the Hessian in θ̃ (size, size)."""
+    def _beside_fixed(self) -> tuple[tuple[Array, ...], Reduced]:
+        """Return (∂Σ/∂θ̃_i) s of every parameter by factor, and [X̃ f]'V⁻¹[X̃ f] with f_i = Z(∂Σ/∂θ̃_i)s."""
         problem = self.problem
         size, p = problem.size, problem.p
         vectors = problem.directions(self.point, self.scores)
@@ -212,7 +213,27 @@ class LinearState:
             outer[:p, p:] += np.tensordot(fixed[:, :p], vector, axes=((0, 2), (0, 2)))
             outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
         outer[p:, :p] = outer[:p, p:].T
-        reduced = self.factorization.reduce(rhs, outer).outer
+        return vectors, self.factorization.reduce(rhs, outer)
+
+    def movement(self) -> Movement:
+        """Return how β̂ and the modes move with θ̃: ∂β̂ = −(X'V⁻¹X)⁻¹X'V⁻¹f, ∂b̂ = (∂Σ)s − ΣZ'V⁻¹(f + X∂β̂)."""
+        p, basis = self.problem.p, self.problem.basis
+        vectors, reduced = self._beside_fixed()
+        half = self.x_root_inverse @ reduced.outer[:p, p:]
+        fixed = -self.x_root_inverse.T @ half
+        solved = self.factorization.back_solve(reduced).modes
+        modes = (
+            np.tensordot(t, v - own[:, p:] - np.einsum("apj,pm->amj", own[:, :p], fixed), axes=1)
+            for t, v, own in zip(basis.z_transforms, vectors, solved, strict=True)
+        )
+        return Movement(basis.x_transform @ fixed, tuple(modes))
+
+    def information(self) -> Array:
+        """Return the average-information approximation of the Hessian in θ̃ (size, size)."""
+        problem = self.problem
+        size, p = problem.size, problem.p
+        vectors, solved = self._beside_fixed()
+        reduced = solved.outer
         half = self.x_root_inverse @ reduced[:p, p:]
         working = reduced[p:, p:] - half.T @ half  # f'Pf
         first = np.zeros(size)  # f'Py = y'PV_iPy / 2 for each parameter: f_i = V_i P y
