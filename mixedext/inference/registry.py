@@ -12,6 +12,7 @@ from mixedext.inference.door import read_fit
 from mixedext.inference.effects import standardize
 from mixedext.inference.fixed_effects.anova import anova
 from mixedext.inference.fixed_effects.wald import coefficient_table
+from mixedext.inference.tidy import glance, tidy
 from mixedext.options import FunctionRegistry
 
 #: Name → function of a fitted model. A new table of the package is a new file and a line here.
@@ -21,6 +22,8 @@ TABLES = {
     "drop1": drop1,
     "ranova": ranova,
     "standardize": standardize,
+    "tidy": tidy,
+    "glance": glance,
 }
 
 #: Those that users can name, and to which they add their own.
@@ -35,7 +38,7 @@ def table(results: object, name: str, **options: Any) -> pd.DataFrame:
     results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     name : str
         One of `mixedext.tables`: ``"coefficients"``, ``"anova"``, ``"drop1"``, ``"ranova"``,
-        ``"standardize"``, or one that was registered.
+        ``"standardize"``, ``"tidy"``, ``"glance"``, or one that was registered.
     **options
         As the function of this name takes them.
 
@@ -65,7 +68,7 @@ def table(results: object, name: str, **options: Any) -> pd.DataFrame:
     >>> sleep = mx.datasets.load("sleepstudy")
     >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
     >>> list(mx.tables)
-    ['coefficients', 'anova', 'drop1', 'ranova', 'standardize']
+    ['coefficients', 'anova', 'drop1', 'ranova', 'standardize', 'tidy', 'glance']
     >>> mx.table(result, "anova", type=2)[["num_df", "den_df", "statistic"]].round(2)
     Type II analysis of variance: F tests with Satterthwaite's degrees of freedom
           num_df  den_df  statistic

@@ -30,6 +30,7 @@ from mixedext.results.predictions import Predictions
 from mixedext.results.random_effects import RandomEffects
 from mixedext.results.residuals import Residuals
 from mixedext.results.saving import load, save
+from mixedext.results.tables import Tables
 from mixedext.results.wald import WaldInference
 
 Array = NDArray[np.float64]
@@ -49,7 +50,7 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 @methods_answer_keywords
 class MixedResults(
-    Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals, Pictures
+    Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals, Tables, Pictures
 ):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 

@@ -1,0 +1,159 @@
+"""Results as tidy tables: a row an estimate, a row a model, a row an observation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from mixedext.core.threads import small_matrices
+from mixedext.diagnostics.augment import augment
+from mixedext.fitted import FittedModel
+from mixedext.inference.tidy import glance, tidy
+from mixedext.options import methods_answer_keywords
+
+
+@methods_answer_keywords
+class Tables:
+    """The part of the results that makes tables for other tools."""
+
+    fitted: FittedModel
+
+    @small_matrices
+    def tidy(
+        self,
+        effects: Any = ("fixed", "ran_pars"),
+        conf_int: bool = False,
+        conf_level: float = 0.95,
+        exponentiate: bool = False,
+        scales: str = "sdcor",
+        conf_method: str = "wald",
+        ddf: str | None = None,
+    ) -> pd.DataFrame:
+        """Return the estimates, one a row, with the columns of R's broom.mixed.
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"} or list of these
+            Fixed effects; standard deviations and correlations of the random effects; conditional modes of
+            each level; coefficients of each level, fixed plus random effects.
+        conf_int : bool
+            Whether there are columns ``conf.low`` and ``conf.high``.
+        conf_level : float
+            Level of the intervals.
+        exponentiate : bool
+            Whether fixed effects and their intervals are exponentiated, as odds ratios are; standard errors
+            are then multiplied by the estimates.
+        scales : {"sdcor", "vcov"}
+            Whether random effects have standard deviations and correlations, or variances and covariances.
+        conf_method : {"wald", "profile"}
+            How intervals of fixed effects and of parameters of the random effects are made: from standard
+            errors (as `conf_int`, and `confint(method="wald")`), or by the profile likelihood.
+        ddf : str, optional
+            Method of the degrees of freedom, as `ddf_method` takes it.
+
+        Returns
+        -------
+        DataFrame
+            Those of ``effect group level term estimate std.error statistic df p.value conf.low conf.high``
+            that there are values for. ``term`` of parameters is ``sd__<effect>``,
+            ``cor__<effect>.<effect>``, ``var__``, ``cov__``, ``sd__Observation`` of the residual.
+
+        Raises
+        ------
+        OptionError
+            For other options.
+        DataError
+            If what is asked for needs data that were removed.
+
+        Notes
+        -----
+        Where broom.mixed has no intervals of the parameters of random effects unless they are profiled, here
+        they are those of ``confint(method="wald")``; covariances have none. Generalized models with a
+        dispersion have a row ``dispersion``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.tidy()[["effect", "term", "estimate", "std.error"]].round(2)
+             effect                 term  estimate  std.error
+        0     fixed            Intercept    251.41       6.82
+        1     fixed                 Days     10.47       1.55
+        2  ran_pars        sd__Intercept     24.74        NaN
+        3  ran_pars  cor__Intercept.Days      0.07        NaN
+        4  ran_pars             sd__Days      5.92        NaN
+        5  ran_pars      sd__Observation     25.59        NaN
+        """
+        return tidy(self.fitted, effects, conf_int, conf_level, exponentiate, scales, conf_method, ddf)
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row that sums up the fit, with the columns of R's broom.mixed.
+
+        Returns
+        -------
+        DataFrame (1, k)
+            ``nobs``, ``sigma`` (of generalized models the root of the dispersion, else 1), ``logLik``,
+            ``AIC``, ``BIC``, then ``REMLcrit`` of fits by REML or ``deviance``, and ``df.residual``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.glance()[["nobs", "logLik", "REMLcrit"]].round(2)
+           nobs  logLik  REMLcrit
+        0   180 -871.81   1743.63
+        """
+        results: Any = self
+        return glance(self.fitted, results.deviance)
+
+    @small_matrices
+    def augment(self, data: Any = None, newdata: Any = None, new_levels: str = "error") -> pd.DataFrame:
+        """Return the rows of the fit, or new ones, beside what the fit says of them, as R's broom.mixed.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            The data that the model was made of, by default those columns and rows of them that it used. Rows
+            are found by their labels; those that were left out have missing values.
+        newdata : DataFrame or mapping, optional
+            Other rows, for predictions alone.
+        new_levels : {"error", "population", "marginal"}
+            What to do with levels in `newdata` that the fit has not seen, as `predict` takes it.
+
+        Returns
+        -------
+        DataFrame
+            The data, then ``.fitted`` (linear predictor with the modes), ``.resid`` (of generalized models
+            deviance residuals), ``.hat``, ``.cooksd`` (of `get_influence`), ``.fixed`` (linear predictor
+            without random effects), ``.mu`` (mean), ``.offset``, ``.sqrtXwt``, ``.sqrtrwt`` (roots of the
+            weights of the rows of X, and of the residuals), ``.weights``, ``.wtres`` (the response less
+            ``.mu``, times ``.sqrtrwt``) and, of generalized models, ``.eta``. For `newdata` they are
+            ``.fitted .fixed .mu``.
+
+        Raises
+        ------
+        DataError
+            If rows of the fit are not in `data`, the data have a column of one of these names, or the data of
+            the fit were removed.
+        OptionError
+            If both `data` and `newdata` are given.
+
+        Notes
+        -----
+        Leverages of generalized models take the working weights; lme4 up to 1.1-31 mixes them with prior
+        weights, so that its ``.hat`` and ``.cooksd`` differ.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.augment()[["Reaction", "Subject", ".fitted", ".resid", ".hat"]].round(2).head(2)
+           Reaction Subject  .fitted  .resid  .hat
+        0    249.56     308   253.66   -4.10  0.23
+        1    258.70     308   273.33  -14.63  0.17
+        """
+        return augment(self.fitted, data, newdata, new_levels)
