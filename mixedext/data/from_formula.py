@@ -172,13 +172,14 @@ def built_from_parts(
     )
     design, response = build(found, kind, options.allow_saturated)
     named = {name: column_named(v, frame) for name, v in given.items() if isinstance(v, str)}
-    values = found.given() if named else {}
+    values = found.given() if given else {}
     by_name = {column: values[name] for name, column in named.items()}
     kept = Kept(
         _kept_columns(design, parts.table, formula, columns, by_name),
         design.row_labels,
         parts.table.known,
         snapshot=bare if COPIES_ON_WRITE else None,
+        given={name: v.copy() for name, v in values.items() if name not in named},
     )
     origin = Origin(
         formula=formula,

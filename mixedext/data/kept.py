@@ -62,12 +62,15 @@ class Kept:
     snapshot : DataFrame or None
         All of the data as they were, which pandas copies no sooner than the user writes into them: other
         columns may be asked for as clusters. It is not saved; None where pandas has no such copies.
+    given : dict
+        Weights, offset and exposure that were given by row rather than by the name of a column.
     """
 
     columns: Mapping[Any, Any] = field(repr=False)
     index: pd.Index = field(repr=False)
     known: Mapping[str, Any] = field(default_factory=dict, repr=False)
     snapshot: pd.DataFrame | None = field(default=None, repr=False)
+    given: Mapping[str, NDArray[np.float64]] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "snapshot": None}

@@ -97,3 +97,9 @@ class Model(Protocol):
 
     def of_other_rows(self) -> tuple[str, ...]:
         """Return the expressions of the formula whose value in a row depends on the other rows."""
+
+    def update(self, formula: str | None = None, **options: Any) -> Any:
+        """Return the model of a changed formula, or of other options."""
+
+    def fit_like(self, fit: Any, **changes: Any) -> Any:
+        """Fit the model by the method of another fit, and return results."""

@@ -23,8 +23,11 @@ from mixedext.data.response import ResponseKind
 from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_design, warn_of_new_rows
+from mixedext.fitted import FittedModel
 from mixedext.models.holder import MixedData
 from mixedext.models.likeness import MadeLike
+from mixedext.models.update import fit_options, updated_design
+from mixedext.options import answers_keywords
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -171,12 +174,14 @@ class MixedModel(LikelihoodModel):
             design=self._whole_design(),
             origin=self.origin,
             kept=self.data.kept,
-            family=self._family(),
+            family=self.own_family,
             problem=self._problem,
         )
 
-    def _family(self) -> Any:
-        """Return the family as `BuiltDesign` holds it."""
+    @property
+    def own_family(self) -> Any:
+        """The family as `BuiltDesign` holds it, None in linear models."""
+        return None
 
     def _whole_design(self) -> Design:
         if self.design is None:
@@ -223,6 +228,68 @@ class MixedModel(LikelihoodModel):
             The numbers of the model as the core wants them, if they are there already.
         """
         return type(self)(replace(self.rebuilt(endog=endog), problem=problem))
+
+    @answers_keywords
+    def update(
+        self,
+        formula: str | None = None,
+        *,
+        data: Any = None,
+        family: Any = None,
+        subset: Any = None,
+        weights: Any = None,
+        offset: Any = None,
+        exposure: Any = None,
+        missing: str | None = None,
+        contrasts: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the model of a changed formula, or of other options; all else stays as it is.
+
+        Parameters
+        ----------
+        formula : str, optional
+            In which ``.`` stands for the old response left of the tilde, and for the old terms right of it:
+            ``". ~ . + x - (1 | g)"``, ``"log(.) ~ ."``.
+        data : DataFrame or mapping, optional
+            Other data. By default the rows that the model uses; of these further rows go that lack a value of
+            a new column.
+        family, subset, weights, offset, exposure, missing, contrasts
+            As `from_formula` takes them. Weights and offsets that were given by row are kept for the rows of
+            the model, those given by the name of a column are that column of other data; ``weights=1`` and
+            ``offset=0`` take them away.
+
+        Returns
+        -------
+        model
+            Not fitted yet.
+
+        Raises
+        ------
+        FormulaError
+            If the formula cannot be read, or takes away what is not there.
+        DataError
+            If the data were removed, or a column is not there, and no other data are given.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy"))
+        >>> model.update(". ~ . - (Days | Subject) + (1 | Subject)")
+        <LinearMixedModel Reaction ~ Days + (1 | Subject): 180 rows, 18 levels of Subject>
+        """
+        given = {
+            "subset": subset,
+            "weights": weights,
+            "offset": offset,
+            "exposure": exposure,
+            "missing": missing,
+            "contrasts": contrasts,
+        }
+        return type(self)(self._announced(updated_design(self, formula, data, family, given)))
+
+    def fit_like(self, fit: FittedModel, **changes: Any) -> Any:
+        """Fit the model by the method of another fit, with some of the options of `fit` changed."""
+        return self.fit(**fit_options(fit, changes))
 
     def align_response(self, endog: Any) -> Array:
         """Return another response of the rows of the model, on the scale of `endog`, as floats (n,).

@@ -219,7 +219,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         """The level of the response that counts as success, None where the response is no two levels."""
         return self.origin.success
 
-    def _family(self) -> Family:
+    @property
+    def own_family(self) -> Family:
+        """The family, one of `mixedext.families`."""
         return self.response_family
 
     def variant(self, **changes: Any) -> Self:

@@ -24,6 +24,7 @@ from mixedext.options import check_cov_type, methods_answer_keywords
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
+from mixedext.results.other_models import OtherModels
 from mixedext.results.parameters import ParameterInference
 from mixedext.results.pictures import Pictures
 from mixedext.results.predictions import Predictions
@@ -50,7 +51,15 @@ def names_of_results(kind: type) -> frozenset[str]:
 
 @methods_answer_keywords
 class MixedResults(
-    Predictions, RandomEffects, ParameterInference, WaldInference, Diagnostics, Residuals, Tables, Pictures
+    Predictions,
+    OtherModels,
+    RandomEffects,
+    ParameterInference,
+    WaldInference,
+    Diagnostics,
+    Residuals,
+    Tables,
+    Pictures,
 ):
     """Results made from the record of one fit; a later fit of the same model does not change them."""
 

@@ -27,7 +27,7 @@ from mixedext.inference.comparison.nesting import (
     covariances_nested,
     spans,
 )
-from mixedext.inference.door import read_fits
+from mixedext.inference.door import read_fit, read_fits
 from mixedext.inference.tables import InferenceTable, make_table
 
 Array = NDArray[np.float64]
@@ -160,6 +160,24 @@ def likelihood_ratio_table(
     table = make_table(columns, order, heading, [*notes, *notes_on_fits(rows, below)])
     table.attrs["formulas"] = formulas_of({name: fits[name] for name in order})
     return table
+
+
+def compare_lr_test(fit: FittedModel, restricted: object) -> tuple[float, float, int]:
+    """Return χ², its p-value and degrees of freedom of a smaller model against a fit.
+
+    Raises
+    ------
+    DataError
+        If it is no fit of a smaller model, nested in that of `fit`, to the same rows.
+    """
+    small = read_fit(restricted, "compare_lr_test", "the restricted one")
+    if small.n_params > fit.n_params:
+        raise DataError(
+            f"the restricted model has {small.n_params} parameters and this one {fit.n_params}: call "
+            "compare_lr_test of the larger one"
+        )
+    last = likelihood_ratio_table([], {"the restricted model": small, "this one": fit}, True).iloc[-1]
+    return float(last["chisq"]), float(last["p_value"]), int(last["df"])
 
 
 def refitted_note(names: Sequence[str]) -> str:
