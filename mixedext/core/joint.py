@@ -100,12 +100,11 @@ class JointCovariance:
         left = exog @ self.fixed_root
         out = np.zeros(len(exog))
         asked = [k for k, own in enumerate(rows) if own is not None and (own.codes >= 0).any()]
-        if len(asked) > 1:
-            _ = self._pattern  # holds the blocks too
         for k in asked:
             own = rows[k]
             assert own is not None
-            known = np.flatnonzero(own.codes >= 0)
+            is_known = own.codes >= 0
+            known = slice(None) if is_known.all() else np.flatnonzero(is_known)  # of all rows: no copies
             codes = own.codes[known]
             columns = [c[known] for c in own.columns]
             for a, z in enumerate(columns):
@@ -114,7 +113,7 @@ class JointCovariance:
             for a, z in enumerate(columns):
                 for b in range(a + 1):
                     times = 1.0 if a == b else 2.0
-                    out[known] += times * z * columns[b] * block[a, b][codes]
+                    out[known] += times * (z * columns[b] * block[a, b][codes])
         for i, k in enumerate(asked):
             for other in asked[i + 1 :]:
                 self._add_pairs(out, k, rows[k], other, rows[other])
@@ -123,11 +122,7 @@ class JointCovariance:
     @cached_property
     def _blocks(self) -> list[Array]:
         """Blocks of P of each level by factor, (q_k, q_k, J_k), in the columns as given."""
-        pattern = self.__dict__.get("_pattern")
-        if pattern:
-            blocks = [pattern[k, k] for k in range(len(self._transforms))]
-        else:
-            blocks = list(self.factorization.posterior_blocks())
+        blocks = self.factorization.posterior_blocks()
         return [sb.congruence(t.T, b) for t, b in zip(self._transforms, blocks, strict=True)]
 
     @cached_property
@@ -158,6 +153,10 @@ class JointCovariance:
 
     def _pair_blocks(self, k: int, other: int, rows: Index, columns: Index) -> Array:
         """Return the blocks of P at pairs of levels of two factors, (q_k, q_l, pairs)."""
+        direct = self.factorization.posterior_pairs(k, rows, other, columns)
+        if direct is not None:
+            first, second = self._transforms[k], self._transforms[other]
+            return np.asarray(np.einsum("ab,bcj,dc->adj", first, direct, second, optimize=True))
         out = np.empty((self.storage.widths[k], self.storage.widths[other], len(rows)))
         found = np.zeros(len(rows), dtype=bool)
         for one, two, mine, theirs in ((k, other, rows, columns), (other, k, columns, rows)):

@@ -11,6 +11,7 @@ import scipy.linalg as sla
 from numpy.testing import assert_allclose
 
 import mixedext as mx
+from mixedext.core.equations import crossed as equations_of_crossed
 from mixedext.prediction.linear_predictor import read_rows
 from mixedext.prediction.rows import GivenOffsets
 from tests.conftest import fit_linear, load_data
@@ -113,6 +114,15 @@ def test_errors_are_those_of_the_mixed_model_equations(formula, weights, singula
         found = result.get_prediction(new_pairs(), random_effects=effects, new_levels="population").se
         theirs = dense_variances(result, new_pairs(), effects, covariance, starts)
         assert_allclose(found**2, theirs, rtol=ROUNDING)
+
+
+@pytest.mark.parametrize("worth", [0, 1 << 40], ids=["picked one by one", "from all columns"])
+def test_pairs_of_levels_that_never_met_have_their_covariance(worth, monkeypatch):
+    monkeypatch.setattr(equations_of_crossed, "_WORTH", worth)
+    result = mx.lmer("y ~ x + (x | a) + (x | b) + (1 | c)", crossed()).fit()
+    covariance, starts = dense(result)
+    found = result.get_prediction(new_pairs(), random_effects="all", new_levels="population").se
+    assert_allclose(found**2, dense_variances(result, new_pairs(), "all", covariance, starts), rtol=ROUNDING)
 
 
 @every_formula

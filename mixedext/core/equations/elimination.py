@@ -33,6 +33,7 @@ from mixedext.core.equations.solver import (
 )
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 Pair = tuple[int, int]
 
 
@@ -187,6 +188,22 @@ class BlockFactorization(Factorization):
             else:
                 posterior[k, k] = block.kernel
         return coupled, posterior
+
+    def posterior_pairs(self, k: int, rows: Index, other: int, columns: Index) -> Array | None:
+        """Return the blocks of ΛM⁻¹Λ' at any pairs of levels of two of the factors that were crossed."""
+        if self.rest is None:
+            return None
+        layout, last = self.rest.layout, self.blocks[-1]
+        if k in layout.factors and other in layout.factors:
+            return layout.pick(self.rest.posterior, k, rows, other, columns)
+        if k in layout.factors and other == last.stage.factor:
+            turned = self.posterior_pairs(other, columns, k, rows)
+            return None if turned is None else turned.transpose(1, 0, 2)
+        if k != last.stage.factor or other not in layout.factors:
+            return None
+        assert isinstance(last.coupling, CrossedCoupling)
+        coupled = last.coupling.coupled_columns(self.rest.posterior, rows, other, columns)
+        return -sb.multiply(last.kernel[:, :, rows], coupled)
 
     def gram_sums_times_factor(self) -> tuple[Array, ...]:
         """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k): half the derivative of log|M| in F."""

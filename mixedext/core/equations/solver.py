@@ -25,6 +25,7 @@ from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.plan import Storage
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 Answer = Literal["exact", "estimate", "refused"]
 
 #: Question → what is asked. Each but "solve" is the name of a method or attribute of `Factorization`.
@@ -177,6 +178,13 @@ class Factorization:
         `Storage.pairs`, (q_k, q_l, pairs).
         """
         return self._refuse("posterior_pattern")
+
+    def posterior_pairs(self, k: int, rows: Index, other: int, columns: Index) -> Array | None:
+        """Return the blocks of ΛM⁻¹Λ' at any pairs of levels of two factors, (q_k, q_l, pairs).
+
+        None where they are to be solved for.
+        """
+        return None
 
     def level_roots(self) -> dict[int, LevelRoot]:
         """Return the root of each factor's levels, where log|M| is a sum over levels."""
