@@ -36,6 +36,8 @@ from mixedext.errors import (
     SingularFitWarning,
     WorkerWarning,
 )
+from mixedext.imputation.pooled import PooledResults
+from mixedext.imputation.pooling import pool
 from mixedext.inference.comparison.deletion import drop1
 from mixedext.inference.comparison.exact import exact_lrt, exact_rlrt
 from mixedext.inference.comparison.random_terms import ranova
@@ -87,6 +89,7 @@ __all__ = [
     "OptimizerRecord",
     "OptionError",
     "OutOfRangeWarning",
+    "PooledResults",
     "Profile",
     "RandomTerm",
     "RankDeficiencyWarning",
@@ -119,6 +122,7 @@ __all__ = [
     "picture",
     "pictures",
     "plot_coefficients",
+    "pool",
     "power",
     "problem",
     "r2",

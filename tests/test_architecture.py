@@ -38,6 +38,7 @@ FLOORS = (
     "mixedext.report",
     "mixedext.results",
     "mixedext.models",
+    "mixedext.imputation",
     "mixedext.adapters",
     "mixedext",
     "mixedext.__main__",

@@ -17,7 +17,7 @@ import mixedext as mx
 ROOT = Path(__file__).parent.parent
 ROWS = ["subset", "weights", "offset", "missing", "allow_saturated", "contrasts"]
 COUNTS = ["family", "subset", "weights", "offset", "exposure", "missing", "allow_saturated", "contrasts"]
-OPTIMIZER = ["start_theta", "tol", "maxiter"]
+OPTIMIZER = ["start_theta", "start_params", "tol", "maxiter"]
 
 
 @pytest.mark.parametrize(

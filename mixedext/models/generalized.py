@@ -250,6 +250,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         cov_type: str | None = None,
         cov_kwds: Mapping[str, Any] | None = None,
         start_theta: ArrayLike | None = None,
+        start_params: Any = None,
         tol: float = GENERALIZED_TOLERANCE,
         maxiter: int = 200,
     ) -> GeneralizedMixedResultsWrapper:
@@ -273,6 +274,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             them.
         start_theta : array_like, optional
             Starting covariance parameters in the order of `theta`; by default moment estimates.
+        start_params : optional
+            Not used: tools of statsmodels, such as `MICE`, give coefficients to start from, but the search
+            starts from those of the joint mode at the starting `theta`, which are nearer.
         tol : float
             Convergence: twice the expected further decrease of −2 log-likelihood.
         maxiter : int

@@ -214,6 +214,7 @@ class LinearMixedModel(LikelihoodModelSide):
         reml: bool = True,
         *,
         start_theta: ArrayLike | None = None,
+        start_params: Any = None,
         tol: float = LINEAR_TOLERANCE,
         maxiter: int = 200,
         cov_type: str = "nonrobust",
@@ -228,6 +229,9 @@ class LinearMixedModel(LikelihoodModelSide):
         start_theta : array_like, optional
             Starting relative covariance parameters, in the order of `LinearMixedResults.theta`; by default
             moment estimates.
+        start_params : optional
+            Not used: tools of statsmodels, such as `MICE`, give coefficients to start from, but those of a
+            linear model follow from `theta` in closed form.
         tol : float
             Convergence: twice the expected further decrease of the criterion (the Newton decrement g'H⁻¹g).
         maxiter : int

@@ -1,0 +1,1 @@
+"""Multiple imputation: data sets completed several times, and their fits as one."""
