@@ -67,10 +67,9 @@ def binomial() -> Any:
         (lambda **o: herds().fit(**o), "reml", "no REML"),
         (lambda **o: linear().predict(**o), "re_form", "random_effects='none'"),
         (lambda **o: linear().predict(**o), "allow_new_levels", "new_levels='population'"),
-        (lambda **o: linear().predict(**o), "exog", "data="),
         (lambda **o: linear().predict(**o), "newdata", "data="),
         (lambda **o: binomial().predict(**o), "type", "which='mean'"),
-        (lambda **o: linear().get_prediction(**o), "exog", "data="),
+        (lambda **o: linear().get_prediction(**o), "new_x", "data="),
         (lambda **o: linear().confint(method="bootstrap", **o), "R", "nsim="),
         (lambda **o: linear().confint(method="wald", **o), "nsim", "method='bootstrap'"),
         (lambda **o: linear().simulate(2, **o), "seed", "rng="),
@@ -124,6 +123,7 @@ def test_functions_that_answer_keywords_keep_name_signature_and_documentation() 
         "which",
         "offset",
         "exposure",
+        "exog",
     ]
     assert (kind.predict.__name__, kind.predict.__module__) == ("predict", "mixedext.results.predictions")
     assert "Examples" in (mx.emmeans.__doc__ or "")

@@ -305,7 +305,7 @@ def test_an_offset_given_by_row_is_not_silently_left_out():
         ({"new_levels": "ignore"}, "'error'.*'population'"),
         ({"data": load_data("sleepstudy")[["Subject"]]}, "'Days'"),
         ({"data": load_data("sleepstudy")[["Days"]], "random_effects": "all"}, "'Subject'"),
-        ({"data": np.ones((3, 2))}, "data"),
+        ({"data": np.ones((3, 3))}, "data"),
     ],
 )
 def test_what_cannot_be_predicted_says_why(slopes, options, message):

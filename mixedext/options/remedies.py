@@ -48,13 +48,14 @@ REMEDIES = (
     (
         "re.form use.u",
         "nsim",
-        "random_effects='conditional' keeps those of the fit (re.form=NULL), 'new' draws (re.form=NA)",
+        "random_effects='conditional' keeps those of the fit (re.form=NULL), 'new' draws (re.form=NA), a "
+        "list of terms keeps these",
     ),
     ("newdata data", "nsim", "responses are drawn for the rows of the fit; new rows have predict(data=...)"),
     (
         "re.form random.only re_terms which_re ReForm",
         "random_effects",
-        "random_effects='none' is re.form=NA and 'all' re.form=NULL; or name grouping factors",
+        "random_effects='none' is re.form=NA and 'all' re.form=NULL; or name grouping factors or terms",
     ),
     (
         "re_formula",
@@ -80,7 +81,7 @@ REMEDIES = (
         "new_levels",
         "new_levels='population' takes 0 for the random effects of levels that the fit has not seen",
     ),
-    ("newdata exog x new_x params transform", "data", "new rows are data=, a frame of the formula's columns"),
+    ("newdata x new_x params transform", "data", "new rows are data=, a frame of the formula's columns"),
     ("na_action na.rm", "missing", "missing values are for missing='drop' or missing='raise'"),
     ("ziformula zi hu", "subset", f"zero inflation {_NO}"),
     ("dispformula dispersion sigma", "subset", f"a model of the dispersion {_NO}"),

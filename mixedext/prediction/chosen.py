@@ -19,7 +19,8 @@ def chosen_terms(fit: FittedModel, random_effects: Any) -> tuple[int, ...]:
     fit : FittedModel
     random_effects : {"none", "all"}, str or list of str
         A name is a grouping factor (all its terms), the label of a term (``"g.1"``), or a term as it is
-        written in a formula (``"(0 + x | g)"``).
+        written in a formula (``"(0 + x | g)"``). A str that begins with a tilde is a sum of such terms as in
+        R, ``"~ (1 | g) + (1 | h)"``, and ``"~ 0"`` none of them.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def chosen_terms(fit: FittedModel, random_effects: Any) -> tuple[int, ...]:
             return ()
         if random_effects == "all":
             return every
+        if random_effects.lstrip().startswith("~"):
+            return tuple(place for place in every if place in _terms_of_formula(fit, random_effects))
         random_effects = [random_effects]
     if not isinstance(random_effects, Sequence) or not all(isinstance(n, str) for n in random_effects):
         raise OptionError(
@@ -59,6 +62,20 @@ def _terms_named(fit: FittedModel, name: str, known: list[str]) -> list[int]:
             "term as '(1 | g)'"
         )
     return places
+
+
+def _terms_of_formula(fit: FittedModel, text: str) -> list[int]:
+    """Return the terms of a one-sided formula, ``~ (1 | g)``; none of ``~ 0``."""
+    if text.strip().lstrip("~").strip() in ("0", "-1"):
+        return []
+    read = parse(f"y {text.strip()}")
+    if read.fixed not in ("1", "0") or read.offsets:
+        raise OptionError(
+            f"random_effects={text!r} names random terms alone: '~ (1 | g)', or '~ 0' for none of them"
+        )
+    written = [f"({bar.expr} {'|' if bar.correlated else '||'} {':'.join(bar.group)})" for bar in read.random]
+    known = list(fit.labels.groups)
+    return [place for bar in written for place in _terms_named(fit, read.in_users_words(bar, "`"), known)]
 
 
 def _terms_written(fit: FittedModel, text: str) -> list[int]:

@@ -116,9 +116,13 @@ class PredictionRows:
             self.effects = self._of_fit()
             return
         formula = fit.model.formula_parts
-        if formula is None:
+        if formula is None or (isinstance(data, np.ndarray) and data.ndim == 2):
             if terms:
-                raise DataError("random effects of new rows need a model made by from_formula")
+                raise DataError(
+                    "random effects of new rows need a model made by from_formula"
+                    if formula is None
+                    else "columns of exog do not tell the groups of the rows: give a data frame"
+                )
             self.fixed = _part_of_arrays(fit.model, data, given, fit.family)
             self.effects = {}
             return

@@ -16,7 +16,7 @@ from mixedext.families.base import OutOfRangeError
 from mixedext.findings.remarks import warn_of_draws
 from mixedext.fitted import FittedModel, add_random_part
 from mixedext.options import check_count, check_generator, check_option
-from mixedext.prediction.linear_predictor import linear_predictor
+from mixedext.prediction.chosen import chosen_terms
 from mixedext.prediction.rows import FixedPart, GivenOffsets, PredictionRows, observation_weights
 
 Array = NDArray[np.float64]
@@ -150,21 +150,20 @@ class Simulator(Drawing):
     Parameters
     ----------
     fit : FittedModel
-    random_effects : {"new", "conditional"}
-        Whether the random effects are drawn too or kept at their conditional modes.
+    random_effects : {"new", "conditional"} or list of str
+        Whether the random effects are drawn too or kept at their conditional modes; a list names terms that
+        are kept, as `chosen_terms` takes it.
     """
 
-    def __init__(self, fit: FittedModel, random_effects: str = "new"):
-        check_option(random_effects, "random_effects", _KINDS)
+    def __init__(self, fit: FittedModel, random_effects: Any = "new"):
+        kept = kept_terms(fit, random_effects)
         design = fit.design
-        kept = random_effects == "conditional"
-        mean = linear_predictor(fit, None, "all" if kept else "none", "error").to_numpy()
-        roots: list[Array] = [] if kept else fit.estimates.factors()
         super().__init__(
-            mean,
+            PredictionRows(fit, None, kept, "error", GivenOffsets()).linear_predictor(),
             [
                 DrawnTerm(term.codes, term.columns, len(term.levels), root)
-                for term, root in zip(design.terms[: len(roots)], roots, strict=True)
+                for i, (term, root) in enumerate(zip(design.terms, fit.estimates.factors(), strict=True))
+                if i not in kept
             ],
             fit.scale,
             fit.family,
@@ -174,38 +173,54 @@ class Simulator(Drawing):
         )
 
 
+def kept_terms(fit: FittedModel, random_effects: Any) -> tuple[int, ...]:
+    """Return the places of the random terms that stay at their conditional modes in simulated responses.
+
+    Raises
+    ------
+    OptionError
+        If `random_effects` is neither "new" nor "conditional", nor names terms of the model.
+    """
+    if isinstance(random_effects, str) and random_effects in _KINDS:
+        return tuple(range(len(fit.labels.terms))) if random_effects == "conditional" else ()
+    if isinstance(random_effects, str) and not random_effects.lstrip().startswith(("~", "(")):
+        check_option(random_effects, "random_effects", _KINDS)
+    return chosen_terms(fit, random_effects)
+
+
 def nuisance_of(fit: FittedModel) -> Array:
     """Return the nuisance parameters of the family of a fit."""
     return np.asarray(getattr(fit.estimates, "nuisance", np.empty(0)))
 
 
-def drawing_of_new_rows(fit: FittedModel, data: Any, random_effects: str) -> tuple[Drawing, FixedPart]:
+def drawing_of_new_rows(fit: FittedModel, data: Any, random_effects: Any) -> tuple[Drawing, FixedPart]:
     """Return what draws responses of new rows, and the rows.
 
     Levels that the fit has not seen are drawn; those that it has seen are too, or kept at their conditional
     modes. A row without a group has a level of its own.
     """
-    check_option(random_effects, "random_effects", _KINDS)
+    kept = kept_terms(fit, random_effects)
     if fit.model.formula_parts is None:
         raise DataError("responses of new rows need a model made by from_formula")
     every = range(len(fit.labels.terms))
     rows = PredictionRows(fit, data, every, "marginal", GivenOffsets())
-    part, kept = rows.fixed, random_effects == "conditional"
+    part = rows.fixed
     assert part.new is not None
-    mean = rows.linear_predictor() if kept else np.asarray(part.exog @ fit.params + part.offset)
+    mean = np.asarray(part.exog @ fit.params + part.offset)
+    if kept:
+        mean = PredictionRows(fit, data, kept, "marginal", GivenOffsets()).linear_predictor()
     built, numbered = fit.model.builders().terms, {}
     for group in rows.effects:
         first = next(t for t in built if t.group == group)
-        codes, n_levels = part.new.all_codes(first)
-        if kept:  # the levels of the fit come first
-            known = len(fit.labels.groups[group])
-            codes, n_levels = np.where(codes < known, -1, codes - known), n_levels - known
-        numbered[group] = (codes, n_levels)
+        numbered[group] = part.new.all_codes(first)
     taken, terms = dict.fromkeys(rows.effects, 0), []
-    for term, root in zip(fit.labels.terms, fit.estimates.factors(), strict=True):
+    for i, (term, root) in enumerate(zip(fit.labels.terms, fit.estimates.factors(), strict=True)):
         start = taken[term.group]
         taken[term.group] = stop = start + len(term.names)
         codes, n_levels = numbered[term.group]
+        if i in kept:  # the levels of the fit come first
+            known = len(fit.labels.groups[term.group])
+            codes, n_levels = np.where(codes < known, -1, codes - known), n_levels - known
         terms.append(DrawnTerm(codes, rows.effects[term.group].columns[start:stop], n_levels, root))
     weights = observation_weights(fit, data, None, part)
     labels = part.index if part.used is None else part.index[part.used]
@@ -216,7 +231,7 @@ class OutOfRange(DataError):
     """A response that cannot be drawn, because its mean is out of the family's range."""
 
 
-def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: str, data: Any = None) -> pd.DataFrame:
+def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: Any, data: Any = None) -> pd.DataFrame:
     """Return `nsim` responses drawn from a fitted model; `MixedResults.simulate` says more."""
     count = check_count(nsim, "nsim")
     generator = check_generator(rng)

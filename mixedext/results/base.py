@@ -228,7 +228,7 @@ class MixedResults(
         return self.of(self.fitted.with_covariance(covariance))
 
     def simulate(
-        self, nsim: int = 1, rng: Any = None, random_effects: str = "new", data: Any = None
+        self, nsim: int = 1, rng: Any = None, random_effects: Any = "new", data: Any = None
     ) -> pd.DataFrame:
         """Return new responses drawn from the fitted model, of its rows or of new ones.
 
@@ -238,9 +238,10 @@ class MixedResults(
             How many.
         rng : numpy.random.Generator or int, optional
             Source of random numbers, or its seed.
-        random_effects : {"new", "conditional"}
+        random_effects : {"new", "conditional"} or list of str
             "new" draws the random effects too, from their estimated distribution; "conditional" keeps them at
-            their conditional modes.
+            their conditional modes; a list of grouping factors or terms, as `predict` takes it, keeps these
+            and draws the others.
         data : DataFrame or mapping, optional
             Rows to draw for, by default those of the fit. The random effects of levels that the fit has not
             seen are drawn in any case; a row without a group has a level of its own. Weights and numbers of

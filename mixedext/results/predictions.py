@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mixedext.core.threads import small_matrices
+from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
 from mixedext.prediction.intervals import MeanPrediction
@@ -30,18 +31,20 @@ class Predictions:
         *,
         offset: Any = None,
         exposure: Any = None,
+        exog: Any = None,
     ) -> pd.Series:
         """Return predicted means or linear predictors.
 
         Parameters
         ----------
         data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit. A model made of arrays takes columns like those
-            of its `exog`.
+            Rows to predict for; by default those of the fit. An array (n, p), and what a model made of arrays
+            is given, are columns like those of its `exog`.
         random_effects : {"none", "all"} or list of str
             "none" gives the population level (random effects are zero), "all" adds the conditional modes of
             all random terms, a list those of the grouping factors named (also one that is called "all"), or
-            of single terms, by label (``"g.1"``) or as they are written, ``"(0 + x | g)"``.
+            of single terms, by label (``"g.1"``) or as they are written, ``"(0 + x | g)"``. A str like R's
+            ``"~ (1 | g) + (0 + x | g)"`` is a list of terms, ``"~ 0"`` none.
         new_levels : {"error", "population", "marginal"}
             What to do with a level that the fit has not seen: raise `DataError`, take 0 for its random
             effects, or average the mean over their distribution (which makes no difference in linear models).
@@ -57,6 +60,8 @@ class Predictions:
             was made with; a str names a column. A model that was made with values by row needs it.
         exposure : str, number, Series or array_like, optional
             Its logarithm is added, in models with a log link.
+        exog : optional
+            statsmodels' name of `data`.
 
         Returns
         -------
@@ -83,7 +88,7 @@ class Predictions:
         [253.66, 345.61]
         """
         given = GivenOffsets(offset, exposure)
-        return predict(self.fitted, data, random_effects, new_levels, which, given)
+        return predict(self.fitted, _rows(data, exog), random_effects, new_levels, which, given)
 
     @small_matrices
     def get_prediction(
@@ -98,12 +103,13 @@ class Predictions:
         exposure: Any = None,
         weights: Any = None,
         theta: str = "fixed",
+        exog: Any = None,
     ) -> MeanPrediction:
         """Return predictions with standard errors, intervals of the mean and of new observations.
 
         Parameters
         ----------
-        data, random_effects, new_levels, which, offset, exposure
+        data, random_effects, new_levels, which, offset, exposure, exog
             As `predict` takes them.
         ddf : str, optional
             Method of the degrees of freedom, as `ddf_method` takes it: by default Satterthwaite's for each
@@ -170,5 +176,11 @@ class Predictions:
         """
         given = GivenOffsets(offset, exposure)
         return get_prediction(
-            self.fitted, data, random_effects, new_levels, which, ddf, given, weights, theta
+            self.fitted, _rows(data, exog), random_effects, new_levels, which, ddf, given, weights, theta
         )
+
+
+def _rows(data: Any, exog: Any) -> Any:
+    if data is not None and exog is not None:
+        raise OptionError("data= and exog= are two names of one option: give data alone")
+    return data if exog is None else exog
