@@ -128,11 +128,8 @@ class JointCovariance:
     @cached_property
     def _pattern(self) -> dict[tuple[int, int], Array]:
         """The selected inverse in the basis, empty where it is too large to be formed."""
-        last = self.storage.stages[-1]
-        if last.step == "crossed":
-            size = self.storage.levels[last.factor] * self.storage.widths[last.factor]
-            if size * self.storage.dense_columns > _MOST_SELECTED:
-                return {}
+        if self.factorization.solver.numbers_for_pattern > _MOST_SELECTED:
+            return {}
         return self.factorization.posterior_pattern()
 
     def _add_pairs(

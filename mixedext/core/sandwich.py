@@ -97,7 +97,7 @@ def cluster_of_levels(factor: Factor, clusters: NDArray[np.int32]) -> Index:
     return parent
 
 
-@threads_of_first(lambda state: state.problem.storage.dense_columns)
+@threads_of_first(lambda state: state.problem.solver.largest_matrix)
 def linear_sandwich(
     state: LinearState, clusters: NDArray[np.int32], size: int, reduce_bias: bool
 ) -> ClusterSandwich:
@@ -247,7 +247,7 @@ def _with_zero(values: Array) -> Array:
 # -------------------------------------------------------------------------------------- generalized
 
 
-@threads_of_first(lambda problem: problem.work.storage.dense_columns)
+@threads_of_first(lambda problem: problem.solver.largest_matrix)
 def generalized_sandwich(
     problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: NDArray[np.int32], size: int
 ) -> Array:

@@ -21,9 +21,8 @@ Array = NDArray[np.float64]
 
 
 def order_of(fit: FittedModel) -> int:
-    """Return the order of the dense matrix that is left of crossed factors."""
-    problem = fit.problem
-    return int((problem if fit.family is None else problem.work).storage.dense_columns)
+    """Return the order of the largest dense matrix that is left of crossed factors."""
+    return int(fit.problem.solver.largest_matrix)
 
 
 @threads_of_first(order_of)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
+from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import Estimates
 from mixedext.core.linear.many.fit import ManyEstimates
 from mixedext.core.search.criterion import Criterion
@@ -62,6 +63,14 @@ class Method(ABC):
     nagq: int | None
     hessian: str | None
     covariance: CoefficientCovariance
+    #: how the penalised equations are solved
+    solving: Solving = AUTOMATIC
+
+    def solved(self, problem: Any) -> Any:
+        """Return a problem whose equations are solved as this method does it."""
+        if self.solving == AUTOMATIC:
+            return problem
+        return problem.with_solver(self.solving.solver_of(problem.storage))
 
     @abstractmethod
     def fit(
@@ -314,7 +323,7 @@ class FittedModel(FitNumbers):
             If the data were removed.
         """
         _ = self.design
-        return self.model.problem
+        return self.method.solved(self.model.problem)
 
     # ---------------------------------------------------------------------------- covariances and their tests
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mixedext.core.equations.choice import TooLargeError
 from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.search.optimize import OptimizerOptions
@@ -33,6 +34,7 @@ from mixedext.models.built import (
 from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import GENERALIZED_TOLERANCE, NO_LIKELIHOOD, GeneralizedMethod
+from mixedext.models.solvers import solvers, too_large
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -253,6 +255,8 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         start_params: Any = None,
         tol: float = GENERALIZED_TOLERANCE,
         maxiter: int = 200,
+        solver: str = "auto",
+        max_memory: float | str | None = None,
     ) -> GeneralizedMixedResultsWrapper:
         """Fit the model.
 
@@ -281,10 +285,21 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             Convergence: twice the expected further decrease of −2 log-likelihood.
         maxiter : int
             Largest number of iterations.
+        solver : {"auto", "dense", "sparse"} or a name in `mixedext.solvers`
+            How the equations of crossed random effects are solved: what is left of them when the largest
+            factor is eliminated is a dense matrix or a sparse one. "auto" takes what is expected to need
+            less time.
+        max_memory : float or str, optional
+            Memory that the equations may take, in bytes or as ``"4 GB"``; by default what the machine has.
 
         Returns
         -------
         GeneralizedMixedResults
+
+        Raises
+        ------
+        OptionError
+            For an unknown solver, one that does not suit the model, or one that needs more memory.
 
         Warns
         -----
@@ -303,12 +318,13 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         check_option(hessian, "hessian", ("expected", "observed"))
         cov_type = check_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
         cov_kwds = check_cov_kwds(cov_kwds, cov_type)
+        solving = solvers.solving(self.problem, solver, max_memory)
         problem = self.problem.with_hessian(hessian)
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
-        asked = GeneralizedMethod(nagq, hessian, cov_type)
-        estimates = asked.minimize(problem, options, start)
-        method = GeneralizedMethod(nagq, estimates.hessian, cov_type)
+        asked = GeneralizedMethod(nagq, hessian, cov_type, solving)
+        estimates = asked.minimize(asked.problem_of(problem), options, start)
+        method = GeneralizedMethod(nagq, estimates.hessian, cov_type, solving)
         findings = method.findings(self, estimates)
         fit = method.fitted(self, estimates, findings)
         warn_of_fit(fit.labels, estimates.ranks, estimates.optimizer)
@@ -331,7 +347,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             offset = 0.0 if self.design.offset is None else self.design.offset
             # the basis is chosen by the columns alone
             rows = type(rows)(np.zeros(rows.n), rows.x, None, rows.factors)
-            self._problem = GeneralizedProblem(rows, self.response(), offset)
+            try:
+                self._problem = GeneralizedProblem(rows, self.response(), offset)
+            except TooLargeError as error:
+                raise DataError(too_large(error, self.design.groups)) from error
         return self._problem
 
     def _profile(self, params: Array) -> tuple[float, Array]:

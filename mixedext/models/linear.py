@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from mixedext.core.equations.choice import TooLargeError
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
@@ -21,6 +22,7 @@ from mixedext.models.built import NUMBERS, linear_from_arrays, linear_from_formu
 from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import LINEAR_TOLERANCE, LinearMethod
+from mixedext.models.solvers import solvers, too_large
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -219,6 +221,8 @@ class LinearMixedModel(LikelihoodModelSide):
         maxiter: int = 200,
         cov_type: str = "nonrobust",
         cov_kwds: Mapping[str, Any] | None = None,
+        solver: str = "auto",
+        max_memory: float | str | None = None,
     ) -> LinearMixedResultsWrapper:
         """Fit the model.
 
@@ -241,10 +245,21 @@ class LinearMixedModel(LikelihoodModelSide):
         cov_kwds : mapping, optional
             For ``"cluster"``: ``groups`` and ``correction`` as `get_robustcov_results` of the results takes
             them.
+        solver : {"auto", "dense", "sparse"} or a name in `mixedext.solvers`
+            How the equations of crossed random effects are solved: what is left of them when the largest
+            factor is eliminated is a dense matrix or a sparse one. "auto" takes what is expected to need
+            less time; `describe` says which.
+        max_memory : float or str, optional
+            Memory that the equations may take, in bytes or as ``"4 GB"``; by default what the machine has.
 
         Returns
         -------
         LinearMixedResults
+
+        Raises
+        ------
+        OptionError
+            For an unknown solver, one that does not suit the model, or one that needs more memory.
 
         Warns
         -----
@@ -261,7 +276,7 @@ class LinearMixedModel(LikelihoodModelSide):
         problem = self.problem
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
-        method = LinearMethod(bool(reml))
+        method = LinearMethod(bool(reml), solvers.solving(problem, solver, max_memory))
         estimates = method.minimize(problem, self.design, options, start)
         findings = method.findings(self, estimates)
         fit = method.fitted(self, estimates, findings)
@@ -279,6 +294,8 @@ class LinearMixedModel(LikelihoodModelSide):
         if self._problem is None:
             try:
                 self._problem = LinearProblem(self.design.rows())
+            except TooLargeError as error:
+                raise DataError(too_large(error, self.design.groups)) from error
             except np.linalg.LinAlgError as error:
                 raise DataError(_TOO_UNEQUAL) from error
         return self._problem
@@ -346,6 +363,6 @@ class LinearMixedModel(LikelihoodModelSide):
         problem = self.problem
         lines = [
             f"{self.nobs} rows, {problem.p} fixed effects, {problem.size} covariance parameters",
-            problem.storage.describe(self.design.groups),
+            problem.solver.describe(self.design.groups),
         ]
         return "\n".join(lines)

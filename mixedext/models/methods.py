@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.curves.generalized import GeneralizedCoordinates
 from mixedext.core.curves.linear import LinearCoordinates
+from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
 from mixedext.core.generalized.fit import covariance_of_point, fit_generalized, generalized_criterion
 from mixedext.core.generalized.laplace import GeneralizedProblem
@@ -44,13 +45,15 @@ class LinearMethod(Method):
     Parameters
     ----------
     reml : bool
+    solving : Solving
     """
 
     nagq: int | None = None
     hessian: str | None = None
 
-    def __init__(self, reml: bool):
+    def __init__(self, reml: bool, solving: Solving = AUTOMATIC):
         self.reml = reml
+        self.solving = solving
         self.name = "REML" if reml else "ML"
         self.criterion_name = "REML criterion" if reml else "Deviance"
         self.title = f"Linear Mixed Model fit by {'REML' if reml else 'maximum likelihood'}"
@@ -78,6 +81,7 @@ class LinearMethod(Method):
         """Return the estimates of a problem by an optimiser with given options."""
         if problem.is_exact:
             raise DataError(EXACT_FIT)
+        problem = self.solved(problem)
         estimates = fit_linear(problem, self.reml, options, start)
         refuse_exact_fit(design, problem, estimates)
         return estimates
@@ -102,11 +106,11 @@ class LinearMethod(Method):
 
     def findings(self, model: Any, estimates: LinearEstimates) -> list[Remark]:
         """Return what the data say of a fit."""
-        return remarks_on_linear(model.problem, estimates)
+        return remarks_on_linear(self.solved(model.problem), estimates)
 
     def with_reml(self, reml: bool) -> LinearMethod:
         """Return the method that maximises the restricted likelihood or not, itself if it is that."""
-        return self if reml == self.reml else LinearMethod(reml)
+        return self if reml == self.reml else LinearMethod(reml, self.solving)
 
     def coordinates(
         self, problem: LinearProblem, estimates: LinearEstimates, parameter: FixedParameter
@@ -135,11 +139,13 @@ class GeneralizedMethod(Method):
         "expected" or "observed"; None where the link is canonical and both are the same.
     cov_type : str
         "fixed_theta", or the covariance is that from the Hessian.
+    solving : Solving
     """
 
     reml = False
 
-    def __init__(self, nagq: int, hessian: str | None, cov_type: str):
+    def __init__(self, nagq: int, hessian: str | None, cov_type: str, solving: Solving = AUTOMATIC):
+        self.solving = solving
         self.nagq: int = nagq
         self.hessian = hessian
         name = {0: "Laplace, β profiled (nagq=0)", 1: "Laplace"}.get(
@@ -154,7 +160,7 @@ class GeneralizedMethod(Method):
 
     def problem_of(self, problem: GeneralizedProblem) -> GeneralizedProblem:
         """Return the problem with the weights in its log-determinant that this method takes."""
-        return problem.with_hessian(self.hessian or "expected")
+        return self.solved(problem).with_hessian(self.hessian or "expected")
 
     def fit(
         self,

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
+from mixedext.core.equations.choice import TooLargeError
 from mixedext.core.equations.solver import QUESTIONS, Answer, RefusedQuestion
-from mixedext.core.equations.solvers import SOLVERS
+from mixedext.core.equations.solvers import AUTOMATIC, SOLVERS, Solving
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.errors import OptionError
-from mixedext.options import Registry, asking, check_option
+from mixedext.options import Registry, asking, check_memory, check_option
 
 P = TypeVar("P", LinearProblem, GeneralizedProblem)
+
+#: What users call solvers besides their names.
+_ALIASES = {"dense": "elimination"}
+
+
+def too_large(error: TooLargeError, groups: Iterable[str] = ()) -> str:
+    """Return in words that equations do not fit into the memory, and what would."""
+    names = list(groups)
+    of = f" of {', '.join(names)}" if names else ""
+    return (
+        f"{error}{of}: {error.fits}. Give max_memory= if there is more, or take factors of fewer levels, or "
+        "nested ones"
+    )
 
 
 class SolverRegistry(Registry):
@@ -26,7 +40,7 @@ class SolverRegistry(Registry):
     --------
     >>> import mixedext as mx
     >>> list(mx.solvers)
-    ['elimination']
+    ['elimination', 'sparse']
     >>> mx.solvers["elimination"].capabilities["log_determinant"]
     'exact'
     """
@@ -72,6 +86,52 @@ class SolverRegistry(Registry):
                 f"solver {name!r} ({shown}) cannot be called as factorize(products, factors): {error}"
             ) from None
 
+    def solving(self, problem: Any, solver: Any, max_memory: Any = None) -> Solving:
+        """Return how a user's ``solver=`` and ``max_memory=`` want the equations of a problem solved.
+
+        Parameters
+        ----------
+        problem : LinearProblem or GeneralizedProblem
+        solver : str
+            "auto" or a name; "dense" is elimination with a dense rest.
+        max_memory : float or str, optional
+            Bytes, or a text such as "4 GB".
+
+        Raises
+        ------
+        OptionError
+            If there is no such solver, or it does not suit the problem, or needs more memory.
+        """
+        memory = check_memory(max_memory)
+        if solver == "auto" and memory is None:
+            return AUTOMATIC
+        known = dict.fromkeys(("auto", *_ALIASES, *self))
+        check_option(solver, "solver", known)
+        member = None if solver == "auto" else self[self._registered(solver)]
+        storage = problem.storage
+        if solver == "sparse" and not storage.is_crossed:
+            raise OptionError(
+                f"solver={solver!r} is for crossed grouping factors, and this model has none: "
+                "leave it out, its equations are solved exactly factor by factor"
+            )
+        asked = Solving(member, memory)
+        try:
+            if member is None:
+                asked.solver_of(storage)
+            else:
+                with asking(
+                    f"solver {solver!r}", f"{member.__name__}(storage)", (RefusedQuestion, TooLargeError)
+                ):
+                    problem.with_solver(asked.solver_of(storage))
+        except RefusedQuestion as error:
+            raise OptionError(f"solver={solver!r} cannot be taken: {error}") from error
+        except TooLargeError as error:
+            raise OptionError(too_large(error)) from error
+        return asked
+
+    def _registered(self, name: str) -> str:
+        return name if name in self else _ALIASES.get(name, name)
+
     def use(self, problem: P, solver: str) -> P:
         """Return a problem whose equations another solver solves.
 
@@ -98,14 +158,14 @@ class SolverRegistry(Registry):
         >>> mx.solvers.use(problem, "auto") is problem
         True
         """
-        check_option(solver, "solver", ("auto", *self))
+        check_option(solver, "solver", dict.fromkeys(("auto", *self, *_ALIASES)))
         if not isinstance(problem, (LinearProblem, GeneralizedProblem)):
             raise OptionError(
                 f"use takes the numerical problem of a model, model.problem, not {type(problem).__name__}"
             )
         if solver == "auto":
             return problem
-        member = self[solver]
+        member = self[self._registered(solver)]
         try:
             with asking(f"solver {solver!r}", f"{member.__name__}(storage)", (RefusedQuestion,)):
                 return problem.with_solver(member)

@@ -268,6 +268,8 @@ def fit(
     maxiter: int | None = None,
     cov_type: str | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
+    solver: str | None = None,
+    max_memory: float | str | None = None,
 ) -> FittedModel:
     """Fit a numerical problem: the last of the steps of which a fit is made.
 
@@ -279,7 +281,7 @@ def fit(
         As `LinearMixedModel.fit` takes it.
     nagq, hessian
         As `GeneralizedLinearMixedModel.fit` takes them.
-    start_theta, tol, maxiter, cov_type, cov_kwds
+    start_theta, tol, maxiter, cov_type, cov_kwds, solver, max_memory
         As both take them; what is not given is as there.
 
     Returns
@@ -324,6 +326,8 @@ def fit(
         "maxiter": maxiter,
         "cov_type": cov_type,
         "cov_kwds": cov_kwds,
+        "solver": solver,
+        "max_memory": max_memory,
     }
     given = {name: value for name, value in options.items() if value is not None}
     return problem.model.fit(**given).fitted

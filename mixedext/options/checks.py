@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -23,6 +24,9 @@ _OTHERWISE = {
     **dict.fromkeys(("lp", "linear.predictor", "eta", "latent"), "link"),
     **dict.fromkeys(("prof", "likelihood", "pl"), "profile"),
 }
+
+#: Bytes by unit.
+_BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
 def check_option(value: object, name: str, known: Iterable[str]) -> None:
@@ -75,6 +79,26 @@ def check_alpha(alpha: Any) -> float:
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.floating)) or not 0 < alpha < 1:
         raise OptionError(f"alpha must lie between 0 and 1, as 0.05, not {alpha!r}")
     return float(alpha)
+
+
+def check_memory(value: Any) -> float | None:
+    """Return the option ``max_memory=`` in bytes, None if it is not given.
+
+    Raises
+    ------
+    OptionError
+        If it is neither a positive number nor a text such as ``"4 GB"``.
+    """
+    if value is None:
+        return None
+    size: Any = value
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+\.?\d*(?:e\d+)?)\s*([KMGT]?I?B?)\s*", value, re.IGNORECASE)
+        unit = found[2].upper().replace("I", "").rstrip("B") if found else ""
+        size = float(found[1]) * _BYTES[unit] if found else None
+    if isinstance(size, bool) or not isinstance(size, Real) or not 0 < float(size) < np.inf:
+        raise OptionError(f"max_memory must be a number of bytes or a text such as '4 GB', not {value!r}")
+    return float(size)
 
 
 def check_count(value: Any, name: str) -> int:

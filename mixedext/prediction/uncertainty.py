@@ -152,9 +152,7 @@ def _data_factors(problem: object, theta: Array) -> list[Array]:
 
 
 def _order(fit: FittedModel) -> int:
-    problem = fit.problem
-    storage = problem.storage if fit.family is None else problem.work.storage
-    return int(storage.dense_columns)
+    return int(fit.problem.solver.largest_matrix)
 
 
 def _state(fit: FittedModel, theta: Array | None) -> Any:

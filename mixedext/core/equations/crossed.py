@@ -49,7 +49,9 @@ class CrossedPlan:
     def __init__(self, stage: Stage, storage: Storage):
         self.stage = stage
         self.storage = storage
-        self.layout = layout = DenseLayout(storage, stage.rest)
+        self.is_dense = stage.coupling == "dense"
+        layout = DenseLayout(storage, stage.rest)
+        self.layout = layout
         self.width = storage.widths[stage.factor]
         self.levels = storage.levels[stage.factor]
         level, column = [], []
@@ -81,10 +83,19 @@ class CrossedPlan:
         kept = self._kept_coupling  # read once: another thread may replace it
         if kept is not None and kept[0] is products.cross:
             return kept[1]
-        coupling = CrossedCoupling(self, gram, cross)
+        coupling = self.make_coupling(gram, cross)
         if self.stage is self.storage.stages[0]:
             self._kept_coupling = (products.cross, coupling)
         return coupling
+
+    def make_coupling(self, gram: Sequence[Array], cross: dict[Pair, Array]) -> CrossedCoupling:
+        """Return the couplings' values, those of the last cross-products forgotten."""
+        return CrossedCoupling(self, gram, cross)
+
+    @property
+    def n_targets(self) -> int:
+        """Numbers that the products of pairs of entries are added to."""
+        return self.layout.order**2
 
     def row_matrix(self, values: Array) -> sp.csr_array:
         """Return the couplings (q, entries) as a sparse matrix, rows = (level, effect)."""
@@ -102,7 +113,7 @@ class CrossedPlan:
         start = np.concatenate([[0], np.cumsum(np.repeat(count, q))])
         return sp.csr_array((data, columns, start), shape=(self.levels * q, self.layout.order))
 
-    def _find_entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
+    def find_entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
         """Return all pairs (r, c), r ≥ c, of entries of one level, the element of the lower triangle that
         each adds to, and where each level's pairs start.
         """
@@ -121,11 +132,11 @@ class CrossedPlan:
         target += column[second]
         return first, second, target, start.astype(dtype)
 
-    def _take_entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
+    def take_entry_pairs(self) -> tuple[NDArray[np.integer], ...]:
         """Return the pairs of entries, kept from the second time on."""
         if self._kept_pairs is not None:
             return self._kept_pairs
-        pairs = self._find_entry_pairs()
+        pairs = self.find_entry_pairs()
         if self._pairs_were_asked_for:
             self._kept_pairs = pairs
         self._pairs_were_asked_for = True
@@ -133,8 +144,8 @@ class CrossedPlan:
 
     def pair_products(self, values: Array) -> dict[Pair, sp.csc_array]:
         """Return matrices (order², levels) that map kernel elements (a, b) to the lower triangle of B'KB."""
-        first, second, target, start = self._take_entry_pairs()
-        shape = (self.layout.order**2, self.levels)
+        first, second, target, start = self.take_entry_pairs()
+        shape = (self.n_targets, self.levels)
         out = {}
         for a in range(self.width):
             for b in range(a + 1):
@@ -159,8 +170,8 @@ class CrossedCoupling:
         self.plan = plan
         f, rest = plan.stage.factor, plan.stage.rest
         values = np.concatenate([cross[f, k].reshape(plan.width, -1) for k in rest], axis=1)[:, plan.sort]
-        self._values, self._gram, self._cross = values, gram, cross
-        self.is_dense = plan.stage.coupling == "dense"
+        self.values, self.gram, self.cross = values, gram, cross
+        self.is_dense = plan.is_dense
         order = plan.layout.order
         if self.is_dense:
             self.dense = np.zeros((plan.levels, plan.width, order))
@@ -173,7 +184,7 @@ class CrossedCoupling:
 
     def schur(self, block: EliminatedFactor) -> Array:
         """Return C, the cross-products of the rest less B'KB, a full symmetric matrix (order, order)."""
-        out = self.plan.layout.assemble(self._gram, self._cross)
+        out = self.plan.layout.assemble(self.gram, self.cross)
         if self.is_dense:
             half = np.matmul(block.kernel_root.transpose(2, 0, 1), self.dense).reshape(-1, len(out))
             out -= half.T @ half
@@ -208,7 +219,7 @@ class CrossedCoupling:
         out = np.empty((plan.width, plan.width, plan.levels))
         for (a, b), matrix in self.pair_products.items():
             triangle = matrix.T @ posterior.reshape(-1)
-            on_diagonal = self._values[a] * self._values[b] * diagonal
+            on_diagonal = self.values[a] * self.values[b] * diagonal
             once = np.bincount(plan.entry_level, on_diagonal, minlength=plan.levels)
             out[a, b] = out[b, a] = (2.0 * triangle if a == b else triangle) - once
         return out

@@ -8,7 +8,7 @@ so that zero variances and covariances of any rank are ordinary cases (docs/arch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -19,9 +19,11 @@ from mixedext.core.equations import small_blocks as sb
 from mixedext.core.equations.block import EliminatedFactor
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.crossed import CrossedCoupling, CrossedPlan
+from mixedext.core.equations.crossed_sparse import SparsePlan
 from mixedext.core.equations.dense_rest import DenseRest
 from mixedext.core.equations.nested import NestedCoupling, NestedPlan
-from mixedext.core.equations.plan import Storage
+from mixedext.core.equations.ordering import Elimination
+from mixedext.core.equations.plan import Stage, Storage
 from mixedext.core.equations.solver import (
     QUESTIONS,
     Answer,
@@ -31,6 +33,8 @@ from mixedext.core.equations.solver import (
     Reduced,
     Solver,
 )
+from mixedext.core.equations.sparse_layout import SparseLayout
+from mixedext.core.equations.sparse_rest import SparseRest
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -54,9 +58,13 @@ class BlockElimination(Solver):
             if stage.step == "nested":
                 self.plans.append(NestedPlan(stage, storage))
             elif stage.step == "crossed":
-                self.plans.append(CrossedPlan(stage, storage))
+                self.plans.append(self.crossed_plan(stage))
             else:
                 self.plans.append(None)
+
+    def crossed_plan(self, stage: Stage) -> CrossedPlan:
+        """Return the plan of the factor that is crossed with those that are left."""
+        return CrossedPlan(stage, self.storage)
 
     def answer(self, question: str) -> Answer:
         """Return how well a question is answered for this storage."""
@@ -69,6 +77,47 @@ class BlockElimination(Solver):
         return BlockFactorization(self, products, factors)
 
 
+class SparseElimination(BlockElimination):
+    """The same with a sparse matrix as the rest of crossed factors."""
+
+    name: ClassVar[str] = "sparse"
+
+    def crossed_plan(self, stage: Stage) -> CrossedPlan:
+        """Return the plan of the factor that is crossed with those that are left."""
+        return SparsePlan(stage, self.storage)
+
+    @property
+    def elimination(self) -> Elimination | None:
+        """In which order the columns of the rest go; None where no factors are crossed."""
+        return None if self._rest is None else self._rest.elimination
+
+    @property
+    def _rest(self) -> SparseLayout | None:
+        last = self.plans[-1]
+        return last.layout if isinstance(last, SparsePlan) else None
+
+    @property
+    def largest_matrix(self) -> int:
+        """Order of the largest dense matrix that it works with."""
+        return 0 if self.elimination is None else len(self.elimination.last)
+
+    @property
+    def numbers_for_pattern(self) -> float:
+        """Numbers that are held at once while the answer to "posterior_pattern" is formed."""
+        return 0.0 if self.elimination is None else float(self.elimination.size)
+
+    def describe(self, names: Iterable[str]) -> str:
+        """Return in words how the equations are stored and solved."""
+        if self._rest is None:
+            return super().describe(names)
+        found, entries = self._rest.elimination, self._rest.size
+        text = f"sparse Schur complement of order {found.order}, {entries} entries, {found.size} with fill, "
+        text += f"in {len(found.batches)} batches of blocks"
+        if len(found.last):
+            text += f" and a dense end of order {len(found.last)}"
+        return self.storage.describe(names, text)
+
+
 class BlockFactorization(Factorization):
     """The eliminated equations at given covariance factors.
 
@@ -76,7 +125,7 @@ class BlockFactorization(Factorization):
     ----------
     blocks : list of EliminatedFactor
         In the order of elimination.
-    rest : DenseRest or None
+    rest : DenseRest, SparseRest or None
         What is left of crossed factors.
     """
 
@@ -85,7 +134,7 @@ class BlockFactorization(Factorization):
         gram = list(products.gram)
         cross = dict(products.cross)
         self.blocks: list[EliminatedFactor] = []
-        self.rest: DenseRest | None = None
+        self.rest: DenseRest | SparseRest | None = None
         for stage, plan in zip(solver.storage.stages, solver.plans, strict=True):
             block = EliminatedFactor(stage, gram[stage.factor], self.factors[stage.factor])
             self.blocks.append(block)
@@ -94,7 +143,11 @@ class BlockFactorization(Factorization):
                 nested.downdate(block.kernel, gram, cross)
             elif isinstance(plan, CrossedPlan):
                 crossed = block.coupling = plan.coupling(products, gram, cross)
-                self.rest = DenseRest(plan.layout, crossed.schur(block), self.factors)
+                schur = crossed.schur(block)
+                if isinstance(plan, SparsePlan):
+                    self.rest = SparseRest(plan.layout, schur, self.factors)
+                else:
+                    self.rest = DenseRest(plan.layout, schur, self.factors)
         self.log_determinant = sum(b.log_determinant for b in self.blocks)
         if self.rest is not None:
             self.log_determinant += self.rest.log_determinant
@@ -209,16 +262,16 @@ class BlockFactorization(Factorization):
         """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k): half the derivative of log|M| in F."""
         return self._by_factor(
             lambda block, coupled: block.gram_sum(coupled) @ self.factors[block.stage.factor],
-            DenseRest.gram_sums_times_factor,
+            lambda rest: rest.gram_sums_times_factor(),
         )
 
     def gram_sums(self) -> tuple[Array, ...]:
         """Return Σ_j (Z'V⁻¹Z)_jj for each factor, (q_k, q_k)."""
-        return self._by_factor(EliminatedFactor.gram_sum, DenseRest.gram_sums)
+        return self._by_factor(EliminatedFactor.gram_sum, lambda rest: rest.gram_sums())
 
     def posterior_blocks(self) -> tuple[Array, ...]:
         """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k)."""
-        return self._by_factor(EliminatedFactor.posterior, DenseRest.posterior_blocks)
+        return self._by_factor(EliminatedFactor.posterior, lambda rest: rest.posterior_blocks())
 
     def level_roots(self) -> dict[int, LevelRoot]:
         """Return the roots of each factor's levels, where no factors are crossed."""
@@ -229,9 +282,9 @@ class BlockFactorization(Factorization):
     def _by_factor(
         self,
         of_block: Callable[[EliminatedFactor, Array | None], Array],
-        of_rest: Callable[[DenseRest], Sequence[Array]],
+        of_rest: Callable[[DenseRest | SparseRest], Sequence[Array]],
     ) -> tuple[Array, ...]:
-        """Return what the stages and the dense rest give for each factor."""
+        """Return what the stages and the rest give for each factor."""
         pairs = zip(self.blocks, self._coupled_posteriors, strict=True)
         out = {block.stage.factor: of_block(block, coupled) for block, coupled in pairs}
         if self.rest is not None:

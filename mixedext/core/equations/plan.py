@@ -1,18 +1,17 @@
-"""Which solver and which storage the equations take: one decision, made once from the grouping factors.
+"""Which storage the equations take: one decision, made once from the grouping factors.
 
 M = Λ'Z'WZΛ + I is reduced factor by factor. A factor whose every level meets one level of each factor that
 is left ("nested") goes without fill. Where no such factor is left, the one with most columns is eliminated
 and the rest is a dense matrix ("crossed"). The last factor standing alone is block diagonal ("single").
-A further step of the elimination (a sparse rest with an ordering) would be a further value of `Stage.step`;
-a solver that does not eliminate (conjugate gradients) is a further name in `Storage.solver`.
+Whether the rest is better sparse, and which solver takes it, is said by `core.equations.choice`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -114,11 +113,8 @@ class Storage:
     levels: tuple[int, ...]
     stages: tuple[Stage, ...]
     pairs: dict[tuple[int, int], PairPattern]
-
-    @property
-    def solver(self) -> str:
-        """Name of the solver that suits these factors, one of `core.equations.solvers.SOLVERS`."""
-        return "elimination"
+    #: those that were made of it, by how they are to solve
+    solvers: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_crossed(self) -> bool:
@@ -131,8 +127,16 @@ class Storage:
         last = self.stages[-1]
         return sum(self.widths[k] * self.levels[k] for k in last.rest)
 
-    def describe(self, names: Iterable[str]) -> str:
-        """Return the plan in words, a line for each stage."""
+    def describe(self, names: Iterable[str], rest: str = "") -> str:
+        """Return the plan in words, a line for each stage.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Of the factors.
+        rest : str
+            What is said of the rest of crossed factors; by default that it is dense.
+        """
         names = list(names)
         lines = []
         for stage in self.stages:
@@ -141,9 +145,9 @@ class Storage:
             if stage.step == "nested":
                 line += f", nested in {', '.join(names[k] for k in stage.rest)} (no fill)"
             elif stage.step == "crossed":
-                rest = " + ".join(names[k] for k in stage.rest)
-                line += f", crossed with {rest}: dense Schur complement of order {self.dense_columns}"
-                line += f", {stage.coupling} coupling"
+                line += f", crossed with {' + '.join(names[k] for k in stage.rest)}: "
+                dense = f"dense Schur complement of order {self.dense_columns}, {stage.coupling} coupling"
+                line += rest or dense
             lines.append(line)
         return "\n".join(lines)
 

@@ -218,6 +218,23 @@ class Solver(ABC):
         """Return how well this storage lets the solver answer a question."""
         return self.capabilities[question]
 
+    @property
+    def largest_matrix(self) -> int:
+        """Order of the largest dense matrix that it works with."""
+        return self.storage.dense_columns
+
+    @property
+    def numbers_for_pattern(self) -> float:
+        """Numbers that are held at once while the answer to "posterior_pattern" is formed."""
+        if not self.storage.is_crossed:
+            return 0.0
+        k = self.storage.stages[-1].factor
+        return float(self.storage.levels[k] * self.storage.widths[k]) * self.storage.dense_columns
+
+    def describe(self, names: Iterable[str]) -> str:
+        """Return in words how the equations are stored and solved, given the names of the factors."""
+        return self.storage.describe(names)
+
     def require(self, questions: Iterable[str], purpose: str) -> None:
         """Raise `RefusedQuestion` for the first of some questions that is not answered."""
         for question in questions:

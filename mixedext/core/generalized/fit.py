@@ -38,7 +38,7 @@ _STEPS, _SMALL_STEP = 4, 0.02
 _FLAT = 1e-14
 
 
-@threads_of_first(lambda problem: problem.work.storage.dense_columns)
+@threads_of_first(lambda problem: problem.solver.largest_matrix)
 def fit_generalized(
     problem: GeneralizedProblem, nagq: int, options: OptimizerOptions, start: Array | None = None
 ) -> GeneralizedEstimates:
@@ -259,7 +259,7 @@ def generalized_criterion(problem: GeneralizedProblem, estimates: GeneralizedEst
     )
 
 
-@threads_of_first(lambda problem: problem.work.storage.dense_columns)
+@threads_of_first(lambda problem: problem.solver.largest_matrix)
 def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedEstimates) -> Array:
     """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.equations.cross_products import CrossProducts
+from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.solver import Factorization, Solver
 from mixedext.core.generalized.mode_search import ModeSearch, Tangent
 from mixedext.core.generalized.modes import (
@@ -68,14 +69,26 @@ class GeneralizedProblem(CovarianceParameters):
         #: whether log|M| takes the observed weights; with a canonical link they are the Fisher weights
         self.observed = False
 
-    def with_solver(self, solver: type[Solver]) -> GeneralizedProblem:
-        """Return the problem with a solver of another class.
+    @property
+    def solver(self) -> Solver:
+        """What solves the penalised equations."""
+        return self.work.solver
+
+    @property
+    def storage(self) -> Storage:
+        """How they are stored."""
+        return self.work.storage
+
+    def with_solver(self, solver: type[Solver] | Solver) -> GeneralizedProblem:
+        """Return the problem with another solver, or one of another class.
 
         Raises
         ------
         RefusedQuestion
             If it does not answer what a generalized model asks.
         """
+        if solver is self.solver:
+            return self
         problem = copy(self)
         problem.work = self.work.with_solver(solver)
         problem.mode_search = self.mode_search.without_tangent()

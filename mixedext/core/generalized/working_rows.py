@@ -75,8 +75,8 @@ class WorkingRows:
             for c, value in zip(z, self._constant, strict=True)
         )
 
-    def with_solver(self, solver: type[Solver]) -> WorkingRows:
-        """Return the same rows with a solver of another class."""
+    def with_solver(self, solver: type[Solver] | Solver) -> WorkingRows:
+        """Return the same rows with another solver, or one of another class."""
         work = copy(self)
         work.solver = make_solver(self.storage, solver)
         work.solver.require(_QUESTIONS, "a generalized model")

@@ -48,20 +48,24 @@ class LinearProblem(CovarianceParameters):
     ------
     RefusedQuestion
         If the solver does not answer what a linear model asks.
+    TooLargeError
+        If no solver fits into the memory.
     """
 
     def __init__(self, rows: Rows, solver: type[Solver] | None = None):
         super().__init__(rows, find_basis(rows))
         self.storage: Storage = choose_storage(rows.factors)
-        self.products: CrossProducts = cross_products(rows, self.basis, self.storage)
         self.solver = _usable(make_solver(self.storage, solver))
+        self.products: CrossProducts = cross_products(rows, self.basis, self.storage)
         self.n, self.p = rows.x.shape
         self.log_weights = 0.0 if rows.weights is None else float(np.log(rows.weights).sum())
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
 
-    def with_solver(self, solver: type[Solver]) -> LinearProblem:
-        """Return the problem with a solver of another class; the cross-products are shared."""
+    def with_solver(self, solver: type[Solver] | Solver) -> LinearProblem:
+        """Return the problem with another solver, or one of another class; the cross-products are shared."""
+        if solver is self.solver:
+            return self
         problem = copy(self)
         problem.solver = _usable(make_solver(self.storage, solver))
         return problem

@@ -34,7 +34,7 @@ _HARMLESS = 0.01
 UNEQUAL_WEIGHTS = "the weights differ by a factor of"
 
 
-@threads_of_first(lambda problem: problem.storage.dense_columns)
+@threads_of_first(lambda problem: problem.solver.largest_matrix)
 def fit_linear(
     problem: LinearProblem, reml: bool, options: OptimizerOptions, start: Array | None = None
 ) -> LinearEstimates:

@@ -55,7 +55,7 @@ class Sensitivity:
     parameters: Array
 
 
-@threads_of_first(lambda problem: problem.storage.dense_columns)
+@threads_of_first(lambda problem: problem.solver.largest_matrix)
 def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity:
     """Return C, its derivatives and the covariance of φ̂ = (θ̃, log σ²) at the optimum `point`."""
     state = problem.evaluate(point, reml)
@@ -144,7 +144,7 @@ class KenwardRoger:
     parameters: Array
 
 
-@threads_of_first(lambda problem: problem.storage.dense_columns)
+@threads_of_first(lambda problem: problem.solver.largest_matrix)
 def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
     """Return the adjusted covariance and what F tests need, at the REML optimum `point`.
 
