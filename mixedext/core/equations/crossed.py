@@ -228,7 +228,7 @@ class CrossedCoupling:
         """Return B P at pairs of levels of the eliminated factor and of factor k of the rest, (q, q_k, m)."""
         plan, width = self.plan, self.plan.storage.widths[k]
         count = np.diff(plan.entry_start)[rows]
-        all_pairs = self._values.size * plan.layout.order
+        all_pairs = self.values.size * plan.layout.order
         if all_pairs <= min(_MOST_PRODUCTS, _WORTH * width * plan.width * int(count.sum())):
             full = (self.matrix @ posterior).reshape(plan.levels, plan.width, plan.layout.order)
             at = plan.layout.starts[k] + columns * width + np.arange(width)[:, None]
@@ -245,7 +245,7 @@ class CrossedCoupling:
                 column = plan.layout.starts[k] + columns[part] * width + b
                 met = posterior[plan.entry_column[entry], column[pair]]
                 for a in range(plan.width):
-                    out[a, b, part] = np.bincount(pair, self._values[a, entry] * met, minlength=len(own))
+                    out[a, b, part] = np.bincount(pair, self.values[a, entry] * met, minlength=len(own))
         return out
 
     def selected(

@@ -243,8 +243,11 @@ class BlockFactorization(Factorization):
         return coupled, posterior
 
     def posterior_pairs(self, k: int, rows: Index, other: int, columns: Index) -> Array | None:
-        """Return the blocks of ΛM⁻¹Λ' at any pairs of levels of two of the factors that were crossed."""
-        if self.rest is None:
+        """Return the blocks of ΛM⁻¹Λ' at any pairs of levels of two of the factors that were crossed.
+
+        None where nothing was crossed, or the rest is sparse and has some of them alone.
+        """
+        if self.rest is None or isinstance(self.rest, SparseRest):
             return None
         layout, last = self.rest.layout, self.blocks[-1]
         if k in layout.factors and other in layout.factors:
