@@ -29,10 +29,13 @@ OPTIMIZER = ["start_theta", "start_params", "tol", "maxiter"]
         (mx.LinearMixedModel.from_formula, ["formula", "data", *ROWS]),
         (mx.GeneralizedLinearMixedModel.from_formula, ["formula", "data", *COUNTS]),
         (mx.LinearMixedModel, ["endog", "exog", "terms", *ROWS[1:-1], "formula"]),
-        (mx.LinearMixedModel.fit, ["self", "reml", *OPTIMIZER, "cov_type", "cov_kwds"]),
+        (
+            mx.LinearMixedModel.fit,
+            ["self", "reml", *OPTIMIZER, "cov_type", "cov_kwds", "solver", "max_memory"],
+        ),
         (
             mx.GeneralizedLinearMixedModel.fit,
-            ["self", "nagq", "hessian", "cov_type", "cov_kwds", *OPTIMIZER],
+            ["self", "nagq", "hessian", "cov_type", "cov_kwds", *OPTIMIZER, "solver", "max_memory"],
         ),
     ],
 )
