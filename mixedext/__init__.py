@@ -60,7 +60,9 @@ from mixedext.models.steps import design, fit, glmer, lmer, problem
 from mixedext.options import nearest
 from mixedext.plots.axes import axes_of
 from mixedext.plots.registry import picture, pictures
+from mixedext.report.model_table import ModelTable, model_table
 from mixedext.report.pictures import plot_coefficients
+from mixedext.report.side_by_side import summary_col
 from mixedext.results.generalized import GeneralizedMixedResults
 from mixedext.results.linear import LinearMixedResults
 
@@ -84,6 +86,7 @@ __all__ = [
     "MarginalMeans",
     "MissingValuesError",
     "MixedextWarning",
+    "ModelTable",
     "MovedWarning",
     "NewRowsWarning",
     "OptimizerRecord",
@@ -119,6 +122,7 @@ __all__ = [
     "glmer",
     "icc",
     "lmer",
+    "model_table",
     "picture",
     "pictures",
     "plot_coefficients",
@@ -131,6 +135,7 @@ __all__ = [
     "simulate",
     "solvers",
     "standardize",
+    "summary_col",
     "table",
     "tables",
     "variance_parts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,6 @@ from mixedext.inference.parameters.profile import profile
 from mixedext.options import check_level, check_option
 
 Array = NDArray[np.float64]
-#: Parameters by role, number of the term, row and column of its covariance.
-_Known: TypeAlias = dict[tuple[str, int, int, int], Parameter]
 
 #: What may be asked for, in the order of the table.
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs")
@@ -144,14 +142,13 @@ def _fixed(
 def _parameters(
     fit: FittedModel, scales: str, level: float, conf_int: bool, ends: pd.DataFrame | None
 ) -> pd.DataFrame:
-    known: _Known = {(p.role, p.term, p.row, p.column): p for p in parameters_of(fit.labels, fit.estimates)}
     rows = []
     intervals: dict[str, tuple[float, float]] = {}
     if conf_int:
-        chosen = select_parameters(tuple(known.values()), "random")
+        chosen = select_parameters(parameters_of(fit.labels, fit.estimates), "random")
         found = wald_intervals(fit, chosen, level) if ends is None else ends
         intervals = {str(name): (low, high) for name, low, high in found.itertuples()}
-    for group, term, value, parameter in _variances(fit, scales, known):
+    for group, term, value, parameter in variances(fit, scales):
         row = {"effect": "ran_pars", "group": group, "term": term, "estimate": value}
         if conf_int:
             low, high = np.nan, np.nan
@@ -164,10 +161,12 @@ def _parameters(
     return pd.DataFrame(rows)
 
 
-def _variances(
-    fit: FittedModel, scales: str, known: _Known
-) -> Iterator[tuple[str | None, str, float, Parameter | None]]:
-    """Yield group, name, value and parameter of all variances and covariances, in lme4's order."""
+def variances(fit: FittedModel, scales: str) -> Iterator[tuple[str | None, str, float, Parameter | None]]:
+    """Yield group, name, value and parameter of all variances and covariances, in lme4's order.
+
+    The dispersion of a generalized model comes last, without a group.
+    """
+    known = {(p.role, p.term, p.row, p.column): p for p in parameters_of(fit.labels, fit.estimates)}
     own, between = _PARTS[scales]
     for number, (term, covariance) in enumerate(zip(fit.labels.terms, fit.term_covariances(), strict=True)):
         std_dev = np.sqrt(np.diag(covariance))

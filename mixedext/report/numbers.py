@@ -48,6 +48,41 @@ def format_digits(values: ArrayLike, digits: int = 4) -> list[str]:
     return [plain(x, style) for x in numbers]
 
 
+def format_by_error(values: ArrayLike, error: float, digits: int = 3) -> list[str]:
+    """Format numbers with as many decimals as show their standard error to `digits` significant digits.
+
+    Where there is no error, each number decides by itself. Powers of ten are used for numbers that would have
+    more than seven decimals, or nine digits before the point.
+
+    Parameters
+    ----------
+    values : array_like
+    error : float
+        Standard error of the numbers, missing or 0 where there is none.
+    digits : int
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> format_by_error([251.405105, 6.824556], 6.824556)
+    ['251.41', '6.82']
+    >>> format_by_error([35.98, 0.06555, 1e-9], np.nan)
+    ['36.0', '0.0656', '1.00e-09']
+    """
+    out = []
+    for x in np.asarray(values, dtype=float).ravel() + 0.0:
+        scale = abs(error) if np.isfinite(error) and error != 0 else abs(x)
+        # the exponent after rounding: 9.996 has three digits as 10.0
+        exponent = int(f"{scale:.{digits - 1}e}".partition("e")[2]) if 0 < scale < np.inf else 0
+        decimals = max(0, digits - 1 - exponent)
+        style = f".{digits - 1}e" if decimals > 7 or 1e9 <= abs(x) < np.inf else f".{decimals}f"
+        out.append(plain(x, style))
+    return out
+
+
 def format_quantiles(quantiles: ArrayLike) -> list[str]:
     """Format the quantiles of residuals as lme4's summary does.
 

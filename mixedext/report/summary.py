@@ -46,7 +46,11 @@ class SummaryTexts:
 
 
 def make_summary(
-    fit: FittedModel, texts: SummaryTexts, alpha: float = 0.05, ddf: str | None = None
+    fit: FittedModel,
+    texts: SummaryTexts,
+    alpha: float = 0.05,
+    ddf: str | None = None,
+    most: int | None = None,
 ) -> Summary:
     """Return the summary of linear and generalized linear mixed models.
 
@@ -58,6 +62,8 @@ def make_summary(
         1 less the level of the confidence intervals.
     ddf : str, optional
         Method of the degrees of freedom.
+    most : int, optional
+        How many coefficients are shown, by default all.
     """
     alpha = check_alpha(alpha)
     out = MixedSummary(fit.method.title)
@@ -68,7 +74,7 @@ def make_summary(
     if ddf is None and not fit.knows_ddf:
         ddf = "infinite"
         remarks.append("The data were removed before degrees of freedom were asked for: z tests.")
-    _add_fixed_effects(out, fit, alpha, ddf)
+    _add_fixed_effects(out, fit, alpha, ddf, most)
     method = fit.ddf(ddf)
     if method.undetermined:
         remarks.append(
@@ -146,7 +152,9 @@ def _add_random_effects(out: MixedSummary, fit: FittedModel) -> None:
     out.add_line(f"Number of groups: {counts}")
 
 
-def _add_fixed_effects(out: MixedSummary, fit: FittedModel, alpha: float, ddf: str | None) -> None:
+def _add_fixed_effects(
+    out: MixedSummary, fit: FittedModel, alpha: float, ddf: str | None, most: int | None
+) -> None:
     frame = coefficient_table(fit, ddf, 1 - alpha)
     k = len(frame)
     if not k:
@@ -169,7 +177,10 @@ def _add_fixed_effects(out: MixedSummary, fit: FittedModel, alpha: float, ddf: s
     ]
     tests = ["z", "P>|z|"] if normal else ["t", "df", "P>|t|"]
     headers = ["", "coef", "std err", *tests, f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
-    out.add("Fixed effects:", list(zip(*columns, strict=True)), headers, "l" + "r" * (len(headers) - 1))
+    rows = list(zip(*columns, strict=True))
+    out.add("Fixed effects:", rows[:most], headers, "l" + "r" * (len(headers) - 1))
+    if most is not None and k > most:
+        out.add_line(f"{k - most} more fixed effects: see coef_table().")
     if not normal:
         out.add_line(f"Degrees of freedom: {_DDF_TITLES[fit.ddf(ddf).name]}")
 

@@ -36,6 +36,9 @@ from mixedext.results.wald import WaldInference
 
 Array = NDArray[np.float64]
 
+#: Coefficients that a notebook shows of results by themselves; their summary shows all.
+_MOST_IN_NOTEBOOKS = 30
+
 #: Public attributes that results get when they are made.
 _MADE = (
     *("params", "scale", "sigma", "theta", "objective", "converged", "is_singular", "optimizer", "labels"),
@@ -375,7 +378,7 @@ class MixedResults(
         )
 
     def _repr_html_(self) -> str:
-        return str(self.summary().as_html())
+        return str(self._summary(most=_MOST_IN_NOTEBOOKS).as_html())
 
     def save(self, fname: Any, remove_data: bool = False) -> None:
         """Pickle the results to a file, which is replaced only when the new one is whole.
@@ -415,7 +418,10 @@ class MixedResults(
         return load(fname, (MixedResults, MixedResultsWrapper), "results of this package")
 
     def summary(self, alpha: float = 0.05, ddf: str | None = None) -> Any:
-        """Return a summary as lme4's, a statsmodels `Summary` (``as_text``, ``as_html``, ``as_latex``).
+        """Return a summary as lme4's, a statsmodels `Summary`.
+
+        It has ``as_text``, ``as_markdown``, ``as_html``, ``as_latex`` and ``as_typst``, also by the names
+        ``to_text``, ….
 
         Parameters
         ----------
@@ -424,12 +430,16 @@ class MixedResults(
         ddf : str, optional
             Method of the degrees of freedom, as `ddf_method` takes it.
         """
+        return self._summary(alpha, ddf)
+
+    def _summary(self, alpha: float = 0.05, ddf: str | None = None, most: int | None = None) -> Any:
         try:
             quantiles = self.residual_quantiles()
         except DataError:  # the data were removed by way of another fit of the model
             quantiles = None
         formula = getattr(self.model, "mixed_formula", None)
-        return make_summary(self.fitted, SummaryTexts(formula, self._family_rows, quantiles), alpha, ddf)
+        texts = SummaryTexts(formula, self._family_rows, quantiles)
+        return make_summary(self.fitted, texts, alpha, ddf, most)
 
 
 class MixedResultsWrapper(LikelihoodResultsWrapper):

@@ -1,7 +1,8 @@
-"""Results as tidy tables: a row an estimate, a row a model, a row an observation."""
+"""Results as tables: tidy ones, text of a paper, and what the tables of other packages ask for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,13 +12,55 @@ from mixedext.diagnostics.augment import augment
 from mixedext.fitted import FittedModel
 from mixedext.inference.tidy import glance, tidy
 from mixedext.options import methods_answer_keywords
+from mixedext.report.model_table import model_table
+from mixedext.report.side_by_side import (
+    maketables_coefficients,
+    maketables_statistics,
+    maketables_terms,
+    model_infos,
+    variances_by_name,
+)
+
+
+class MaketablesProtocol:
+    """What the package maketables asks of a fit."""
+
+    fitted: FittedModel
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        return maketables_coefficients(self.fitted)
+
+    def __maketables_stat__(self, key: str) -> Any:
+        return maketables_statistics(self.fitted).get(key)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        return self.fitted.labels.endog_name
+
+    @property
+    def __maketables_fixef_string__(self) -> str:
+        return maketables_terms(self.fitted)
+
+    @property
+    def __maketables_vcov_info__(self) -> dict[str, Any]:
+        covariance = self.fitted.covariance
+        return {"vcov_type": covariance.kind, "clustervar": covariance.options.get("groups")}
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        own = [*variances_by_name(self.fitted), *(f"Groups: {group}" for group in self.fitted.ngroups)]
+        return {name: name for name in own}
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        groups = [f"Groups: {group}" for group in self.fitted.ngroups]
+        return [*variances_by_name(self.fitted), "N", *groups, "ll", "aic", "bic"]
 
 
 @methods_answer_keywords
-class Tables:
+class Tables(MaketablesProtocol):
     """The part of the results that makes tables for other tools."""
-
-    fitted: FittedModel
 
     @small_matrices
     def tidy(
@@ -157,3 +200,64 @@ class Tables:
         1    258.70     308   273.33  -14.63  0.17
         """
         return augment(self.fitted, data, newdata, new_levels)
+
+    # ------------------------------------------------------------------------------------- text of a paper
+
+    def to_markdown(self, **options: Any) -> str:
+        """Return coefficients, random effects and numbers of rows and groups as a table in Markdown.
+
+        Parameters
+        ----------
+        **options
+            As `mixedext.model_table` takes them; it sets several models side by side.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> print(result.to_markdown(below=None)[:109])
+        |                        | model 1 |
+        | :--------------------- | ------: |
+        | Intercept              | 251.405 |
+        """
+        return model_table(self, **options).to_markdown()
+
+    def to_html(self, **options: Any) -> str:
+        """Return coefficients, random effects and numbers of rows and groups as a table in HTML.
+
+        Parameters
+        ----------
+        **options
+            As `mixedext.model_table` takes them.
+        """
+        return model_table(self, **options).to_html()
+
+    def to_latex(self, **options: Any) -> str:
+        """Return coefficients, random effects and numbers of rows and groups as a table in LaTeX.
+
+        It needs LaTeX's package booktabs.
+
+        Parameters
+        ----------
+        **options
+            As `mixedext.model_table` takes them.
+        """
+        return model_table(self, **options).to_latex()
+
+    def to_typst(self, **options: Any) -> str:
+        """Return coefficients, random effects and numbers of rows and groups as a table in Typst.
+
+        Parameters
+        ----------
+        **options
+            As `mixedext.model_table` takes them.
+        """
+        return model_table(self, **options).to_typst()
+
+    # ---------------------------------------------------------------------------------- of other packages
+
+    @property
+    def default_model_infos(self) -> dict[str, Callable[[Any], str]]:
+        """What statsmodels' ``summary_col`` shows below the coefficients, name → function of results."""
+        return model_infos(self.fitted)
