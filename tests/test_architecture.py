@@ -73,6 +73,7 @@ THIRD_PARTIES = {
     "typing_extensions": ("mixedext.models", "mixedext.results"),  # for type checkers, which bring it
     "pyreadstat": ("mixedext.data.files.labelled",),
     "pyarrow": ("mixedext.data.files.arrow",),
+    "narwhals": ("mixedext.data.foreign",),
     "matplotlib": ("mixedext.plots",),
     "joblib": ("mixedext.inference.parameters.workers",),
     "tqdm": ("mixedext.inference.parameters.workers",),
@@ -80,7 +81,7 @@ THIRD_PARTIES = {
 #: The numerical core knows arrays only.
 CORE_MAY_IMPORT = ("numpy", "scipy", "threadpoolctl")
 #: Imported where they are needed: large, or not installed with the package.
-LAZY = ("pyreadstat", "pyarrow", "matplotlib", "joblib", "tqdm")
+LAZY = ("pyreadstat", "pyarrow", "narwhals", "matplotlib", "joblib", "tqdm")
 #: Besides the module that warns, the command line, which shows warnings its own way.
 MAY_IMPORT_WARNINGS = ("mixedext.findings.remarks", "mixedext.adapters.cli")
 

@@ -578,14 +578,6 @@ def test_data_of_any_form_and_index_give_the_same_fit(convert: Callable[[pd.Data
     assert fit(data=convert(make_data()), weights="w").objective == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_frame_of_polars_is_sent_away_and_its_columns_work() -> None:
-    polars = pytest.importorskip("polars")
-    frame = polars.DataFrame({k: list(v) for k, v in make_data().items()})
-    with rejects("polars", "to_pandas"):
-        mx.lmer(FORMULA, frame)
-    assert fit(data=frame.to_dict(as_series=False)).nobs == N
-
-
 def test_an_index_with_repeated_labels_cannot_align_another_series() -> None:
     data = make_data().set_axis([1] * N)
     assert fit(data=data, weights=data["w"]).nobs == N

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import DesignTerm
+from mixedext.data.foreign import labelled
 from mixedext.data.frames import group_codes
 from mixedext.data.values import widened
 from mixedext.errors import DataError
@@ -144,6 +145,8 @@ def as_terms(terms: Any) -> list[RandomTerm]:
         return [_named_term(str(name), value) for name, value in terms.items()]
     if isinstance(terms, (list, tuple)) and all(isinstance(t, RandomTerm) for t in terms) and len(terms):
         return list(terms)
+    if isinstance(terms, (list, tuple)):
+        terms = [labelled(term) for term in terms]
     if isinstance(terms, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray)):
         return [RandomTerm(terms)]
     if isinstance(terms, (list, tuple)) and len(terms):
@@ -173,6 +176,7 @@ def _named_term(name: str, value: Any) -> RandomTerm:
 
 def read_term(term: RandomTerm, number: int, n: int, index: pd.Index) -> ReadTerm:
     """Read a random term of n rows; its `number` among the terms names it if need be."""
+    term = replace(term, groups=labelled(term.groups), exog_re=labelled(term.exog_re))
     name = str(term.name or own_name(term.groups) or (f"group{number}" if number else "group"))
     shape = (
         np.shape(term.groups)

@@ -11,11 +11,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.data.foreign import column_array, column_names, whole
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import needed_names
 from mixedext.data.names import not_there, why_no_values
 from mixedext.data.r_functions import is_known
-from mixedext.data.values import decimal_levels, label_text, native, widened, widened_value, widest
+from mixedext.data.values import (
+    decimal_levels,
+    label_text,
+    level_text,
+    native,
+    widened,
+    widened_value,
+    widest,
+)
 from mixedext.errors import DataError, OptionError
 from mixedext.options import nearest, shown
 
@@ -35,6 +44,7 @@ def read_frame(data: Any, may_be_empty: bool = False) -> pd.DataFrame:
     Parameters
     ----------
     data : DataFrame, mapping, list or structured array
+        Of a data frame of another package all columns; `mixedext.data.foreign.received` takes some.
     may_be_empty : bool
         Whether no rows will do.
 
@@ -43,6 +53,7 @@ def read_frame(data: Any, may_be_empty: bool = False) -> pd.DataFrame:
     DataError
         If the data are no data frame and cannot become one, or are empty.
     """
+    data = whole(data)
     if isinstance(data, pd.DataFrame):
         frame = data
     elif isinstance(data, (Mapping, list)) or getattr(getattr(data, "dtype", None), "names", None):
@@ -53,9 +64,9 @@ def read_frame(data: Any, may_be_empty: bool = False) -> pd.DataFrame:
     else:
         kind = "None" if data is None else f"{type(data).__module__}.{type(data).__qualname__}"
         kind = kind.removeprefix("builtins.")
-        raise DataError(f"data must be a pandas DataFrame or a mapping of columns, not {kind}{_hint(data)}")
-    if not may_be_empty and (not len(frame.columns) or not len(frame)):
-        raise DataError(f"the data frame is empty: {len(frame)} rows, {len(frame.columns)} columns")
+        raise DataError(f"data must be a DataFrame or a mapping of columns, not {kind}{_hint(data)}")
+    if not may_be_empty and (not len(column_names(frame)) or not len(frame)):
+        raise DataError(f"the data frame is empty: {len(frame)} rows, {len(column_names(frame))} columns")
     return frame
 
 
@@ -64,8 +75,9 @@ def _hint(data: Any) -> str:
         return ": read a file by mixedext.read_data, a data set by mixedext.datasets.load"
     if isinstance(data, np.ndarray):
         return ": name the columns, pd.DataFrame(array, columns=[...])"
-    methods = [m for m in ("to_pandas", "collect") if hasattr(data, m)]
-    return f": convert it first, data.{methods[0]}()" if methods else ""
+    if hasattr(data, "to_frame"):
+        return ": a column is no data frame, data.to_frame() is"
+    return ": convert it first, data.to_pandas()" if hasattr(data, "to_pandas") else ""
 
 
 def _why_no_frame(data: Any, error: Exception) -> str:
@@ -110,7 +122,7 @@ def used_columns(
         if column in present and not (called and (column in scope or is_known(column))):
             out[name] = column
         elif name not in formula.aliases and not called and _is_column(scope.get(name), len(frame)):
-            added[name] = scope[name]
+            added[name] = column_array(scope[name])
         elif name in formula.aliases or not (name in scope or is_known(name)):
             raise DataError(not_there(column, called, frame, formula))
         elif not called and (why := why_no_values(name, expressions, scope)) is not None:
@@ -135,6 +147,7 @@ def column_named(name: str, frame: pd.DataFrame) -> Any:
 
 def _is_column(values: Any, n: int) -> bool:
     kinds = (np.ndarray, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, list, tuple)
+    values = column_array(values)
     return isinstance(values, kinds) and np.shape(values) == (n,)
 
 
@@ -291,7 +304,7 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
     if isinstance(values, str):
         values = column_named(values, frame)
         if values not in frame.columns:
-            hint = nearest(values, frame.columns) or "; for an expression pass its values"
+            hint = nearest(values, column_names(frame)) or "; for an expression pass its values"
             raise DataError(f"{what}: column {values!r} is not in the data{hint}")
         values = frame[values]
         if values.ndim > 1:
@@ -299,6 +312,7 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
                 f"{what}: the data have {values.shape[1]} columns named {values.columns[0]!r}: rename them"
             )
         return native(values)
+    values = column_array(values)
     if isinstance(values, pd.Series):
         return native(align_by_index(values, what, frame, chosen))
     if np.ndim(values) == 0:
@@ -364,7 +378,21 @@ def group_codes(values: Any, name: str) -> tuple[NDArray[np.int32], pd.Index]:
             f"grouping factor {name!r} holds values that cannot be levels ({error}): make them texts, "
             f"data[{name!r}].astype(str), or numbers"
         ) from error
-    return number.astype(np.int32), decimal_levels(pd.Index(found))
+    levels = decimal_levels(pd.Index(found))
+    if levels.dtype == object:
+        _refuse_one_text(levels, name)
+    return number.astype(np.int32), levels
+
+
+def _refuse_one_text(levels: pd.Index, name: str) -> None:
+    """Refuse levels of which one is a number and another the text of it."""
+    texts = {level for level in levels if isinstance(level, str)}
+    twice = [v for v in levels if not isinstance(v, str) and level_text(v) in texts] if texts else []
+    if twice:
+        raise DataError(
+            f"grouping factor {name!r} has the level {shown(twice[0])} as a {type(twice[0]).__name__} and as "
+            f"a text: make all of them texts, data[{name!r}].astype(str), or numbers"
+        )
 
 
 def crossed_codes(

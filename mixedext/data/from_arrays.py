@@ -19,6 +19,7 @@ from mixedext.data.arrays import (
 from mixedext.data.build import FoundRows, build
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.complete import absent_values, rows_left
+from mixedext.data.foreign import labelled
 from mixedext.data.frames import given_by_row
 from mixedext.data.given import RowOptions
 from mixedext.data.kept import own_index
@@ -50,10 +51,12 @@ def built_from_arrays(
     DataError
         If the data cannot be fitted.
     """
+    endog, exog, terms = (labelled(given) for given in (endog, exog, terms))
     y = response_values(endog)
     n = len(y)
-    labelled = [v for v in (endog, exog) if isinstance(v, (pd.Series, pd.DataFrame))]
-    index = own_index(labelled[0].index) if labelled and len(labelled[0]) == n else pd.RangeIndex(n)
+    with_labels = [v for v in (endog, exog) if isinstance(v, (pd.Series, pd.DataFrame))]
+    first = with_labels[0] if with_labels else None
+    index = own_index(first.index) if first is not None and len(first) == n else pd.RangeIndex(n)
     x = np.ones((n, 1)) if exog is None else matrix(exog, "exog", n, index)
     frame = pd.DataFrame(index=index)
     by_row = {name: given_by_row(values, name, frame) for name, values in options.by_row().items()}

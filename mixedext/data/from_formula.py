@@ -22,6 +22,7 @@ from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import Design, restored
 from mixedext.data.double_bars import read_otherwise
 from mixedext.data.expressions import Table
+from mixedext.data.foreign import bare, foreign_source, received
 from mixedext.data.formula.parser import MixedFormula, parse
 from mixedext.data.formula_code import expressions_of, needed_names
 from mixedext.data.formula_parts import FormulaParts
@@ -96,6 +97,7 @@ def built_from_formula(
     DataError
         If the data cannot be fitted.
     """
+    data = received(data, (formula, *options.texts()))
     parsed = read_formula(formula, data)
     with parsed.errors_in_users_words():
         scope = caller_scope(parsed, options.subset)
@@ -134,10 +136,10 @@ def built_from_parts(
     expressions = expressions_of(formula)
     needed = {name for name, _ in needed_names(expressions)}
     columns, frame = used_columns(expressions, formula, frame, scope)
-    bare = pd.DataFrame(frame, copy=False)  # without attrs, which pandas would copy with every column
-    raw = {name: native(bare[column]) for name, column in columns.items()}
+    frame = bare(frame)
+    raw = {name: native(frame[column]) for name, column in columns.items()}
     given = options.by_row()
-    by_row = {name: given_by_row(values, name, bare, chosen) for name, values in given.items()}
+    by_row = {name: given_by_row(values, name, frame, chosen) for name, values in given.items()}
     scope = own_scope({k: v for k, v in scope.items() if k in needed and k not in columns})
     rows = AllRows(formula=formula, raw=raw, columns=columns, scope=scope, chosen=chosen, n=len(frame))
     if known is None:
@@ -178,7 +180,7 @@ def built_from_parts(
         _kept_columns(design, parts.table, formula, columns, by_name),
         design.row_labels,
         parts.table.known,
-        snapshot=bare if COPIES_ON_WRITE else None,
+        snapshot=foreign_source(data) or (frame if COPIES_ON_WRITE else None),
         given={name: v.copy() for name, v in values.items() if name not in named},
     )
     origin = Origin(

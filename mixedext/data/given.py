@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.data.foreign import column_array, whole
 from mixedext.data.frames import align_by_index, refuse_extreme, rows_text
 from mixedext.data.values import numbers
 from mixedext.errors import DataError
@@ -50,6 +51,8 @@ class RowOptions:
     contrasts: Any = None
 
     def __post_init__(self) -> None:
+        for name in ("subset", "weights", "offset", "exposure"):
+            object.__setattr__(self, name, column_array(getattr(self, name)))
         check_missing(self.missing)
         check_flag(self.allow_saturated, "allow_saturated")
 
@@ -57,6 +60,10 @@ class RowOptions:
         """Return the options that have a value for each row, those that were given."""
         options = {"weights": self.weights, "offset": self.offset, "exposure": self.exposure}
         return {name: values for name, values in options.items() if values is not None}
+
+    def texts(self) -> list[str]:
+        """Return the options that are texts, which may name columns."""
+        return [v for v in (self.subset, *self.by_row().values()) if isinstance(v, str)]
 
     def offsets(self) -> dict[str, Any]:
         """Return how offset and exposure were given: a column's name, a number, or None for values by row."""
@@ -101,10 +108,11 @@ def align_response(endog: Any, labels: pd.Index) -> Array:
     """
     what = "the new response"
     rows = pd.DataFrame(index=labels)
+    endog = column_array(endog)
     if isinstance(endog, pd.DataFrame) and endog.shape[1] == 1:
         endog = endog.iloc[:, 0]
     if not isinstance(endog, pd.Series):
-        array = np.asarray(endog)
+        array = endog if isinstance(endog, pd.api.extensions.ExtensionArray) else np.asarray(endog)
         if array.shape != (len(labels),):
             raise DataError(
                 f"{what} has shape {array.shape} where the model has {len(labels)} rows: give one value "
@@ -135,7 +143,10 @@ def align_responses(responses: Any, labels: pd.Index) -> tuple[Array, pd.Index]:
     DataError
         If there is none, or one has not one finite value for each row.
     """
-    n = len(labels)
+    n, given = len(labels), responses
+    responses = whole(given)
+    if responses is not given and len(responses) == n:
+        responses = responses.set_axis(labels, axis=0)
     if np.ndim(responses) == 2 and np.shape(responses)[0] != n:
         turned = ": give Y.T, responses are columns" if np.shape(responses)[1] == n else ""
         rows = f"{np.shape(responses)[0]} rows where the model has {n}"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.data.foreign import ForeignFrame
 from mixedext.data.values import widened_value
 
 #: Whether pandas copies memory that two objects share before it writes into it, as it does from version 3.
@@ -59,9 +60,10 @@ class Kept:
         Labels of the rows.
     known : dict
         Expression → its values, where these depend on rows that the fit does not use.
-    snapshot : DataFrame or None
-        All of the data as they were, which pandas copies no sooner than the user writes into them: other
-        columns may be asked for as clusters. It is not saved; None where pandas has no such copies.
+    snapshot : DataFrame, ForeignFrame or None
+        All of the data as they were, which pandas copies no sooner than the user writes into them (a frame of
+        another package, whose columns do not change): other columns may be asked for as clusters. It is not
+        saved; None where pandas has no such copies.
     given : dict
         Weights, offset and exposure that were given by row rather than by the name of a column.
     """
@@ -69,7 +71,7 @@ class Kept:
     columns: Mapping[Any, Any] = field(repr=False)
     index: pd.Index = field(repr=False)
     known: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    snapshot: pd.DataFrame | None = field(default=None, repr=False)
+    snapshot: pd.DataFrame | ForeignFrame | None = field(default=None, repr=False)
     given: Mapping[str, NDArray[np.float64]] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.data.foreign import column_names
 from mixedext.data.formula.dialects import CONSTANTS, remedy_for_function
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import names_of_data
@@ -67,16 +68,17 @@ def not_there(name: str, called: bool, frame: pd.DataFrame, formula: MixedFormul
     """
     if called:
         return f"function {name!r} is not known{remedy_for_function(name) or nearest_function(name)}"
-    more = ", ..." if len(frame.columns) > _SHOWN_COLUMNS else ""
-    listed = f" (columns: {', '.join(map(str, frame.columns[:_SHOWN_COLUMNS]))}{more})"
+    columns = column_names(frame)
+    more = ", ..." if len(columns) > _SHOWN_COLUMNS else ""
+    listed = f" (columns: {', '.join(map(str, columns[:_SHOWN_COLUMNS]))}{more})"
     hint = _meant_column(name, frame, formula)
     dotted = re.search(rf"(?<![\w.]){re.escape(name)}(?:\.\w+)+(?![\w(])", formula.text)
     if dotted and "." not in name and not hint:
-        hint = nearest(dotted[0], frame.columns)
+        hint = nearest(dotted[0], columns)
         whole = f"{dotted[0]!r} is not in the data, nor is {name!r}"
     else:
         whole = f"{name!r} is not in the data"
-    return f"column {whole}{hint or nearest(name, frame.columns)}{listed}"
+    return f"column {whole}{hint or nearest(name, columns)}{listed}"
 
 
 def _meant_column(name: str, frame: pd.DataFrame, formula: MixedFormula) -> str:
@@ -86,12 +88,19 @@ def _meant_column(name: str, frame: pd.DataFrame, formula: MixedFormula) -> str:
     if name in CONSTANTS:
         return f": {CONSTANTS[name]}"
     typed = re.sub(r"\s", "", formula.text)
-    for column in frame.columns:
+    for column in column_names(frame):
         text = str(column)
         if not isinstance(column, str) and text == name:
             return f" as a text but as {shown(column)}: name columns by texts, data.rename(columns=str)"
         if not text.isidentifier() and name in text and re.sub(r"\s", "", text) in typed:
             return f": the column {text!r} is written in backticks, `{text}`"
+    if isinstance(frame.columns, pd.MultiIndex):
+        return (
+            ", whose columns have several levels of names: give them one, "
+            "data.columns = ['_'.join(map(str, c)) for c in data.columns]"
+        )
+    if not any(isinstance(column, str) for column in column_names(frame)):
+        return ", whose columns have no texts as names: give them some, data.columns = ['y', 'x', ...]"
     return ""
 
 

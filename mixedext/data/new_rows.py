@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mixedext.data.design import DesignTerm
 from mixedext.data.expressions import Kinds, Table
+from mixedext.data.foreign import bare
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import factors_of
 from mixedext.data.frames import read_frame, used_columns
@@ -131,7 +132,7 @@ def new_rows(
         Expression → its values, for the rows of the fit.
     """
     columns, frame = used_columns([*sides, *expressions, *groups], formula, read_frame(data, True), scope)
-    frame = pd.DataFrame(frame, copy=False)
+    frame = bare(frame)
     raw = {name: native(frame[column]) for name, column in columns.items()}
     absent = np.zeros(len(frame), dtype=bool)
     for code in {*(f for side in sides for f in factors_of(side)), *expressions}:

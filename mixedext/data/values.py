@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import date, datetime
 from decimal import Decimal
 from numbers import Real
@@ -13,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.errors import DataError
+from mixedext.options import shown
 
 Array = NDArray[np.float64]
 
@@ -177,8 +179,19 @@ def _clean_objects(series: pd.Series, what: str) -> Any:
         raise DataError(f"{what} is complex: use its real or its absolute part")
     kinds = list(dict.fromkeys(type(v).__name__ for v in series))
     if len(kinds) > 1:
-        raise DataError(f"{what} mixes kinds of values ({', '.join(kinds)}): turn it into numbers or strings")
+        row = _rarest(series)
+        raise DataError(
+            f"{what} mixes kinds of values ({', '.join(kinds)}), row {shown(series.index[row])} has "
+            f"{shown(series.iloc[row])}: turn it into numbers or strings"
+        )
     raise DataError(f"{what} holds values of type {kinds[0]}: turn it into numbers or strings")
+
+
+def _rarest(series: pd.Series) -> int:
+    """Return the position of the first value of the rarest kind; all numbers are of one."""
+    kinds = ["number" if isinstance(v, (Real, Decimal)) else type(v).__name__ for v in series]
+    counts = Counter(kinds)
+    return kinds.index(min(counts, key=counts.__getitem__))
 
 
 def _exact_integers(series: pd.Series, dtype: str, what: str) -> NDArray[Any]:

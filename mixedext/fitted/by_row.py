@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.data.foreign import ForeignFrame, column_array
 from mixedext.data.frames import align_by_index
 from mixedext.errors import OptionError
 from mixedext.fitted.record import FittedModel
@@ -36,6 +37,7 @@ def values_by_row(
     """
     design = fit.design
     n = len(design.endog)
+    values = column_array(values)
     if isinstance(values, str):
         values = _column(fit, values, what)
     elif (
@@ -45,7 +47,7 @@ def values_by_row(
     ):
         values = align_by_index(values, what, pd.DataFrame(index=design.row_labels))
     if not isinstance(values, (pd.Series, pd.Categorical)):
-        array = np.asarray(values)
+        array = values if isinstance(values, pd.api.extensions.ExtensionArray) else np.asarray(values)
         if array.ndim != 1:
             raise OptionError(f"{what} must be one {noun} for each row, not of shape {array.shape}")
         values = pd.Series(array)
@@ -71,6 +73,8 @@ def _column(fit: FittedModel, name: str, what: str) -> pd.Series:
             f"{what}: {name!r} is neither a grouping factor ({', '.join(names)}) nor a column that the "
             f"model uses{hint or '; of another column pass the values, data[...]'}"
         )
+    if isinstance(frame, ForeignFrame):
+        frame = frame.take([name])
     column: Any = frame[name]
     if column.ndim > 1:
         raise OptionError(f"{what}: the data have {column.shape[1]} columns of this name: rename them")

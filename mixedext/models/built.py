@@ -8,6 +8,7 @@ from typing import Any
 from statsmodels.genmod import families
 
 from mixedext.data.built import BuiltDesign
+from mixedext.data.foreign import received
 from mixedext.data.from_arrays import built_from_arrays
 from mixedext.data.from_formula import built_from_formula
 from mixedext.data.given import RowOptions, refuse_missing
@@ -54,6 +55,7 @@ def linear_from_arrays(endog: Any, exog: Any, terms: Any, options: RowOptions) -
 def generalized_from_formula(formula: Any, data: Any, family: Any, options: RowOptions) -> BuiltDesign:
     """Build the design of a generalized model from a formula."""
     own = as_family(family)
+    data = received(data, (formula, *options.texts()))
     _check_offsets(own, options, data)
     return built_from_formula(formula, data, options, response_kind(own), own)
 

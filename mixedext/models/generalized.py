@@ -171,7 +171,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         formula : str
             For example ``"cbind(s, f) ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any
             expression that patsy reads; ``offset(z)`` adds a known part.
-        data : pandas.DataFrame or mapping of columns
+        data : DataFrame (pandas, polars, Arrow, DuckDB) or mapping of columns
         family : statsmodels family, one of `mixedext.families`, a class of either, or str
             Default binomial. A name may have a link, ``"binomial(probit)"``. ``"negative_binomial"``
             estimates α, an instance of `NegativeBinomial` keeps its own.

@@ -141,7 +141,7 @@ class LinearMixedModel(LikelihoodModelSide):
             For example ``"y ~ x + (1 + x | g)"``. Left of a bar and in the fixed part stands any expression
             that patsy reads; ``offset(z)`` adds a known part. A formula is evaluated as code: never take one
             from strangers.
-        data : pandas.DataFrame or mapping of columns
+        data : DataFrame (pandas, polars, Arrow, DuckDB) or mapping of columns
         subset : array_like of bool, labels or str, optional
             Rows to use; a str is evaluated over the columns (``"age > 30"``, ``"age > @limit"`` with a name
             of the calling scope).

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.threads import small_matrices
 from mixedext.data.built import BuiltDesign
+from mixedext.data.foreign import ForeignFrame, Kind, opened, received
 from mixedext.data.frames import read_frame
 from mixedext.data.given import RowOptions
 from mixedext.errors import DataError, FormulaError, OptionError
@@ -44,7 +45,7 @@ def simulate(
     formula : str
         In lme4's language. The left side may be absent, or name a response that is not there yet: it is not
         looked at, except that ``cbind(s, f)`` says the numbers of trials.
-    data : pandas.DataFrame or mapping of columns
+    data : DataFrame (pandas, polars, Arrow, DuckDB) or mapping of columns
         The predictors and groups of each row.
     beta : mapping or array_like (p,)
         Coefficients of the fixed effects, by name (as ``model.exog_names`` has them) or in their order.
@@ -66,7 +67,7 @@ def simulate(
 
     Returns
     -------
-    DataFrame (n, nsim)
+    DataFrame (n, nsim), of polars or Arrow where `data` is
         Columns ``sim_1``, ``sim_2``, …; rows in which a predictor is missing are missing. Proportions where
         the response is a number of successes.
 
@@ -95,6 +96,9 @@ def simulate(
     >>> fit = mx.lmer("y ~ t + (t | g)", plan.assign(y=y["sim_1"])).fit()
     """
     count, generator = check_count(nsim, "nsim"), check_generator(rng)
+    given = opened(data)
+    kind = given.kind if isinstance(given, ForeignFrame) else Kind()
+    data = received(given, (formula, weights, offset))
     built = _planned(formula, data, family, weights, offset)
     design, labels = built.design, built.design.labels()
     coefficients = read_coefficients(beta, design.exog_names, "beta")
@@ -114,12 +118,11 @@ def simulate(
         design.row_labels,
     )
     frame = drawn_frame(drawing, generator, count, design.row_labels)
-    if design.used is None:
-        return frame
-    index = read_frame(data).index
-    values = np.full((len(index), count), np.nan)
-    values[design.used] = frame.to_numpy()
-    return pd.DataFrame(values, index=index, columns=frame.columns)
+    if design.used is not None:
+        index = read_frame(data).index
+        frame = frame.set_axis(design.used, axis=0).reindex(range(len(index))).set_axis(index, axis=0)
+    drawn: pd.DataFrame = kind.table(frame)
+    return drawn
 
 
 def _planned(formula: Any, data: Any, family: Any, weights: Any, offset: Any) -> BuiltDesign:

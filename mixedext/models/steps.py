@@ -43,7 +43,7 @@ def lmer(
     ----------
     formula : str
         In lme4's language.
-    data : pandas.DataFrame or mapping of columns
+    data : DataFrame (pandas, polars, Arrow, DuckDB) or mapping of columns
     subset, weights, offset, missing, allow_saturated, contrasts
         As `LinearMixedModel.from_formula` takes them.
 
@@ -91,7 +91,7 @@ def glmer(
     ----------
     formula : str
         In lme4's language.
-    data : pandas.DataFrame or mapping of columns
+    data : DataFrame (pandas, polars, Arrow, DuckDB) or mapping of columns
     family, subset, weights, offset, exposure, missing, allow_saturated, contrasts
         As `GeneralizedLinearMixedModel.from_formula` takes them.
 
@@ -142,7 +142,7 @@ def design(
     ----------
     formula : str
         In lme4's language.
-    data : pandas.DataFrame or mapping of columns
+    data : DataFrame (pandas, polars, Arrow, DuckDB) or mapping of columns
     family : statsmodels family, one of `mixedext.families`, a class of either, or str, optional
         Of a generalized model; None for a linear one.
     subset, weights, offset, exposure, missing, allow_saturated, contrasts

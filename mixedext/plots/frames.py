@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.data.foreign import whole
 from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
@@ -29,6 +30,7 @@ def read_columns(data: object, names: Sequence[str], picture: str) -> list[Array
     DataError
         If it is no data frame, or a column is missing or holds something else than numbers.
     """
+    data = whole(data)
     if not isinstance(data, pd.DataFrame):
         raise DataError(f"{picture} takes a DataFrame, not an object of type {type(data).__name__}")
     missing = [name for name in names if name not in data.columns]

@@ -13,6 +13,7 @@ from scipy import stats
 from statsmodels.base._prediction_inference import PredictionResultsMean
 from statsmodels.genmod.families.links import Identity
 
+from mixedext.data.foreign import Kind
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_observations
 from mixedext.options import check_alpha, check_flag, check_option, complement, refuse_unknown
@@ -131,6 +132,8 @@ class MeanPrediction(PredictionResultsMean):
         super().__init__(mean, variance, df=df, dist=dist, row_labels=index, linpred=linear, link=link)
         self._inverse = inverse
         self._observations = observations
+        #: of the data predicted for
+        self.kind = Kind()
 
     @property
     def df_obs(self) -> Array | None:
@@ -139,10 +142,10 @@ class MeanPrediction(PredictionResultsMean):
         return found.df if isinstance(found, NormalObservations) else None
 
     def __repr__(self) -> str:
-        return repr(self.summary_frame())
+        return repr(self._summary(0.05))
 
     def _repr_html_(self) -> Any:
-        return self.summary_frame()._repr_html_()
+        return self._summary(0.05)._repr_html_()
 
     def conf_int(
         self, method: str = "endpoint", alpha: float = 0.05, obs: bool = False, **options: Any
@@ -194,10 +197,14 @@ class MeanPrediction(PredictionResultsMean):
         Returns
         -------
         DataFrame
-            ``mean mean_se mean_ci_lower mean_ci_upper obs_ci_lower obs_ci_upper``; the last two are left out
-            of linear predictors of generalized models, and are missing, with a warning, where they cannot be
-            had.
+            Of polars or Arrow where the data predicted for are: ``mean mean_se mean_ci_lower mean_ci_upper
+            obs_ci_lower obs_ci_upper``; the last two are left out of linear predictors of generalized models,
+            and are missing, with a warning, where they cannot be had.
         """
+        frame: pd.DataFrame = self.kind.table(self._summary(alpha))
+        return frame
+
+    def _summary(self, alpha: float) -> pd.DataFrame:
         alpha = check_alpha(alpha)
         columns = {"mean": self.predicted, "mean_se": self.se}
         columns |= dict(zip(("mean_ci_lower", "mean_ci_upper"), self.conf_int(alpha=alpha).T, strict=True))

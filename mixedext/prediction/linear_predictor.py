@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mixedext.fitted import FittedModel
 from mixedext.options import check_option
 from mixedext.prediction.chosen import chosen_terms
-from mixedext.prediction.rows import GivenOffsets, PredictionRows
+from mixedext.prediction.rows import GivenOffsets, PredictionRows, read_data
 
 Array = NDArray[np.float64]
 
@@ -37,14 +37,16 @@ def linear_predictor(fit: FittedModel, data: Any, random_effects: Any, new_level
     DataError
         If the rows have not what the fit needs of them.
     """
-    return predict(fit, data, random_effects, new_levels, "linear", GivenOffsets())
+    found: pd.Series = predict(fit, data, random_effects, new_levels, "linear", GivenOffsets())
+    return found
 
 
 def predict(
     fit: FittedModel, data: Any, random_effects: Any, new_levels: str, which: str, given: GivenOffsets
-) -> pd.Series:
+) -> Any:
     """Return predicted means or linear predictors; `Predictions.predict` of the results says more."""
     check_option(which, "which", WHICH)
+    data, kind = read_data(fit, data, (given.offset, given.exposure))
     rows = read_rows(fit, data, random_effects, new_levels, given)
     with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
         values = rows.linear_predictor()
@@ -53,7 +55,8 @@ def predict(
             values = (
                 fit.family.mean(values) if averaged is None else fit.family.marginal_mean(values, averaged)
             )
-    return pd.Series(rows.fixed.spread(values), index=rows.fixed.index, name=fit.labels.endog_name)
+    out = pd.Series(rows.fixed.spread(values), index=rows.fixed.index, name=fit.labels.endog_name)
+    return kind.column(out)
 
 
 def read_rows(

@@ -23,7 +23,7 @@ from mixedext.prediction.intervals import (
 )
 from mixedext.prediction.linear_predictor import WHICH, read_rows
 from mixedext.prediction.mixture import Observations
-from mixedext.prediction.rows import GivenOffsets, PredictionRows, observation_weights
+from mixedext.prediction.rows import GivenOffsets, PredictionRows, observation_weights, read_data
 from mixedext.prediction.uncertainty import PredictionErrors
 
 Array = NDArray[np.float64]
@@ -50,6 +50,7 @@ def get_prediction(
     """Return predictions with standard errors; `Predictions.get_prediction` of the results says more."""
     check_option(which, "which", WHICH)
     check_option(theta, "theta", THETA)
+    data, kind = read_data(fit, data, (given.offset, given.exposure, weights))
     rows = read_rows(fit, data, random_effects, new_levels, given)
     if rows.terms and fit.covariance.kind == "cluster":
         raise OptionError(
@@ -62,7 +63,9 @@ def get_prediction(
             "the results before get_robustcov_results"
         )
     with np.errstate(all="ignore"):  # beyond the range of floats: 0, infinite or NaN, as they print
-        return _Prediction(rows, data, new_levels, which, ddf, weights, theta == "estimated").made()
+        made = _Prediction(rows, data, new_levels, which, ddf, weights, theta == "estimated").made()
+    made.kind = kind
+    return made
 
 
 class _Prediction:

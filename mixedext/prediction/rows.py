@@ -14,6 +14,7 @@ from statsmodels.genmod.families.links import Log
 
 from mixedext.data.arrays import matrix
 from mixedext.data.extrapolation import noting_extrapolation
+from mixedext.data.foreign import ForeignFrame, Kind, opened, received, whole
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.frames import given_by_row, read_frame
 from mixedext.data.given import log_exposure
@@ -188,11 +189,33 @@ def _rows_of_fit(model: Model) -> FixedPart:
     return FixedPart(model.exog, 0.0 if model.offset is None else model.offset, model.design.row_labels)
 
 
+def read_data(fit: FittedModel, data: Any, texts: Sequence[Any] = ()) -> tuple[Any, Kind]:
+    """Return new rows, a frame of another package as pandas', and the kind of the results by row.
+
+    Parameters
+    ----------
+    fit : FittedModel
+    data : object
+        As a user gives it.
+    texts : sequence
+        Options that may name columns.
+    """
+    given = opened(data)
+    if not isinstance(given, ForeignFrame):
+        return data, Kind()
+    formula, model = fit.model.formula_parts, fit.model
+    if formula is None:
+        return whole(given), given.kind
+    right = formula.text.partition("~")[2]
+    return received(given, [right, *texts, *model.given_offsets.values(), model.given_weights]), given.kind
+
+
 def fixed_part(model: Model, data: Any) -> FixedPart:
     """Return rows as the fixed effects see them; None stands for those of the fit."""
     if data is None:
         return _rows_of_fit(model)
     formula = model.formula_parts
+    data = whole(data) if formula is None else received(data, (formula.text,))
     if formula is None:
         return _part_of_arrays(model, data, GivenOffsets(), None)
     with formula.errors_in_users_words():

@@ -17,7 +17,7 @@ from mixedext.findings.remarks import warn_of_draws
 from mixedext.fitted import FittedModel, add_random_part
 from mixedext.options import check_count, check_generator, check_option
 from mixedext.prediction.chosen import chosen_terms
-from mixedext.prediction.rows import FixedPart, GivenOffsets, PredictionRows, observation_weights
+from mixedext.prediction.rows import FixedPart, GivenOffsets, PredictionRows, observation_weights, read_data
 
 Array = NDArray[np.float64]
 
@@ -231,19 +231,18 @@ class OutOfRange(DataError):
     """A response that cannot be drawn, because its mean is out of the family's range."""
 
 
-def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: Any, data: Any = None) -> pd.DataFrame:
+def simulate(fit: FittedModel, nsim: Any, rng: Any, random_effects: Any, data: Any = None) -> Any:
     """Return `nsim` responses drawn from a fitted model; `MixedResults.simulate` says more."""
     count = check_count(nsim, "nsim")
     generator = check_generator(rng)
     if data is None:
         return drawn_frame(Simulator(fit, random_effects), generator, count, fit.design.row_labels)
+    data, kind = read_data(fit, data)
     drawing, part = drawing_of_new_rows(fit, data, random_effects)
     frame = drawn_frame(drawing, generator, count, drawing.labels)
-    if part.used is None:
-        return frame
-    values = np.full((len(part.index), count), np.nan)
-    values[part.used] = frame.to_numpy()
-    return pd.DataFrame(values, index=part.index, columns=frame.columns)
+    if part.used is not None:
+        frame = frame.set_axis(part.used, axis=0).reindex(range(len(part.index))).set_axis(part.index, axis=0)
+    return kind.table(frame)
 
 
 def drawn_frame(

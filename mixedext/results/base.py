@@ -252,7 +252,7 @@ class MixedResults(
 
         Returns
         -------
-        DataFrame (rows, nsim)
+        DataFrame (rows, nsim), of polars or Arrow where `data` is
             On the scale of the model's `endog` (proportions where it holds those), indexed as the rows; rows
             without a value of a predictor are missing.
 

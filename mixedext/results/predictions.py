@@ -66,7 +66,8 @@ class Predictions:
         Returns
         -------
         Series (n,)
-            Indexed as the rows; missing where a value needed is missing.
+            Indexed as the rows; missing where a value needed is missing. A polars Series or an Arrow column
+            where `data` is a frame of polars or Arrow.
 
         Raises
         ------

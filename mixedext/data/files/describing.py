@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.data.files.contents import mapping_of, text_of
+from mixedext.data.foreign import whole
 from mixedext.data.whole import WholeTable
 
 #: Most levels that a summary names, and most characters of each.
@@ -24,7 +25,7 @@ def describe(df: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     df : DataFrame
-        Any data frame; labels in its ``attrs`` (see `read_data`) are used.
+        Any data frame, also of polars, Arrow or DuckDB; labels in its ``attrs`` (see `read_data`) are used.
 
     Returns
     -------
@@ -53,6 +54,7 @@ def describe(df: pd.DataFrame) -> pd.DataFrame:
     public  integer          0          1=public: 3, 0=private: 1
     math    numeric          1  min 48, median 53.5, max 61
     """
+    df = whole(df)
     if not isinstance(df, pd.DataFrame):
         raise TypeError(f"describe() takes a DataFrame, not {type(df).__name__}")
     variable_labels = mapping_of(df.attrs.get("variable_labels"))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mixedext.data.columns import term_factors
 from mixedext.data.design import Design
+from mixedext.data.foreign import column_array
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import needed_names
 from mixedext.data.frames import used_columns
@@ -264,6 +265,7 @@ def _read_at(at: Any, known: Iterable[str]) -> dict[str, pd.Index]:
     for name, values in at.items():
         if name not in known:
             raise unknown_variable(name, known)
+        values = column_array(values)
         alone = pd.api.types.is_scalar(values) or not isinstance(values, Iterable)
         listed = [values] if alone else list(values)
         if not listed:
