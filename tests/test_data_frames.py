@@ -57,6 +57,14 @@ KINDS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "reader": lambda frame: pa.Table.from_pandas(frame).to_reader(max_chunksize=10),
     "duckdb": lambda frame: duckdb.from_df(frame),
 }
+#: What results by row are, a column and a table.
+KINDS_OF_RESULTS = {
+    "polars": (pl.Series, pl.DataFrame),
+    "table": (pa.ChunkedArray, pa.Table),
+    "batch": (pa.ChunkedArray, pa.Table),
+    "reader": (pa.ChunkedArray, pa.Table),
+    "duckdb": (pd.Series, pd.DataFrame),
+}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 FORMULAS = [
@@ -238,7 +246,9 @@ def test_missing_values_of_all_kinds_are_missing() -> None:
 def test_columns_that_are_not_used_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     arrays = ForeignFrame._arrays
-    monkeypatch.setattr(ForeignFrame, "_arrays", lambda s, names: (read.extend(names), arrays(s, names))[1])
+    monkeypatch.setattr(
+        ForeignFrame, "_arrays", lambda s, names, lists: (read.extend(names), arrays(s, names, lists))[1]
+    )
     result = fitted("y ~ x + (1 | g)", pl.from_pandas(FRAME), weights="w", subset="o > -1")
     assert sorted(read) == ["g", "o", "w", "x", "y"]
     read.clear()
@@ -266,7 +276,9 @@ def test_a_query_is_run_once_by_each_call(monkeypatch: pytest.MonkeyPatch) -> No
     """Its rows may come in another order when it is run again."""
     runs: list[list[str]] = []
     arrays = ForeignFrame._arrays
-    monkeypatch.setattr(ForeignFrame, "_arrays", lambda s, names: (runs.append(names), arrays(s, names))[1])
+    monkeypatch.setattr(
+        ForeignFrame, "_arrays", lambda s, names, lists: (runs.append(names), arrays(s, names, lists))[1]
+    )
     relation = duckdb.from_df(FRAME)
     result = fitted("y ~ x + (1 | g) + (0 + o | g)", relation, weights="w", subset="o > -1")
     assert [sorted(names) for names in runs] == [["g", "o", "w", "x", "y"]]
@@ -281,11 +293,39 @@ def test_a_query_is_run_once_by_each_call(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_a_fit_keeps_does_not_follow_the_users_frame() -> None:
     data = pl.from_pandas(FRAME)
     result = fitted("y ~ x + (1 | g)", data)
-    before = result.get_influence(by="factor").cooks_distance
-    data[0, "factor"] = "other"
-    data = data.with_columns(x=pl.lit(0.0))
-    after = result.get_influence(by="factor").cooks_distance
-    assert np.array_equal(np.asarray(before[0]), np.asarray(after[0]))
+    data[0, "factor"] = "another"
+    data.replace_column(1, pl.Series("x", np.zeros(N)))
+    assert "another" not in result.get_influence(by="factor").cooks_distance[0].index
+    assert same(result.model.update(". ~ . + o").fit(), fitted("y ~ x + o + (1 | g)", FRAME))
+
+
+@every_kind
+def test_a_changed_formula_reads_further_columns(kind: str) -> None:
+    result = fitted("y ~ x + (1 | g)", KINDS[kind](FRAME), weights="w", subset="x > -1")
+    options = {"weights": "w", "subset": FRAME["x"] > -1}
+    if kind == "duckdb":
+        with pytest.raises(DataError, match="column 'o' is not among those for which the query was run"):
+            result.model.update(". ~ . + o")
+    else:
+        changed = result.model.update(". ~ . + o").fit()
+        assert same(changed, fitted("y ~ x + o + (1 | g)", FRAME, **options))
+    other = result.model.update(". ~ . + o", data=KINDS[kind](FRAME)).fit()
+    assert same(other, fitted("y ~ x + o + (1 | g)", FRAME, weights="w"))
+
+
+@every_kind
+def test_augmented_rows_come_back_in_the_kind_that_came_in(kind: str) -> None:
+    frame = FRAME.assign(x=FRAME["x"].where(np.arange(N) != 4))
+    result = fitted("y ~ x + (1 | g)", KINDS[kind](frame))
+    for options in ("data", "newdata"):
+        own = result.augment(**{options: KINDS[kind](frame)})
+        expected = result.augment(**{options: frame})
+        assert isinstance(own, KINDS_OF_RESULTS[kind][1])
+        names = own.column_names if isinstance(own, pa.Table) else list(own.columns)
+        assert names == list(expected.columns)
+        fits = np.array(own[".fitted"], dtype=float)
+        assert np.array_equal(fits, expected[".fitted"].to_numpy(), equal_nan=True)
+    assert isinstance(result.augment(), pd.DataFrame)
 
 
 @every_kind
@@ -312,15 +352,6 @@ def test_clusters_may_be_a_column_that_the_formula_does_not_use() -> None:
 
 
 # --------------------------------------------------------------------------------- results in their kind
-
-#: What results by row are, a column and a table.
-KINDS_OF_RESULTS = {
-    "polars": (pl.Series, pl.DataFrame),
-    "table": (pa.ChunkedArray, pa.Table),
-    "batch": (pa.ChunkedArray, pa.Table),
-    "reader": (pa.ChunkedArray, pa.Table),
-    "duckdb": (pd.Series, pd.DataFrame),
-}
 
 
 @every_kind
@@ -525,6 +556,12 @@ def test_frames_of_narwhals_are_those_inside() -> None:
     data = nw.from_native(pl.from_pandas(FRAME))
     assert isinstance(fitted("y ~ x + (1 | g)", data).predict(data), pl.Series)
     assert isinstance(opened(nw.from_native(FRAME)), pd.DataFrame)
+
+
+def test_frames_with_lists_are_described() -> None:
+    data = pl.from_pandas(FRAME).with_columns(z=pl.Series([[1, 2]] * N), s=pl.struct("x", "y"))
+    for frame in (data, data.to_arrow()):
+        assert mx.describe(frame).loc["s", "summary"] == "cells of type dict"
 
 
 @every_kind

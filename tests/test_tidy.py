@@ -259,7 +259,7 @@ def test_what_is_left_after_remove_data() -> None:
         (lambda r: r.augment(load_data("sleepstudy").iloc[1:]), "row 0 of the fit is not there"),
         (lambda r: r.augment(r.augment()), "have a column '.fitted' already"),
         (lambda r: r.augment(pd.concat([load_data("sleepstudy")] * 2)), "labels that occur more than once"),
-        (lambda r: r.augment("sleep.csv"), "data must be a pandas DataFrame"),
+        (lambda r: r.augment("sleep.csv"), "data must be a DataFrame"),
         (lambda r: r.augment(newdata={"Days": [1], "Subject": ["x"]}), "'x'"),
     ],
 )

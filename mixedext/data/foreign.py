@@ -77,13 +77,20 @@ class ForeignFrame:
         """In which kind results by row come back; those of a query, whose rows have no order, as pandas'."""
         return Kind(self.backend if self.backend in ("polars", "pyarrow") else None)
 
-    def take(self, names: Iterable[str]) -> pd.DataFrame:
+    def take(self, names: Iterable[str], lists: bool = False) -> pd.DataFrame:
         """Return some columns as a pandas frame, its rows numbered.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Those that are no columns are passed over.
+        lists : bool
+            Whether columns may hold lists and records, which become objects.
 
         Raises
         ------
         DataError
-            If one holds lists or records.
+            If a column holds lists or records, or is not among those for which a query was run.
         """
         wanted = [name for name in dict.fromkeys(names) if name in self.columns]
         for name in wanted:
@@ -91,22 +98,36 @@ class ForeignFrame:
                 raise _several(name, list(self.columns))
         new = [name for name in wanted if name not in self._taken]
         if new or self._n is None:
-            self._taken |= self._arrays(new)
+            self._taken |= self._arrays(new, lists)
         frame = pd.DataFrame({name: self._taken[name] for name in wanted}, index=pd.RangeIndex(self._n or 0))
         frame.attrs[_KEY] = self
         return frame
 
-    def _arrays(self, names: list[str]) -> dict[str, Any]:
+    def beside(self, columns: pd.DataFrame) -> Any:
+        """Return the frame with further columns of numbers, in the kind that it has or as pandas'."""
+        if self.kind.backend is None:
+            return pd.concat([self.take(self.columns, lists=True), columns], axis=1)
+        native = self._frame.to_native()
+        added = self.kind.table(columns)
         if self.backend == "polars":
-            return {name: polars_array(self._frame[name], name) for name in names}
+            return native.hstack(added)
+        for name in added.column_names:
+            native = native.append_column(name, added[name])
+        return native
+
+    def _arrays(self, names: list[str], lists: bool) -> dict[str, Any]:
+        if self.backend == "polars":
+            return {name: polars_array(self._frame[name], name, lists) for name in names}
         native = self._frame.to_native()
         if self.backend == "pyarrow":
-            return {name: arrow_array(native[name], name) for name in names}
+            return {name: arrow_array(native[name], name, lists) for name in names}
         if self.backend != "duckdb":
             made = self._frame.select(names).to_pandas()
             return {name: made[name].array for name in names}
         if self._n is not None:
-            raise DataError(f"column {names[0]!r} was not asked for when the query was run")
+            raise DataError(
+                f"column {names[0]!r} is not among those for which the query was run: give the data again"
+            )
         made = native.select(*(_quoted(name) for name in names or self.columns[:1])).df()
         self._n = len(made)
         return {name: made[name].array for name in names}
@@ -144,6 +165,8 @@ def opened(data: Any) -> Any:
         )
     if isinstance(found, nw.LazyFrame):
         return ForeignFrame(found, list(data.columns))
+    if isinstance(found, nw.DataFrame) and str(found.implementation) == "polars":
+        found = nw.from_native(data.clone())  # which shares memory, but does not follow what is assigned
     if not isinstance(found, nw.DataFrame):
         if not streams or _is_column(nw, data):
             return data
@@ -171,7 +194,12 @@ def received(data: Any, texts: Iterable[Any]) -> Any:
 def whole(data: Any) -> Any:
     """Return a data frame of another package with all of its columns, all else as it is."""
     data = opened(data)
-    return data.take(data.columns) if isinstance(data, ForeignFrame) else data
+    return data.take(data.columns, lists=True) if isinstance(data, ForeignFrame) else data
+
+
+def kind_of(opened: Any) -> Kind:
+    """Return in which kind results by row of data come back that were opened."""
+    return opened.kind if isinstance(opened, ForeignFrame) else Kind()
 
 
 def foreign_source(data: Any) -> ForeignFrame | None:

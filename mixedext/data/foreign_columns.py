@@ -10,7 +10,7 @@ import pandas as pd
 from mixedext.errors import DataError
 
 
-def polars_array(series: Any, name: str) -> Any:
+def polars_array(series: Any, name: str, lists: bool = False) -> Any:
     """Return a column of polars as pandas would hold its values.
 
     Whole numbers and booleans of which some are missing are of pandas' nullable types, so that no number is
@@ -22,10 +22,12 @@ def polars_array(series: Any, name: str) -> Any:
     series : narwhals Series
     name : str
         For messages.
+    lists : bool
+        Whether it may hold lists and records, which become objects.
     """
     native, dtype = series.to_native(), series.dtype
     kind = str(native.dtype).partition("(")[0]
-    if dtype.is_nested():
+    if dtype.is_nested() and not lists:
         raise nested(name, str(native.dtype))
     if kind in ("Enum", "Categorical"):
         return _polars_levels(native, ordered=kind == "Enum")
@@ -47,7 +49,11 @@ def polars_array(series: Any, name: str) -> Any:
     if kind in ("Date", "Datetime", "Duration"):
         return pd.Series(native.to_numpy()).array
     values = np.empty(len(native), dtype=object)
-    values[:] = native.to_numpy() if kind == "String" else native.to_list()
+    listed = native.to_numpy() if kind == "String" else native.to_list()
+    for i, value in enumerate(listed) if dtype.is_nested() else ():
+        values[i] = value
+    if not dtype.is_nested():
+        values[:] = listed
     return pd.Series(values).array
 
 
@@ -78,7 +84,7 @@ _NULLABLE: dict[str, Any] = {
 }
 
 
-def arrow_array(column: Any, name: str) -> Any:
+def arrow_array(column: Any, name: str, lists: bool = False) -> Any:
     """Return a column of Arrow as pandas would hold its values.
 
     Parameters
@@ -86,9 +92,13 @@ def arrow_array(column: Any, name: str) -> Any:
     column : pyarrow Array or ChunkedArray
     name : str
         For messages.
+    lists : bool
+        Whether it may hold lists and records, which become objects.
     """
     kind = str(column.type)
-    if kind.startswith(("list", "large_list", "fixed_size_list", "struct", "map", "sparse", "dense")):
+    if not lists and kind.startswith(
+        ("list", "large_list", "fixed_size_list", "struct", "map", "sparse", "dense")
+    ):
         raise nested(name, kind)
     if column.null_count == len(column):
         return np.full(len(column), np.nan)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.data.foreign import column_names, foreign_source, kind_of, opened, received, whole
 from mixedext.data.frames import read_frame
 from mixedext.diagnostics.influence import Influence
 from mixedext.diagnostics.residuals import deviance_residuals, eta_of, response_residuals
@@ -27,14 +28,22 @@ def augment(
     if newdata is not None:
         if data is not None:
             raise OptionError("augment takes data=, the rows of the fit, or newdata=, other rows, not both")
-        frame = read_frame(newdata, may_be_empty=True)
+        frame = read_frame(_received(fit, newdata), may_be_empty=True)
         columns = _predictions(fit, frame, new_levels)
         return _beside(frame, pd.DataFrame(columns, index=frame.index))
     columns = pd.DataFrame(_columns(fit), index=fit.design.row_labels)
     if data is None:
         return _beside(_own_rows(fit), columns)
-    frame = read_frame(data)
+    frame = read_frame(_received(fit, data))
     return _beside(frame, _aligned(columns, frame))
+
+
+def _received(fit: FittedModel, data: Any) -> Any:
+    """Return of a frame of another package what predictions need; the other columns stay there."""
+    formula, given = fit.model.formula_parts, opened(data)
+    if formula is None or kind_of(given).backend is None:
+        return whole(given)
+    return received(given, (formula.text, *fit.model.given_offsets.values()))
 
 
 def _own_rows(fit: FittedModel) -> pd.DataFrame:
@@ -65,10 +74,12 @@ def _aligned(columns: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beside(frame: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
-    taken = [name for name in columns.columns if name in frame.columns]
+    taken = [name for name in columns.columns if name in column_names(frame)]
     if taken:
         raise DataError(f"the data have a column {taken[0]!r} already: drop or rename it")
-    return pd.concat([frame, columns], axis=1)
+    source = foreign_source(frame)
+    both: pd.DataFrame = pd.concat([frame, columns], axis=1) if source is None else source.beside(columns)
+    return both
 
 
 def _predictions(fit: FittedModel, frame: pd.DataFrame, new_levels: str) -> dict[str, Any]:

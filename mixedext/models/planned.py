@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.threads import small_matrices
 from mixedext.data.built import BuiltDesign
-from mixedext.data.foreign import ForeignFrame, Kind, opened, received
+from mixedext.data.foreign import kind_of, opened, received
 from mixedext.data.frames import read_frame
 from mixedext.data.given import RowOptions
 from mixedext.errors import DataError, FormulaError, OptionError
@@ -97,7 +97,6 @@ def simulate(
     """
     count, generator = check_count(nsim, "nsim"), check_generator(rng)
     given = opened(data)
-    kind = given.kind if isinstance(given, ForeignFrame) else Kind()
     data = received(given, (formula, weights, offset))
     built = _planned(formula, data, family, weights, offset)
     design, labels = built.design, built.design.labels()
@@ -121,7 +120,7 @@ def simulate(
     if design.used is not None:
         index = read_frame(data).index
         frame = frame.set_axis(design.used, axis=0).reindex(range(len(index))).set_axis(index, axis=0)
-    drawn: pd.DataFrame = kind.table(frame)
+    drawn: pd.DataFrame = kind_of(given).table(frame)
     return drawn
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mixedext.data.built import BuiltDesign
 from mixedext.data.complete import codes_of
+from mixedext.data.foreign import received
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import expressions_of, factors_of, needed_names
 from mixedext.data.from_formula import built_from_parts, read_formula
@@ -50,7 +51,7 @@ def updated_design(model: Any, formula: str | None, data: Any, family: Any, give
         )
     text = old.text if formula is None else updated_formula(old, formula)
     given = {name: value for name, value in given.items() if value is not None}
-    frame = _rows_of(model) if data is None else data
+    frame = _rows_of(model, text) if data is None else received(data, (text, *_texts(model, given)))
     parsed = read_formula(text, frame)
     with parsed.errors_in_users_words():
         scope = {**caller_scope(parsed, given.get("subset")), **model.formula_scope()}
@@ -74,7 +75,12 @@ def updated_design(model: Any, formula: str | None, data: Any, family: Any, give
         )
 
 
-def _rows_of(model: Any) -> pd.DataFrame:
+def _texts(model: Any, given: Mapping[str, Any]) -> list[Any]:
+    """Return what may name columns beside the formula."""
+    return [*given.values(), model.origin.weights, *model.origin.offsets.values()]
+
+
+def _rows_of(model: Any, formula: str) -> pd.DataFrame:
     """Return the rows of a model with all columns of the data that are still there."""
     kept = model.kept
     if kept is None:
@@ -83,7 +89,8 @@ def _rows_of(model: Any) -> pd.DataFrame:
     if kept.snapshot is None:
         return frame
     used = model.design.used
-    whole = kept.snapshot if used is None else kept.snapshot.iloc[used]
+    whole = received(kept.snapshot, (formula, *_texts(model, {})))
+    whole = whole if used is None else whole.iloc[used]
     own = [name for name in frame.columns if name not in whole.columns]
     return whole.assign(**{name: frame[name].array for name in own}) if own else whole
 

@@ -169,7 +169,8 @@ class Tables(MaketablesProtocol):
         Returns
         -------
         DataFrame
-            The data, then ``.fitted`` (linear predictor with the modes), ``.resid`` (of generalized models
+            Of polars or Arrow where the data given are. The columns of the data, then ``.fitted`` (linear
+            predictor with the modes), ``.resid`` (of generalized models
             deviance residuals), ``.hat``, ``.cooksd`` (of `get_influence`), ``.fixed`` (linear predictor
             without random effects), ``.mu`` (mean), ``.offset``, ``.sqrtXwt``, ``.sqrtrwt`` (roots of the
             weights of the rows of X, and of the residuals), ``.weights``, ``.wtres`` (the response less
