@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.data.whole import WholeTable
+from mixedext.diagnostics.equations import get_me
 from mixedext.fitted import FittedModel, coefficients
 from mixedext.options import methods_answer_keywords
 from mixedext.results.levels import LevelCovariances
@@ -123,3 +125,46 @@ class RandomEffects:
         309    211.007   1.848
         """
         return coefficients(self.fitted)
+
+    def getME(self, name: str | Sequence[str]) -> Any:
+        """Return a part of the equations of the fit by the name that lme4's ``getME`` has for it.
+
+        Parameters
+        ----------
+        name : str or list of str
+            ``X Z Zt Ztlist mmList A y mu weights offset``: rows; ``u b beta fixef theta sigma``: estimates;
+            ``Lambda Lambdat Lind Tlist lower``: the relative factor of the covariance and where θ stands in
+            it; ``L RX RZX devcomp``: the factors of the equations, and the parts of the criterion;
+            ``flist cnms``: levels and names of effects; ``is_REML REML n N p q p_i l_i q_i m m_i k n_rtrms
+            n_rfacs Gp Tp``: counts.
+
+        Returns
+        -------
+        array, sparse matrix of SciPy, number, dict or list
+            Several names give a dict. Columns of Z, and b and u, are in lme4's order: term by term, level by
+            level, effect by effect. Indices count from 0.
+
+        Raises
+        ------
+        OptionError
+            For another name.
+        DataError
+            If it needs data that were removed.
+
+        Notes
+        -----
+        With b = Λu the modes solve (Bates, Maechler, Bolker & Walker 2015, eqs. 14 and 17)
+        (Λ'Z'WZΛ + I)u + Λ'Z'WXβ = Λ'Z'W(y − offset). L is the lower triangular factor of Λ'Z'WZΛ + I in the
+        order of its columns; lme4 permutes them. W are the weights, in generalized models those at the modes.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.getME("Z").shape
+        (180, 36)
+        >>> result.getME("Lambda")[:2, :2].toarray().round(3).tolist()
+        [[0.967, 0.0], [0.015, 0.231]]
+        """
+        return get_me(self.fitted, name)
