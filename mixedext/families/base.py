@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -114,13 +114,22 @@ class Observations:
     def __init__(self, y: Array, weights: Array | None):
         self.y = y
         self.m: Array | float = 1.0 if weights is None else weights
-        self._made: dict[Callable[[Observations], float], float] = {}
+        self._made: dict[Callable[[Observations], Any], Any] = {}
 
     def times_m(self, values: Array) -> Array:
         """Return values (n,) times the trials or prior weights."""
         return values * self.m if isinstance(self.m, np.ndarray) else values
 
-    def once(self, make: Callable[[Observations], float]) -> float:
+    def total(self, values: Array, allowed: Mask | None = None) -> Any:
+        """Return the sum of values by row (n,), −∞ unless all rows are `allowed`.
+
+        Families add up rows by this, as rows of many responses have a sum for each of them.
+        """
+        if allowed is not None and not allowed.all():
+            return -math.inf
+        return float(values.sum())
+
+    def once(self, make: Callable[[Observations], Any]) -> Any:
         """Return what a function makes of these rows, made at the first call for it."""
         if make not in self._made:
             self._made[make] = make(self)
@@ -268,7 +277,10 @@ class Family(ABC):
 
     @abstractmethod
     def derivatives(self, rows: Observations, eta: Array, nuisance: Array) -> RowDerivatives:
-        """Return log-likelihood (constants included) and derivatives at η (n,)."""
+        """Return log-likelihood (constants included) and derivatives at η (n,).
+
+        The log-likelihood is best summed by `Observations.total`: many responses are then evaluated at once.
+        """
 
     @abstractmethod
     def row_loglik(self, rows: Observations, eta: Array, nuisance: Array) -> Array:
@@ -431,7 +443,11 @@ class Family(ABC):
     def flat_eta(self, rows: Observations) -> float:
         """Return the linear predictor whose mean is that of the data."""
         mean = float(np.average(rows.y, weights=np.broadcast_to(rows.m, rows.y.shape)))
-        return float(self.link(np.array([self.flat_mean(mean)]))[0])
+        return float(self.eta_of_means([mean])[0])
+
+    def eta_of_means(self, means: Iterable[float]) -> Array:
+        """Return the linear predictors whose means are some of data, or near them."""
+        return np.asarray(self.link(np.array([self.flat_mean(mean) for mean in means])), dtype=float)
 
     def flat_mean(self, mean: float) -> float:
         """Return the mean of the data, or one near it that the link takes."""

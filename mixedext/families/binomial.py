@@ -60,7 +60,7 @@ class Binomial(Family):
         """Return log-likelihood and derivatives at η (n,)."""
         if self._is_logit:
             loglik, small = _logit_rows(rows.y, eta)
-            total = float(rows.times_m(loglik).sum()) + self.loglik_constant(rows)
+            total = rows.total(rows.times_m(loglik)) + self.loglik_constant(rows)
             return LogitDerivatives(rows, total, eta, small)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return self._by_tails(rows, self._tails(eta))
@@ -68,10 +68,9 @@ class Binomial(Family):
     def _by_tails(self, rows: Observations, tails: Tails) -> GeneralDerivatives:
         y, m, low, high = rows.y, rows.m, tails.low, tails.high
         weight = m * (low * high)
-        loglik = float(np.sum(_loglik(rows, tails))) + self.loglik_constant(rows)
         # links that end have missing values beyond, also for the tail that y = 0 or 1 does not look at
-        if np.isnan(tails.log_cdf).any() or np.isnan(tails.log_sf).any():
-            loglik = -np.inf
+        beyond = np.isnan(tails.log_cdf) | np.isnan(tails.log_sf)
+        loglik = rows.total(_loglik(rows, tails), ~beyond) + self.loglik_constant(rows)
         return GeneralDerivatives(
             loglik,
             np.exp(tails.log_cdf),
@@ -96,9 +95,9 @@ class Binomial(Family):
         return rows.once(self._coefficients)
 
     @staticmethod
-    def _coefficients(rows: Observations) -> float:
+    def _coefficients(rows: Observations) -> Any:
         successes, failures = rows.m * rows.y, rows.m * (1 - rows.y)
-        return float((gammaln(rows.m + 1) - gammaln(successes + 1) - gammaln(failures + 1)).sum())
+        return rows.total(gammaln(rows.m + 1) - gammaln(successes + 1) - gammaln(failures + 1))
 
     def knows_variance(self, rows: Observations) -> bool:
         """Whether there are rows of several trials: of one trial nothing else is possible."""

@@ -46,7 +46,7 @@ class Poisson(PositiveMean):
             mean = np.exp(eta)
             loglik = rows.y * (eta - rows.log_y)
             loglik -= mean - rows.y
-            total = float(rows.times_m(loglik).sum()) + self.loglik_constant(rows)
+            total = rows.total(rows.times_m(loglik)) + self.loglik_constant(rows)
             return LogCountDerivatives(rows, total, mean)
 
     def row_loglik(self, rows: Observations, eta: Array, nuisance: Array) -> Array:
@@ -65,10 +65,10 @@ class Poisson(PositiveMean):
         return rows.once(self._saturated)
 
     @staticmethod
-    def _saturated(rows: Observations) -> float:
+    def _saturated(rows: Observations) -> Any:
         many = np.maximum(rows.y, 1.0)
         saturated = -log_gamma_remainder(many) - np.log(many)  # y log y − y − log y!
-        return float((rows.m * np.where(rows.y > 0, saturated, 0.0)).sum())
+        return rows.total(rows.m * np.where(rows.y > 0, saturated, 0.0))
 
     def knows_variance(self, rows: Observations) -> bool:
         """Return True."""

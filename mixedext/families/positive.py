@@ -58,9 +58,9 @@ class PositiveMean(Family):
         weight = mq * first**2 + np.zeros_like(mean)
         lone = second + a * first**2
         times = b * first**2 - second
-        loglik = float(np.sum(self.loglik_at(rows, mean, nuisance))) + self.loglik_constant(rows)
+        by_row = self.loglik_at(rows, mean, nuisance)
         return GeneralDerivatives(
-            loglik if self._allowed(rows, eta, mean) else -np.inf,
+            rows.total(by_row, self._allowed(rows, eta, mean)) + self.loglik_constant(rows),
             mean,
             mq * first * ((rows.y - mean) / mean),
             weight,
@@ -82,11 +82,12 @@ class PositiveMean(Family):
         alone = a * first * lone + lone_slope
         return np.asarray(mq * alone + mq * ratio * (a * first * times + times_slope - first * times))
 
-    def _allowed(self, rows: Observations, eta: Array, mean: Array) -> bool:
-        """Whether all means are in the family's range, and η on the branch of the square root that rises."""
-        if not mean.min() > 0:
-            return False
-        return getattr(self.link, "power", None) != 0.5 or not ((eta < 0) & (rows.y > 0)).any()
+    def _allowed(self, rows: Observations, eta: Array, mean: Array) -> Mask:
+        """Whether means are in the family's range, and η on the branch of the square root that rises."""
+        allowed: Mask = mean > 0
+        if getattr(self.link, "power", None) == 0.5:
+            allowed &= (eta >= 0) | (rows.y <= 0)
+        return allowed
 
     def row_loglik(self, rows: Observations, eta: Array, nuisance: Array) -> Array:
         """Return each row's log-likelihood (n,) without `loglik_constant`."""

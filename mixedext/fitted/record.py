@@ -20,7 +20,7 @@ from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
 from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import Estimates
-from mixedext.core.linear.many.fit import ManyEstimates
+from mixedext.core.many.estimates import ManyEstimates
 from mixedext.core.search.criterion import Criterion
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import Design, Labels
@@ -88,14 +88,24 @@ class Method(ABC):
     def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
         """Fit a model, without warnings."""
 
-    def fit_together(
-        self, model: Any, responses: Array, tolerance: float | None = None, start: Array | None = None
-    ) -> ManyEstimates | None:
-        """Return the estimates of other responses (n, m), as far as they can be had together, or None.
+    def fits_together(self, model: Any) -> bool:
+        """Whether `fit_together` has estimates of other responses of a model."""
+        return False
 
-        Those that are not `done` are to be fitted by `fit`, one by one.
+    def fit_together(
+        self,
+        model: Any,
+        responses: Array,
+        tolerance: float | None = None,
+        start: Array | None = None,
+        covariances: bool = True,
+    ) -> ManyEstimates:
+        """Return the estimates of other responses (n, m), as far as they can be had together.
+
+        Those that are not `done` are to be fitted by `fit`, one by one. Without `covariances` those of the
+        fixed effects may be left out, or be those at fixed θ.
         """
-        return None
+        return ManyEstimates.empty(model.problem.p, model.problem.size, responses.shape[1])
 
     @abstractmethod
     def fitted(self, model: Any, estimates: Any, findings: Sequence[Remark] = ()) -> FittedModel:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixedext.core.linear.many.fit import ManyEstimates
+from mixedext.core.many.estimates import ManyEstimates
 from mixedext.data.given import align_responses
 from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
@@ -101,8 +101,6 @@ def fit_responses(
     """
     design, p, size = fit.design, len(fit.params), len(fit.theta)
     found = fit.method.fit_together(fit.model, responses)
-    if found is None:
-        found = ManyEstimates.empty(p, size, responses.shape[1])
     rest = np.flatnonzero(~found.done)
     failures: dict[int, str] = {}
     if len(rest):

@@ -15,14 +15,17 @@ from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
 from mixedext.core.generalized.fit import covariance_of_point, fit_generalized, generalized_criterion
 from mixedext.core.generalized.laplace import GeneralizedProblem
+from mixedext.core.generalized.many.fit import can_batch, fit_many_generalized
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear, linear_criterion
-from mixedext.core.linear.many.fit import ManyEstimates, fit_many
+from mixedext.core.linear.many.fit import fit_many, fits_many
 from mixedext.core.linear.sensitivity import sensitivity
+from mixedext.core.many.estimates import ManyEstimates
 from mixedext.core.search.criterion import Criterion
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.data.design import Design
 from mixedext.errors import DataError, IdentifiabilityWarning
+from mixedext.families.many import ManyResponses
 from mixedext.families.response import Response
 from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
 from mixedext.findings.remarks import Remark, remarks_on_generalized, remarks_on_laplace
@@ -86,8 +89,17 @@ class LinearMethod(Method):
         refuse_exact_fit(design, problem, estimates)
         return estimates
 
+    def fits_together(self, model: Any) -> bool:
+        """Whether other responses of a model are fitted together."""
+        return fits_many(model.problem)
+
     def fit_together(
-        self, model: Any, responses: Array, tolerance: float | None = None, start: Array | None = None
+        self,
+        model: Any,
+        responses: Array,
+        tolerance: float | None = None,
+        start: Array | None = None,
+        covariances: bool = True,
     ) -> ManyEstimates:
         """Return the estimates of other responses (n, m), as far as they can be had together."""
         offset = model.design.offset
@@ -189,6 +201,27 @@ class GeneralizedMethod(Method):
         except np.linalg.LinAlgError as error:
             remedy = "; the criterion of hessian='expected' exists more widely" if problem.observed else ""
             raise DataError(NO_LIKELIHOOD.format(error) + remedy) from error
+
+    def fits_together(self, model: Any) -> bool:
+        """Whether other responses of a model are fitted together."""
+        return can_batch(model.problem, self.nagq)
+
+    def fit_together(
+        self,
+        model: Any,
+        responses: Array,
+        tolerance: float | None = None,
+        start: Array | None = None,
+        covariances: bool = True,
+    ) -> ManyEstimates:
+        """Return the estimates of other responses (n, m), as far as they can be had together."""
+        if not self.fits_together(model):
+            return super().fit_together(model, responses)
+        problem = self.problem_of(model.problem)
+        many = ManyResponses(model.response_family, responses, model.design.weights)
+        from_hessian = covariances and isinstance(self.covariance, FromHessian)
+        limit = tolerance or GENERALIZED_TOLERANCE
+        return fit_many_generalized(problem, many, self.nagq, limit, start, from_hessian)
 
     def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
         """Fit a model, without warnings."""

@@ -49,7 +49,8 @@ class ParameterInference:
             and correlations of the random effects, sigma and the fixed effects.
         rng : numpy.random.Generator or int, optional
             Source of random numbers, or its seed. Each replicate has a stream of its own, so that the numbers
-            do not depend on `n_jobs`.
+            do not depend on `n_jobs`. Without a `statistic` replicates are fitted together where `refit_many`
+            does so; estimates can then differ in their last digits with the number of replicates.
         n_jobs : int, optional
             Number of workers, by joblib (`mixedext[parallel]`) and whatever backend is active there; 1 works
             without it, None takes what ``joblib.parallel_config`` says. The first replicates run in this

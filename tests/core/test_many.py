@@ -14,11 +14,12 @@ from mixedext.core.covariance.diagonal import Diagonal
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear
 from mixedext.core.linear.many import moments
-from mixedext.core.linear.many.criterion import Entries, ManyStates
+from mixedext.core.linear.many.criterion import LevelStates
 from mixedext.core.linear.many.fit import fit_many
 from mixedext.core.linear.many.moments import LevelClasses, can_batch
 from mixedext.core.linear.many.sensitivity import sensitivities
 from mixedext.core.linear.sensitivity import sensitivity
+from mixedext.core.many.entries import Entries
 from mixedext.core.rows import Rows
 from mixedext.core.search.optimize import OptimizerOptions
 from tests.dense import DenseModel
@@ -127,7 +128,7 @@ def test_criterion_gradient_and_information_are_those_of_one_response(kind: str,
     responses = responses_of(rows, 3, 0.5)
     theta = np.column_stack([random_theta(problem.size, seed) for seed in range(3)])
     classes = LevelClasses(problem)
-    states = ManyStates(problem, Entries.of(problem), classes.moments(responses), theta, reml)
+    states = LevelStates(problem, Entries(problem), classes.moments(responses), theta, reml)
     for j, own in enumerate(problem.with_responses(responses)):
         one = own.evaluate(theta[:, j], reml)
         assert states.objective[j] == pytest.approx(one.objective, rel=1e-12)

@@ -531,3 +531,18 @@ def test_a_progress_bar_goes_to_standard_error(capsys: pytest.CaptureFixture[str
     assert "2/2" in err
     sleep().bootstrap(2, rng=1, progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("case", ["linear", "generalized"])
+def test_replicates_fitted_together_are_those_fitted_one_by_one(case: str) -> None:
+    result = sleep() if case == "linear" else fit_generalized(CBPP, "cbpp")
+
+    def by_itself(own: Any) -> Any:
+        return parameter_values(own.fitted.estimates)
+
+    together = result.bootstrap(30, rng=4)
+    alone = result.bootstrap(30, rng=4, statistic=by_itself)
+    spread = together.estimates.std().to_numpy()
+    assert together.n_singular == alone.n_singular
+    difference = together.estimates.to_numpy() - alone.estimates.to_numpy()
+    assert (np.abs(difference) < 1e-5 * spread).all()

@@ -18,7 +18,7 @@ from mixedext.core.rows import Basis, Rows
 Array = NDArray[np.float64]
 
 #: Standard deviation, relative to the residual one in the basis without units, that is a rounding error.
-_NOTHING = 1e-13
+NOTHING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class CovarianceParameters:
 def _without_rounding(transform: Array, factor: Array) -> Array:
     """Return the factor with those rows exactly zero of which the change of basis left rounding errors."""
     length = np.linalg.norm(factor, axis=1)
-    nothing = length <= _NOTHING * np.linalg.norm(transform, axis=1)
+    nothing = length <= NOTHING * np.linalg.norm(transform, axis=1)
     return np.where(nothing[:, None], 0.0, factor)
 
 

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+#: Singular values of F below this, relative to the largest or to 1, count as none.
+NO_SINGULAR_VALUE = 1e-8
+
 
 def lower_factor(factor: Array, tolerance: float = 1e-12) -> Array:
     """Return the canonical lower triangular T with TT' = FF'.
@@ -46,6 +49,6 @@ def lower_and_rotation(block: Array) -> tuple[Array, Array]:
 def right_divide(product: Array, factor: Array) -> Array:
     """Return the symmetric part of product @ factor⁻¹; columns of a singular factor are left out."""
     u, s, vt = np.linalg.svd(factor)
-    keep = s > 1e-8 * max(1.0, s[0])
+    keep = s > NO_SINGULAR_VALUE * max(1.0, s[0])
     gamma = (product @ vt[keep].T / s[keep]) @ u[:, keep].T
     return (gamma + gamma.T) / 2

@@ -24,16 +24,20 @@ Array = NDArray[np.float64]
 
 #: Sizes of problems in which other minima are looked for: random effects at most, and rows up to which that
 #: is done wherever the search ended, not only where a covariance is not of full rank.
-_FEW_EFFECTS, _FEW_ROWS = 60, 24
+FEW_EFFECTS, FEW_ROWS = 60, 24
 #: Standard deviations, relative to that of the working residuals, at which it is done.
-_DEVIATIONS = 0.1 * 2.0 ** np.arange(9)
+DEVIATIONS = 0.1 * 2.0 ** np.arange(9)
 #: Number of directions of two correlated effects, and the standard deviations in each.
 _ANGLES = 8
 _DEVIATIONS_AROUND = np.array([0.3, 0.75, 1.9, 4.7, 12.0])
 #: Places that are tried each time.
 _MOST_RIVALS = 2
 #: Newton steps at most for one of them, and the fall of the criterion for which none is taken.
-_STEPS, _SMALL_STEP = 4, 0.02
+STEPS, SMALL_STEP = 4, 0.02
+#: Step of the differences of the gradient that make the Hessian, in standard errors.
+STEP = 5e-4
+#: Curvature, relative to the largest, of directions that are left out of its inverse.
+NO_CURVATURE = 1e-7
 #: Curvature, relative to the largest, that stands for none.
 _FLAT = 1e-14
 
@@ -91,7 +95,7 @@ def _lowest(
     by Newton steps.
     """
     effects = sum(f.width * f.n_levels for f in problem.rows.factors)
-    if effects > _FEW_EFFECTS or not (search.is_rank_deficient(state) or problem.n <= _FEW_ROWS):
+    if effects > FEW_EFFECTS or not (search.is_rank_deficient(state) or problem.n <= FEW_ROWS):
         return state
     size, extra = problem.size, problem.extra
     tried: list[Array] = []
@@ -123,7 +127,7 @@ def _lowest(
             bounds = minima_of_circle(np.array([values for values, _ in lines])).ravel()
             of_all = [state for _, states in lines for state in states]
             found += [(b, s) for b, s in zip(bounds, of_all, strict=True) if s and b < at.objective]
-        if problem.n <= _FEW_ROWS and converged:
+        if problem.n <= FEW_ROWS and converged:
             problem.mode_search.go_on_from(at.modes)
             yield from search.of_lower_rank(at)
         for _, rival in sorted(found, key=lambda r: r[0])[:_MOST_RIVALS]:
@@ -142,14 +146,14 @@ def _lowest(
 def _minimize_others(search: BoundarySearch[LaplaceState], theta: Array, rest: Array) -> LaplaceState | None:
     """Return the state at θ̃ after some Newton steps in the other parameters, None where there is none."""
     best = None
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         state = search.try_evaluate(np.concatenate([theta, rest]))
         if state is None or (best is not None and state.objective >= best.objective):
             break
         best, own = state, slice(len(theta), None)
         gradient = state.gradient[own]
         step = np.linalg.lstsq(state.information()[own, own], -gradient, rcond=1e-10)[0]
-        if -gradient @ step < _SMALL_STEP:
+        if -gradient @ step < SMALL_STEP:
             break
         rest = rest + step
     return best
@@ -159,7 +163,7 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
     """Yield lines of θ̃ (L, size), along each term with the others as they are and without variance, and
     along all terms together, and which of their points are next to that given.
     """
-    grid = np.concatenate([[0.0], _DEVIATIONS])
+    grid = np.concatenate([[0.0], DEVIATIONS])
     for term in problem.terms:
         line = np.tile(at, (len(grid), 1))
         root = term.covariance.factor(at[term.theta])
@@ -167,7 +171,7 @@ def _lines(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDAr
         shape = root / size if size > 0 else np.eye(len(root))
         line[:, term.theta] = [term.covariance.theta(deviation * shape) for deviation in grid]
         yield line, near(grid, size)
-        if problem.n <= _FEW_ROWS and np.delete(line, term.theta, axis=1).any():
+        if problem.n <= FEW_ROWS and np.delete(line, term.theta, axis=1).any():
             alone = np.zeros_like(line)
             alone[:, term.theta] = line[:, term.theta]
             yield alone[1:], np.zeros(len(grid) - 1, dtype=bool)
@@ -184,7 +188,7 @@ def _planes(problem: GeneralizedProblem, at: Array) -> Iterator[tuple[Array, NDA
     correlations, one combination of two of its effects alone, in A directions with L deviations, the other
     terms as they are and without variance.
     """
-    for term in problem.terms if problem.n <= _FEW_ROWS else ():
+    for term in problem.terms if problem.n <= FEW_ROWS else ():
         for circle in circles(term.covariance, _ANGLES):
             thetas = np.array([[term.covariance.theta(d * r) for d in _DEVIATIONS_AROUND] for r in circle])
             own = near_on_circle(circle, _DEVIATIONS_AROUND, term.covariance.factor(at[term.theta]))
@@ -282,17 +286,35 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedEstimates) 
         return QuadratureState(problem, point + change, fit.nagq).gradient
 
     # differences of what is itself a difference need longer steps
-    steps = state.steps(5e-4 if fit.nagq <= 1 else 2e-3)
+    steps = state.steps(STEP if fit.nagq <= 1 else 2e-3)
     for i in range(size):
         step = np.zeros(size)
         step[i] = steps[i]
         ahead, behind = gradient_beside(step), gradient_beside(-step)
         hessian[i] = (ahead - behind) / (2 * steps[i]) * steps[i] * steps
+    return inverse_of_hessian(hessian, steps, slice(problem.size, problem.size + problem.p))
+
+
+def inverse_of_hessian(hessian: Array, steps: Array, beta: slice) -> Array:
+    """Return 2H⁻¹ where H is known in units of `steps`.
+
+    Parameters
+    ----------
+    hessian : ndarray (m, m)
+        H times the steps of its rows and columns.
+    steps : ndarray (m,)
+    beta : slice
+        Where the coefficients stand.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If it is that of no minimum.
+    """
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     if not values[0] > -1e-3 * values[-1]:
         raise np.linalg.LinAlgError("the Hessian is not positive definite")
-    keep = values > 1e-7 * values[-1]
-    beta = slice(problem.size, problem.size + problem.p)
+    keep = values > NO_CURVATURE * values[-1]
     endless = ~keep & ((vectors[beta] ** 2).sum(axis=0) > 1e-4)
     values[endless] = _FLAT * values[-1]
     keep |= endless

@@ -325,7 +325,7 @@ class LaplaceState:
             theta = theta - reduced[p:, :p] @ half
         else:
             out[size : size + p, size : size + p] = 2.0 * reduced[:p, :p]
-        out[:size, :size] = theta + _no_lower(problem.curvature(self.point[:size], self.slopes), theta)
+        out[:size, :size] = theta + no_lower(problem.curvature(self.point[:size], self.slopes), theta)
         if problem.extra:
             out[total - problem.extra :, total - problem.extra :] = self._nuisance_curvature()
         return out
@@ -390,7 +390,7 @@ class LaplaceState:
         return Movement(fixed, tuple(modes))
 
 
-def _no_lower(curvature: Array, information: Array) -> Array:
+def no_lower(curvature: Array, information: Array) -> Array:
     """Return the curvature, raised where it takes more than half of the information away.
 
     Far from the optimum, where variances are much too small, the sum would be all but zero, and the step far

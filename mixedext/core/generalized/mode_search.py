@@ -19,7 +19,7 @@ Start = tuple[tuple[Array, ...], Array]
 #: Move of a mode, in standard deviations of the working residuals, beyond which the tangent is not trusted.
 #: Three fits (cbpp, grouseticks) take 99 Newton steps without tangents, 84 with this bound or twice of it, 76
 #: without a bound; far from the optimum a long tangent can leave the range of a link.
-_FAR = 0.3
+FAR = 0.3
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ class ModeSearch:
         if not joint and tangent is not None and tangent.g is g:
             ahead = tangent.at(point)
             moves = apply_covariance(factors, [a - b for a, b in zip(ahead, g, strict=True)])
-            if max(float(np.abs(b).max()) for b in moves) < _FAR:
+            if max(float(np.abs(b).max()) for b in moves) < FAR:
                 starts.insert(0, (ahead, beta))
         return starts

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,13 +103,7 @@ def find_modes(
         if exact is not was_exact:
             previous = np.inf  # steps of two kinds say nothing of convergence
         was_exact = exact
-        last = decrement < (_ROUNDED if exact else 1e-13) and decrement > 0.25 * previous  # stalled
-        if exact:
-            # convergence is quadratic: the next step can be told from this one and the one before
-            following = decrement * (decrement / previous) ** 2 if previous < _NEAR else np.inf
-            last = last or decrement <= _LAST_STEP or following <= _NO_STEP
-        else:
-            last = last or decrement <= _LAST_LINEAR_STEP
+        last = is_last_step(decrement, previous, exact)
         previous = decrement
         new_random = work.random_part(apply_covariance(factors, new_g))
         new_fixed = work.x @ new_beta + work.offset if joint_beta else fixed
@@ -124,9 +119,10 @@ def find_modes(
             trial = response.derivatives(eta, nuisance)
             penalty = squared_length(factors, trial_g)
             value = penalty - 2 * trial.loglik
-            if last and value <= current + 1e-6 * (1.0 + abs(current)):
+            ends, falls = accepted(value, current, last)
+            if ends:
                 return Modes(trial_g, new_beta, eta, trial, penalty, step + 1)
-            if value <= current + 1e-11 * (1.0 + abs(current)):
+            if falls:
                 break
             length /= 2
         else:
@@ -134,6 +130,30 @@ def find_modes(
         g, random, fixed, at, current = trial_g, trial_random, trial_fixed, trial, value
         beta = beta + length * (new_beta - beta) if joint_beta else beta
     raise np.linalg.LinAlgError("the modes did not converge")
+
+
+def is_last_step(decrement: Any, previous: Any, exact: Any) -> Any:
+    """Whether a Newton step leaves no more than rounding of the way to the mode; of numbers or arrays.
+
+    Parameters
+    ----------
+    decrement, previous : float or ndarray
+        Squared lengths of this step and of the one before, infinite where that says nothing.
+    exact : bool or ndarray
+        Whether the step is Newton's.
+    """
+    stalled = ((exact & (decrement < _ROUNDED)) | (decrement < 1e-13)) & (decrement > 0.25 * previous)
+    # convergence is quadratic: the next step, δ(δ/δ₋₁)², can be told from this one and the one before
+    no_more = (previous < _NEAR) & (decrement * decrement * decrement <= _NO_STEP * previous * previous)
+    return stalled | (exact & (no_more | (decrement <= _LAST_STEP))) | (decrement <= _LAST_LINEAR_STEP)
+
+
+def accepted(value: Any, current: Any, last: Any) -> tuple[Any, Any]:
+    """Return whether a trial ends the search, and whether the penalised deviance falls; of numbers or
+    arrays.
+    """
+    size = 1.0 + abs(current)
+    return last & (value <= current + 1e-6 * size), value <= current + 1e-11 * size
 
 
 def apply_covariance(factors: Sequence[Array], g: Sequence[Array]) -> list[Array]:

@@ -356,3 +356,15 @@ def local_minima(values: Array) -> Array:
                 fall += 0.25 * rise if np.isfinite(rise) else 0.0
         out[tuple(place - 1)] = value - fall
     return out
+
+
+def minima_of_lines(values: Array) -> Array:
+    """Return `local_minima` of each row of a grid (m, L)."""
+    beside = np.pad(values, ((0, 0), (1, 1)), constant_values=np.inf)
+    before, after = beside[:, :-2], beside[:, 2:]
+    lowest = np.isfinite(values) & (values <= before) & (values <= after)
+    with np.errstate(invalid="ignore"):
+        rises = [np.where(np.isfinite(side - values), side - values, 0.0) for side in (before, after)]
+    fall = 0.25 * (rises[0] + rises[1])
+    fall[:, [0, -1]] = 0.0
+    return np.where(lowest, values - fall, np.inf)

@@ -21,17 +21,22 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.search.rules import (
+    CRAWL,
+    FAR,
+    FLAT,
+    LEARNS,
+    LEAST_CURVATURE,
+    SLOW,
+    TOO_ROUGH,
+    falls_enough,
+    longest_step,
+    next_length,
+)
+
 Array = NDArray[np.float64]
 
 _ONE = np.ones((1, 1))
-#: A criterion with larger rounding errors is not known well enough to be minimised. It rises by 1 from its
-#: minimum to one standard error of a parameter, and so by this to a tenth of one.
-TOO_ROUGH = 1e-2
-#: Iterations after which to look for a simpler state; ordinary fits end before.
-_SLOW = (6, 12, 24, 48, 96)
-#: A criterion that falls by less than `FLAT` over this many iterations has its infimum at infinity, as where
-#: a column separates a binomial response: steps near a minimum gain far more, or are the last.
-CRAWL, FLAT = 8, 1e-7
 #: Evaluations after which steps are taken within a ball, and iterations in a row with shortened steps after
 #: which the quasi-Newton matrix takes over there.
 _PATIENCE, _SHORTENED = 60, 3
@@ -160,7 +165,7 @@ def minimize(
             converged = noise <= TOO_ROUGH
             message = "the Newton decrement is below the tolerance" if converged else _HIDDEN
             break
-        limit = 2.0 * max(1.0, float(np.abs(state.point).max()))
+        limit = float(longest_step(float(np.abs(state.point).max())))
         longest = float(np.abs(step).max())
         if longest > limit:
             step *= limit / longest
@@ -186,7 +191,7 @@ def minimize(
         change = new.gradient - state.gradient
         shortened = shortened + 1 if used > 1 else 0
         slow = shortened >= _SHORTENED and not patient
-        informed = last_resort or (informed and decrement > 0.5 and not slow)
+        informed = last_resort or (informed and decrement > FAR and not slow)
         if not informed:
             hessian = _bfgs(hessian, new.point - state.point, change)
         state = new
@@ -197,7 +202,7 @@ def minimize(
         if not patient and _recedes(way, decrement, state.point):
             message = _ENDLESS
             break
-        if len(trace) - 1 in _SLOW and (simpler := simplify(state)) is not None:
+        if len(trace) - 1 in SLOW and (simpler := simplify(state)) is not None:
             state, informed = simpler, informed or patient
     record = OptimizerRecord(
         converged,
@@ -238,7 +243,7 @@ def minimize_warm(
         noise = state.rounding
         if -state.gradient @ step <= max(options.tolerance, noise):
             return state, hessian, True
-        limit = 2.0 * max(1.0, float(np.abs(state.point).max()))
+        limit = float(longest_step(float(np.abs(state.point).max())))
         step *= min(1.0, limit / float(np.abs(step).max()))
         new, _ = _line_search(evaluate, state, step, noise)
         if new is None:
@@ -252,7 +257,7 @@ def _newton_step(hessian: Array, gradient: Array) -> tuple[Array, Array]:
     """Return the Hessian made positive definite and the step −H⁻¹g."""
     values, vectors = (hessian[:, 0], _ONE) if len(hessian) == 1 else np.linalg.eigh(hessian)
     size = np.abs(values)
-    floor = 1e-8 * size.max(initial=0.0) or 1.0
+    floor = LEAST_CURVATURE * size.max(initial=0.0) or 1.0
     if values.min(initial=1.0) < floor:
         values = np.maximum(size, floor)
         hessian = (vectors * values) @ vectors.T
@@ -270,19 +275,12 @@ def _line_search(evaluate: Callable[[Array], S], state: S, step: Array, noise: f
             length *= 0.25
             continue
         change = new.objective - state.objective
-        if _falls_enough(change, length * slope, noise):
+        if falls_enough(change, length * slope, noise):
             return new, used
         if length < _SHORT and length < _least(state, step):
             return None, used
-        curvature = change - length * slope
-        best = -slope * length**2 / (2 * curvature) if np.isfinite(curvature) and curvature > 0 else 0.0
-        length = min(max(best, 0.1 * length), 0.5 * length)
+        length = float(next_length(length, slope, change))
     return None, 30
-
-
-def _falls_enough(change: float, slope: float, noise: float) -> bool:
-    """Whether a change is a fall as the slope along the step promises (Armijo), or both are rounding."""
-    return change <= 1e-4 * slope + noise * (abs(slope) < 1e3 * noise)
 
 
 def _least(state: State, step: Array) -> float:
@@ -327,7 +325,7 @@ def _search_within(
             change = new.objective - state.objective
         except np.linalg.LinAlgError:
             pass
-        if np.isfinite(change) and _falls_enough(change, slope, noise):
+        if np.isfinite(change) and falls_enough(change, slope, noise):
             if used > 1:
                 return new, used, length * (_GROWTH if change < 0.25 * slope else 1.5)
             if length > 0.5 * radius:
@@ -378,6 +376,6 @@ def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
     product = float(step @ change)
     image = hessian @ step
     quadratic = float(step @ image)
-    if product <= 1e-6 * quadratic:
+    if product <= LEARNS * quadratic:
         return hessian
     return hessian - np.outer(image, image) / quadratic + np.outer(change, change) / product

@@ -19,7 +19,13 @@ from mixedext.findings.remarks import warn_of_lost_workers
 from mixedext.fitted import FittedModel
 from mixedext.inference.comparison.comparable import check_offsets, check_same_data, check_same_kind
 from mixedext.inference.door import read_fit
-from mixedext.inference.parameters.replicates import TOLERANCE, Outcome, fit_replicate
+from mixedext.inference.parameters.replicates import (
+    Outcome,
+    block_of_replicates,
+    draw_each,
+    fit_replicate,
+    fit_replicates,
+)
 from mixedext.inference.parameters.workers import blocks, run_blocks, stream
 from mixedext.options import answers_keywords, check_count, check_jobs, check_seed
 from mixedext.prediction.simulation import Simulator
@@ -109,46 +115,25 @@ class _PairOfModels:
     def replicates(self, first: int, last: int) -> list[Outcome]:
         """Draw and fit replicates first … last − 1."""
         generators = [stream(self.seed, number) for number in range(first, last)]
-        if not self.simulator.is_linear:
-            return [self._drawn(rng) for rng in generators]
-        responses = self.simulator.draw(generators)
+        responses, failed = draw_each(self.simulator, generators)
         small, large = (_objectives(fit, responses) for fit in (self.null, self.alternative))
-        return [_difference(*pair) for pair in zip(small, large, strict=True)]
-
-    def _drawn(self, rng: np.random.Generator) -> Outcome:
-        try:
-            response = self.simulator.draw([rng])
-        except DataError as error:
-            return Outcome(None, str(error))
-        (small,), (large,) = (_objectives(fit, response) for fit in (self.null, self.alternative))
-        return _difference(small, large)
+        pairs = zip(small, large, strict=True)
+        return [
+            Outcome(None, failed[i]) if i in failed else _difference(*next(pairs))
+            for i in range(len(generators))
+        ]
 
 
 def _objectives(fit: FittedModel, responses: Array) -> list[float | str]:
     """Return the criterion of each response (n, m), together where they can be fitted so, or what failed."""
-    method, model, count = fit.method, fit.model, responses.shape[1]
-    out: list[float | str] = [""] * count
-    rest = np.arange(count)
-    warm = None if fit.is_singular else method.fit_together(model, responses, TOLERANCE, fit.theta)
-    if warm is not None:
-        objective, done = warm.objective.copy(), warm.done.copy()
-        # next to covariances of lower rank there are local optima: they start once more, from the data
-        wide = any(len(covariance) > 1 for covariance in fit.estimates.covariances)
-        again = np.flatnonzero(done & warm.singular) if wide else rest[:0]
-        if len(again):
-            cold = method.fit_together(model, responses[:, again], TOLERANCE)
-            assert cold is not None
-            objective[again] = np.minimum(objective[again], cold.objective)
-            done[again] = cold.done
-        for j in np.flatnonzero(done):
-            out[j] = float(objective[j])
-        rest = np.flatnonzero(~done)
-    if len(rest):
-        for j, problem in zip(rest, fit.model.problems_of(responses[:, rest]), strict=True):
-            try:
-                out[j] = fit_replicate(fit, problem).objective
-            except (np.linalg.LinAlgError, DataError) as error:
-                out[j] = str(error)
+    found = fit_replicates(fit, responses)
+    out: list[float | str] = found.objective.tolist()
+    rest = np.flatnonzero(~found.done)
+    for j, problem in zip(rest, fit.model.problems_of(responses[:, rest]), strict=True):
+        try:
+            out[j] = fit_replicate(fit, problem).objective
+        except (np.linalg.LinAlgError, DataError) as error:
+            out[j] = str(error)
     return out
 
 
@@ -207,7 +192,7 @@ def bootstrap_lrt(
     small, large = (fit.by_maximum_likelihood() for fit in pair)
     refitted = (small, large) != pair
     runner = _PairOfModels(small, large, check_seed(rng))
-    spans = blocks(0, count, small.nobs)
+    spans = blocks(0, count, small.nobs, block_of_replicates(small, large))
     outcomes, complete, lost = run_blocks(runner.replicates, spans, jobs, progress)
     warn_of_lost_workers(lost, len(outcomes), count, "the p-value is of these alone")
     simulated = np.array([o.values[0] for o in outcomes if o.values is not None])

@@ -125,8 +125,9 @@ class Bootstrap:
         They take the same streams of random numbers as without it.
         """
         n_jobs, progress = self._jobs
-        spans = blocks(len(self._outcomes), self.nsim, self._replicator.fit.nobs)
-        more = run_blocks(self._replicator.replicates, spans, n_jobs, progress)
+        runner = self._replicator
+        spans = blocks(len(self._outcomes), self.nsim, runner.fit.nobs, runner.block)
+        more = run_blocks(runner.replicates, spans, n_jobs, progress)
         outcomes = self._outcomes + more.outcomes
         warn_of_lost_workers(more.lost, len(outcomes), self.nsim, "resume() goes on")
         return Bootstrap(self._replicator, self.nsim, outcomes, self._jobs)
@@ -268,7 +269,7 @@ def bootstrap(fit: FittedModel, plan: BootstrapPlan, present: Present) -> Bootst
     jobs = check_jobs(plan.n_jobs)
     group = choose_group(fit.design, plan.groups, plan.resample)
     replicator = Replicator(fit, plan.resample, plan.statistic, check_seed(plan.rng), group, present)
-    spans = blocks(0, count, fit.nobs)
+    spans = blocks(0, count, fit.nobs, replicator.block)
     done = run_blocks(replicator.replicates, spans, jobs, plan.progress)
     warn_of_lost_workers(done.lost, len(done.outcomes), count, "resume() goes on")
     return Bootstrap(replicator, count, done.outcomes, (jobs, plan.progress))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.curves.fixed_parameter import deviations_and_correlations
 from mixedext.core.estimates import Estimates
+from mixedext.core.many.estimates import ManyEstimates
 from mixedext.data.design import Labels
 from mixedext.errors import OptionError
 from mixedext.options import nearest
@@ -97,6 +98,29 @@ def parameter_values(estimates: Estimates) -> Array:
     """
     random = deviations_and_correlations(estimates.structures, estimates.covariances, estimates.scale)
     return np.concatenate([random, [value for _, value in estimates.spread], estimates.params])
+
+
+def values_of_many(estimates: Estimates, found: ManyEstimates) -> Array:
+    """Return the values of the parameters of many responses, (m, k), as `parameter_values` of each.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        Of a fit of the same design.
+    found : ManyEstimates
+        Of m responses, by a family without a dispersion.
+    """
+    structures, parts = estimates.structures, list[Array]()
+    for theta, scale in zip(found.theta.T, found.scale, strict=True):
+        covariances, start = [], 0
+        for structure in structures:
+            factor = structure.factor(theta[start : start + structure.size])
+            covariances.append(factor @ factor.T)
+            start += structure.size
+        parts.append(deviations_and_correlations(structures, covariances, scale))
+    spread = [np.sqrt(found.scale)[:, None]] if estimates.has_residual else []
+    random = np.reshape(parts, (len(parts), sum(len(structure.natural) for structure in structures)))
+    return np.concatenate([random, *spread, found.params.T], axis=1)
 
 
 def select_parameters(parameters: tuple[Parameter, ...], parm: Any) -> list[int]:

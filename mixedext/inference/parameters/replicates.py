@@ -18,13 +18,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.estimates import Estimates
+from mixedext.core.many.estimates import ManyEstimates
 from mixedext.core.rows import independent_columns
 from mixedext.core.sandwich import is_nested
 from mixedext.data.design import Design
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
-from mixedext.inference.parameters.names import Parameter, parameter_values, parameters_of
-from mixedext.inference.parameters.workers import stream
+from mixedext.inference.parameters.names import (
+    Parameter,
+    parameter_values,
+    parameters_of,
+    values_of_many,
+)
+from mixedext.inference.parameters.workers import BLOCK, BLOCK_TOGETHER, stream
 from mixedext.options import nearest
 from mixedext.prediction.simulation import Simulator
 
@@ -92,14 +98,27 @@ class Replicator:
         generators = [stream(self.seed, number) for number in range(first, last)]
         if self.simulator is None:
             return [self._attempt(partial(self._case, rng)) for rng in generators]
-        if not self.simulator.is_linear:
-            return [self._attempt(partial(self._drawn, rng)) for rng in generators]
-        responses = self.simulator.draw(generators)
+        responses, failed = draw_each(self.simulator, generators)
+        outcomes = [Outcome(None, failed.get(i, "")) for i in range(len(generators))]
+        drawn = np.array([i for i in range(len(generators)) if i not in failed], dtype=np.intp)
+        if self.statistic is None and len(drawn):
+            found = fit_replicates(self.fit, responses)
+            done = np.flatnonzero(found.done)
+            own = found.take(done)
+            pairs = zip(values_of_many(self.fit.estimates, own), own.singular, own.converged, strict=True)
+            for i, (values, singular, converged) in zip(drawn[done], pairs, strict=True):
+                outcomes[i] = Outcome(values, "", bool(singular), bool(converged))
+            drawn, responses = drawn[~found.done], responses[:, ~found.done]
         problems = self.fit.model.problems_of(responses)
-        return [
-            self._attempt(partial(_pair, y, problem))
-            for y, problem in zip(responses.T, problems, strict=True)
-        ]
+        for i, y, problem in zip(drawn, responses.T, problems, strict=True):
+            outcomes[i] = self._attempt(partial(_pair, y, problem))
+        return outcomes
+
+    @property
+    def block(self) -> int:
+        """Replicates in a block."""
+        alone = self.simulator is None or self.statistic is not None
+        return BLOCK if alone else block_of_replicates(self.fit)
 
     def jackknife(self, first: int, last: int) -> list[Outcome]:
         """Fit without each of some levels of the grouping factor."""
@@ -120,11 +139,6 @@ class Replicator:
         except (np.linalg.LinAlgError, DataError) as error:
             return Outcome(None, str(error))
         return Outcome(values, "", found.is_singular, found.optimizer.converged)
-
-    def _drawn(self, rng: np.random.Generator) -> tuple[Any, Any]:
-        assert self.simulator is not None
-        response = self.simulator.draw([rng])
-        return response[:, 0], self.fit.model.problems_of(response)[0]
 
     def _case(self, rng: np.random.Generator) -> tuple[Any, Any]:
         design = self.fit.design
@@ -171,6 +185,43 @@ def fit_replicate(fit: FittedModel, problem: Any, tolerance: float | None = TOLE
             return warm
     cold: Estimates = method.fit(problem, design, tolerance)
     return cold if warm is None or cold.objective < warm.objective else warm
+
+
+def draw_each(
+    simulator: Simulator, generators: Sequence[np.random.Generator]
+) -> tuple[Array, dict[int, str]]:
+    """Return a response for each generator (n, m), less those that cannot be drawn, and why these cannot."""
+    if simulator.is_linear:
+        return simulator.draw(generators), {}
+    drawn, failed = [np.empty((len(simulator.mean), 0))], dict[int, str]()
+    for i, rng in enumerate(generators):
+        try:
+            drawn.append(simulator.draw([rng]))
+        except DataError as error:
+            failed[i] = str(error)
+    return np.concatenate(drawn, axis=1), failed
+
+
+def block_of_replicates(*fits: FittedModel) -> int:
+    """Return how many replicates make a block: more where they are fitted together."""
+    return BLOCK_TOGETHER if all(fit.method.fits_together(fit.model) for fit in fits) else BLOCK
+
+
+def fit_replicates(fit: FittedModel, responses: Array) -> ManyEstimates:
+    """Return the estimates of responses (n, m), each as `fit_replicate` has it, as far as they can be had
+    together; those that are not `done` are for `fit_replicate`.
+    """
+    method, model = fit.method, fit.model
+    start = None if fit.is_singular else fit.theta
+    found = method.fit_together(model, responses, TOLERANCE, start, covariances=False)
+    wide = any(len(covariance) > 1 for covariance in fit.estimates.covariances)
+    again = np.flatnonzero(found.done & found.singular)
+    if start is not None and wide and len(again):
+        cold = method.fit_together(model, responses[:, again], TOLERANCE, covariances=False)
+        found.done[again[~cold.done]] = False
+        lower = cold.done & (cold.objective < found.objective[again])
+        found.put(again[lower], cold.take(np.flatnonzero(lower)))
+    return found
 
 
 def _pair(response: Array, problem: Any) -> tuple[Any, Any]:

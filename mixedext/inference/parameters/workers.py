@@ -24,8 +24,8 @@ from mixedext.errors import DataError
 Span = tuple[int, int]
 Replicates = Callable[[int, int], list[Any]]
 
-#: Replicates in a block, and numbers in the responses of a block.
-_BLOCK, _BLOCK_SIZE = 32, 500_000
+#: Replicates in a block, more where they are fitted together, and numbers in the responses of a block.
+BLOCK, BLOCK_TOGETHER, _BLOCK_SIZE = 32, 512, 500_000
 #: Seconds that are still expected of a run which shows a progress bar unasked.
 _LONG = 10.0
 #: Seconds until new processes have imported the package, unless earlier ones told; and until
@@ -47,15 +47,16 @@ def stream(seed: np.random.SeedSequence, number: int) -> np.random.Generator:
     return np.random.default_rng(child)
 
 
-def blocks(first: int, last: int, nobs: int) -> list[Span]:
-    """Return the blocks of replicates first … last − 1; `first` is where one begins.
+def blocks(first: int, last: int, nobs: int, most: int = BLOCK) -> list[Span]:
+    """Return the blocks of replicates first … last − 1, `most` in each; `first` is where one begins.
 
-    They grow from one replicate on, so that the first ones tell soon how long the others will take.
+    They grow, from one replicate on or from an eighth of many, so that the first ones tell soon how long the
+    others will take.
     """
-    size = max(1, min(_BLOCK, _BLOCK_SIZE // nobs))
-    spans, start = [], 0
+    size = max(1, min(most, _BLOCK_SIZE // nobs))
+    spans, start, begin = [], 0, 1 if most <= BLOCK else most // 8
     while start < last:
-        end = min(max(1, 2 * start), start + size)
+        end = start + min(max(begin, start), size)
         if start >= first:
             spans.append((start, min(end, last)))
         start = end

@@ -7,7 +7,6 @@ H(Σ_j e_j e_j')H', and likewise for all else that is quadratic in them. Respons
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,50 +15,14 @@ from numpy.typing import NDArray
 from mixedext.core.equations import small_blocks as sb
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.many.moments import Moments
+from mixedext.core.many.entries import Entries, product
 
 Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 
 _EPSILON = float(np.finfo(float).eps)
-#: Singular values of F below this are left out of the curvature (`right_divide`).
-_SINGULAR = 1e-8
 
 
-@dataclass(frozen=True)
-class Entries:
-    """Where the elements of θ stand in the factor F (q, q) of a model with one grouping factor."""
-
-    width: int
-    rows: Index
-    columns: Index
-    blocks: tuple[tuple[slice, slice], ...]
-
-    @classmethod
-    def of(cls, problem: LinearProblem) -> Entries:
-        """Return those of a problem whose structures have elements of F as θ."""
-        rows, columns, blocks = [], [], []
-        for t in problem.terms:
-            a, b = t.covariance.positions  # type: ignore[attr-defined]
-            rows.append(a + t.columns.start)
-            columns.append(b + t.columns.start)
-            blocks.append((t.columns, t.theta))
-        return cls(
-            problem.rows.factors[0].width, np.concatenate(rows), np.concatenate(columns), tuple(blocks)
-        )
-
-    @property
-    def size(self) -> int:
-        """Number of elements of θ."""
-        return len(self.rows)
-
-    def factor(self, theta: Array) -> Array:
-        """Return F (q, q, m) for θ (size, m)."""
-        out = np.zeros((self.width, self.width, theta.shape[1]))
-        out[self.rows, self.columns] = theta
-        return out
-
-
-class ManyStates:
+class LevelStates:
     """The criterion of m responses, each at its own θ̃; what is not asked for is not computed.
 
     Attributes
@@ -77,10 +40,10 @@ class ManyStates:
         self.point, self.reml = theta, reml
         p, self.degrees = problem.p, problem.degrees(reml)
         q, classes = len(moments.gram), len(moments.counts)
-        self.factor = entries.factor(theta)
+        (self.factor,) = self.factors = entries.factors(theta)
         with np.errstate(all="ignore"):
             gram_factor = np.tensordot(moments.gram, self.factor, axes=(1, 0)).transpose(0, 2, 1, 3)
-            middle = _product(self.factor.transpose(1, 0, 2)[:, :, None], gram_factor)
+            middle = product(self.factor.transpose(1, 0, 2)[:, :, None], gram_factor)
             sb.add_identity(middle)
             lower = sb.cholesky(middle.reshape(q, q, -1))
             m = theta.shape[1]
@@ -128,18 +91,18 @@ class ManyStates:
     @cached_property
     def residual_map(self) -> Array:
         """H = I − AK of each class, (q, q, U, m)."""
-        out = -_product(self.moments.gram[..., None], self.kernel)
+        out = -product(self.moments.gram[..., None], self.kernel)
         sb.add_identity(out)
         return out
 
     @cached_property
     def residual_gram(self) -> Array:
         """B = HA = Z_j'V⁻¹Z_j of each class, (q, q, U, m)."""
-        return _product(self.residual_map, self.moments.gram[..., None])
+        return product(self.residual_map, self.moments.gram[..., None])
 
     def _mapped(self, matrix: Array) -> Array:
         """Return HCH' for C (q, q, U, m)."""
-        return _product(_product(self.residual_map, matrix), self.residual_map.transpose(1, 0, 2, 3))
+        return product(product(self.residual_map, matrix), self.residual_map.transpose(1, 0, 2, 3))
 
     @cached_property
     def score_squares(self) -> Array:
@@ -159,25 +122,25 @@ class ManyStates:
             out -= self._mapped(self._fixed_weighted(inverse)).sum(axis=2)
         return (out + out.transpose(1, 0, 2)) / 2
 
+    @property
+    def slopes(self) -> tuple[Array, ...]:
+        """`slope` of the only grouping factor."""
+        return (self.slope,)
+
     @cached_property
     def gradient(self) -> Array:
         """Derivative of the criterion in θ̃, (size, m)."""
-        product = _product(self.slope, self.factor)
-        return 2.0 * product[self.entries.rows, self.entries.columns]
+        return self.entries.gradient(self.slopes, self.factors)
 
     def information(self) -> Array:
         """Return the average-information approximation of the Hessian in θ̃, (size, size, m)."""
         entries, p = self.entries, self.problem.p
         size, m = entries.size, self.point.shape[1]
-        # dΣ_i = e_a f_b' + f_b e_a' for θ_i at (a, b) of F, f_b its column b
-        changes = np.zeros((size, entries.width, entries.width, m))
-        for i, (a, b) in enumerate(zip(entries.rows, entries.columns, strict=True)):
-            changes[i, a] += self.factor[:, b]
-            changes[i, :, a] += self.factor[:, b]
+        changes = np.array(entries.changes(0, self.factor)[1])
         total = self.score_squares.sum(axis=2)
         first = np.einsum("iabm,abm->im", changes, total)
-        left = [_product(c[:, :, None], self.residual_gram) for c in changes]
-        right = [_product(c[:, :, None], self.score_squares).transpose(1, 0, 2, 3) for c in changes]
+        left = [product(c[:, :, None], self.residual_gram) for c in changes]
+        right = [product(c[:, :, None], self.score_squares).transpose(1, 0, 2, 3) for c in changes]
         working = np.empty((size, size, m))
         for i in range(size):
             for k in range(i + 1):
@@ -187,8 +150,7 @@ class ManyStates:
             half = np.einsum("klm,lim->kim", self.x_root_inverse, fixed)
             working -= np.einsum("kim,kjm->ijm", half, half)
         out = working / self.scale - first[:, None] * first[None] / (self.scale**2 * self.degrees)
-        same = entries.columns[:, None] == entries.columns
-        out += 2.0 * self._curvature_slope()[entries.rows[:, None], entries.rows] * same[:, :, None]
+        out += entries.curvature(self.slopes, self.factors)
         return out
 
     def _fixed_scores(self) -> Array:
@@ -211,33 +173,14 @@ class ManyStates:
                 out[:, :, k, other] = self._mapped(sums).sum(axis=2)
         return out
 
-    def beside(self, step: Array) -> ManyStates:
+    def beside(self, step: Array) -> LevelStates:
         """Return the states at other points, each as far away as `step` (size, m) says."""
-        return ManyStates(self.problem, self.entries, self.moments, self.point + step, self.reml)
+        return LevelStates(self.problem, self.entries, self.moments, self.point + step, self.reml)
 
-    def _curvature_slope(self) -> Array:
-        """Return Γ less what it has in directions without variance, symmetric, by term (q, q, m)."""
-        out = np.zeros_like(self.slope)
-        for columns, _ in self.entries.blocks:
-            part = self.slope[columns, columns]
-            factor = self.factor[columns, columns]
-            width = len(factor)
-            length = np.sqrt((factor**2).sum(axis=(0, 1)))
-            least = np.abs(np.einsum("aam->am", factor)).prod(axis=0)
-            doubtful = ~(least > _SINGULAR * np.maximum(1.0, length) * length ** (width - 1))
-            if doubtful.any():
-                part = part.copy()
-                u, s, _ = np.linalg.svd(factor[..., doubtful].transpose(2, 0, 1))
-                u = u * (s > _SINGULAR * np.maximum(1.0, s[:, :1]))[:, None]
-                gamma = part[..., doubtful].transpose(2, 0, 1) @ u @ u.transpose(0, 2, 1)
-                part[..., doubtful] = ((gamma + gamma.transpose(0, 2, 1)) / 2).transpose(1, 2, 0)
-            out[columns, columns] = part
-        return out
+    def take(self, index: NDArray[np.intp]) -> LevelStates:
+        """Return the states of some of the responses."""
+        point, moments = self.point[:, index], self.moments.take(index)
+        return LevelStates(self.problem, self.entries, moments, point, self.reml)
 
-
-def _product(a: Array, b: Array) -> Array:
-    """Return the matrix products over the first two axes of arrays whose other axes are broadcast."""
-    out = a[:, 0, None] * b[None, 0]
-    for k in range(1, a.shape[1]):
-        out = out + a[:, k, None] * b[None, k]
-    return np.asarray(out)
+    def release(self) -> None:
+        """Keep all: it is small."""

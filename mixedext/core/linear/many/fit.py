@@ -2,74 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.exact import SUSPECT
 from mixedext.core.linear.fit import MOST_RIVALS, may_hide
-from mixedext.core.linear.many.criterion import ManyStates
-from mixedext.core.linear.many.moments import LevelClasses, are_exact, can_batch
+from mixedext.core.linear.many.criterion import LevelStates
+from mixedext.core.linear.many.moments import LevelClasses, Moments, are_exact, can_batch
 from mixedext.core.linear.many.scan import can_scan, rivals_of_many
-from mixedext.core.linear.many.search import ManySearch
-from mixedext.core.linear.many.start import moment_starts, theta_of
+from mixedext.core.linear.many.start import moment_starts
 from mixedext.core.linear.scan import may_have_others
+from mixedext.core.many.entries import Entries, theta_on_data_scale
+from mixedext.core.many.estimates import ManyEstimates
+from mixedext.core.many.search import ManySearch
 
 Array = NDArray[np.float64]
-
-#: Standard deviation, relative to the residual one in the basis without units, that is a rounding error.
-_NOTHING = 1e-13
+Index = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class ManyEstimates:
-    """What the fits of m responses found, on the scale of the data.
-
-    Attributes
-    ----------
-    params : ndarray (p, m)
-    normalized_cov_params : ndarray (p, p, m)
-        Times `scale` the covariance of the fixed effects.
-    theta : ndarray (size, m)
-    point : ndarray (size, m)
-        θ̃, the same in the well-conditioned basis.
-    scale, objective : ndarray (m,)
-    singular, converged : ndarray of bool (m,)
-    done : ndarray of bool (m,)
-        Which fits came to their end; all else says nothing of the others, which are to be fitted one by one.
+def fits_many(problem: LinearProblem) -> bool:
+    """Whether responses of a design are fitted together: where that can be, and no other minima are looked
+    for wherever a search ends.
     """
-
-    params: Array
-    normalized_cov_params: Array
-    theta: Array
-    point: Array
-    scale: Array
-    objective: Array
-    singular: NDArray[np.bool_]
-    converged: NDArray[np.bool_]
-    done: NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, p: int, size: int, m: int) -> ManyEstimates:
-        """Return estimates of which nothing is known."""
-        return cls(
-            params=np.full((p, m), np.nan),
-            normalized_cov_params=np.full((p, p, m), np.nan),
-            theta=np.full((size, m), np.nan),
-            point=np.full((size, m), np.nan),
-            scale=np.full(m, np.nan),
-            objective=np.full(m, np.nan),
-            singular=np.zeros(m, dtype=bool),
-            converged=np.zeros(m, dtype=bool),
-            done=np.zeros(m, dtype=bool),
-        )
-
-    def put(self, where: slice, other: ManyEstimates) -> None:
-        """Write the estimates of a block."""
-        for f in fields(self):
-            getattr(self, f.name)[..., where] = getattr(other, f.name)
+    return can_batch(problem) and not may_have_others(problem, False) and not may_hide(problem)
 
 
 def fit_many(
@@ -88,7 +44,7 @@ def fit_many(
         θ on the scale of the data; by default a moment estimate for each.
     """
     out = ManyEstimates.empty(problem.p, problem.size, responses.shape[1])
-    if not can_batch(problem) or may_have_others(problem, False) or may_hide(problem):
+    if not fits_many(problem):
         return out
     classes = LevelClasses(problem)
     # what is not finite is left to the fit of one response
@@ -107,8 +63,12 @@ def _fit_block(
     tolerance: float,
     start: Array | None,
 ) -> ManyEstimates:
-    moments = classes.moments(responses)
-    search = ManySearch(problem, moments, reml, tolerance)
+    moments, entries = classes.moments(responses), Entries(problem)
+
+    def evaluate(numbers: Index, point: Array) -> LevelStates:
+        return LevelStates(problem, entries, moments.take(numbers), point, reml)
+
+    search = ManySearch(problem, evaluate, (problem.size, moments.m), tolerance)
     search.done &= ~are_exact(problem, moments)
     numbers = np.flatnonzero(search.done)
     if not len(numbers):
@@ -118,26 +78,24 @@ def _fit_block(
     else:
         first = np.repeat(problem.from_data_scale(start)[:, None], len(numbers), axis=1)
     search.run(numbers, first)
-    numbers = numbers[search.done[numbers]]
-    deficient = numbers[search.deficient(numbers)]
-    width = problem.rows.factors[0].width
-    if start is None and width > 1 and len(deficient):
+    if start is None:
         # local optima occur next to covariances of lower rank: look once more from elsewhere
-        point = problem.theta([np.eye(width)])
+        deficient = search.still(numbers, wider_than=1)
+        point = problem.theta([np.eye(f.width) for f in problem.rows.factors])
         search.restart(deficient, np.repeat(point[:, None], len(deficient), axis=1))
-        numbers = numbers[search.done[numbers]]
-        deficient = numbers[search.deficient(numbers)]
+    deficient = search.still(numbers)
     if len(deficient) and may_have_others(problem, True):
-        _look_for_others(problem, search, classes, responses, deficient)
-    return _estimates(problem, search)
+        _look_for_others(problem, search, moments, responses, deficient, reml)
+    return _estimates(problem, search, moments, evaluate(np.arange(moments.m), search.point))
 
 
 def _look_for_others(
     problem: LinearProblem,
     search: ManySearch,
-    classes: LevelClasses,
+    moments: Moments,
     responses: Array,
-    deficient: NDArray[np.intp],
+    deficient: Index,
+    reml: bool,
 ) -> None:
     """Look for lower minima of singular fits; where there is one, `fit_linear` is to go on from the start."""
     leave = search.have_lower_ranks(deficient)
@@ -148,8 +106,8 @@ def _look_for_others(
     if not len(deficient):
         return
     (right,) = problem.products.sums_of_responses(problem.rows, problem.basis, responses[:, deficient]).right
-    own, objective = search.moments.take(deficient), search.objective[deficient]
-    rivals = rivals_of_many(problem, own, right, objective, search.reml, MOST_RIVALS)
+    own, objective = moments.take(deficient), search.objective[deficient]
+    rivals = rivals_of_many(problem, own, right, objective, reml, MOST_RIVALS)
     for place in range(MOST_RIVALS):
         with_one = np.array([i for i, points in enumerate(rivals) if len(points) > place], dtype=np.intp)
         if len(with_one):
@@ -158,18 +116,20 @@ def _look_for_others(
     search.done[deficient[search.objective[deficient] < objective]] = False
 
 
-def _estimates(problem: LinearProblem, search: ManySearch) -> ManyEstimates:
+def _estimates(
+    problem: LinearProblem, search: ManySearch, moments: Moments, state: LevelStates
+) -> ManyEstimates:
     """Return what was found, on the scale of the data."""
-    basis, (transform,) = problem.basis, problem.basis.z_transforms
-    state = search.evaluate(np.arange(search.moments.m), search.point)
+    basis = problem.basis
     root = np.einsum("kjm,ij->kim", state.x_root_inverse, basis.x_transform)
     done = search.done & np.isfinite(state.objective)
     # what is on its way to infinity is looked at one by one
-    done &= np.abs(state.factor).max(axis=(0, 1)) <= SUSPECT
+    for factor in state.factors:
+        done &= np.abs(factor).max(axis=(0, 1)) <= SUSPECT
     return ManyEstimates(
-        params=search.moments.start + basis.x_transform @ state.coefficients,
+        params=moments.start + basis.x_transform @ state.coefficients,
         normalized_cov_params=np.einsum("kim,kjm->ijm", root, root),
-        theta=_theta_on_data_scale(problem, transform, state),
+        theta=theta_on_data_scale(problem, state.factors),
         point=search.point,
         scale=state.scale,
         objective=state.objective,
@@ -177,12 +137,3 @@ def _estimates(problem: LinearProblem, search: ManySearch) -> ManyEstimates:
         converged=done,
         done=done,
     )
-
-
-def _theta_on_data_scale(problem: LinearProblem, transform: Array, state: ManyStates) -> Array:
-    """Return lme4's θ (size, m) from θ̃, as `to_data_scale` does for each response."""
-    factor = np.tensordot(transform, state.factor, axes=1)
-    length = np.sqrt((factor**2).sum(axis=1))
-    nothing = length <= _NOTHING * np.linalg.norm(transform, axis=1)[:, None]
-    factor = np.where(nothing[:, None], 0.0, factor)
-    return np.concatenate([theta_of(t.covariance, factor[t.columns, t.columns]) for t in problem.terms])

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.covariance.diagonal import Diagonal
-from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.core.equations.elimination import BlockElimination
 from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.many.entries import has_entries
 
 Array = NDArray[np.float64]
 
@@ -156,7 +155,7 @@ def can_batch(problem: LinearProblem) -> bool:
     factors = problem.rows.factors
     if len(factors) != 1 or type(problem.solver) is not BlockElimination:
         return False
-    if not all(type(t.covariance) in (Unstructured, Diagonal) for t in problem.terms):
+    if not has_entries(problem):
         return False
     q, p = factors[0].width, problem.p
     if q > _MOST_EFFECTS or p > _MOST_COEFFICIENTS:

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.many.moments import Moments
-from mixedext.core.linear.scan import MOST_POINTS, NO_EIGENVALUE, RATIO, ROWS_AROUND, directions
+from mixedext.core.linear.scan import (
+    MOST_POINTS,
+    NO_EIGENVALUE,
+    RATIO,
+    ROWS_AROUND,
+    directions,
+    minima_of_lines,
+)
 from mixedext.core.search.boundary import KEEP_ZERO
 
 Array = NDArray[np.float64]
@@ -43,7 +50,7 @@ def rivals_of_many(
     found: list[list[tuple[float, Array]]] = [[] for _ in range(moments.m)]
     for root in directions(term.covariance):
         variances, values = _along(problem, moments, right, root, reml)
-        bounds = _minima(values)
+        bounds = minima_of_lines(values)
         for i, k in np.argwhere(bounds < (objective - KEEP_ZERO)[:, None]):
             point = term.covariance.theta(np.sqrt(variances[k]) * root)
             found[i].append((float(bounds[i, k]), point))
@@ -90,15 +97,3 @@ def _along(
     with np.errstate(divide="ignore"):
         fit = degrees * (1.0 + np.log(2 * np.pi / degrees * rss))
     return variances, determinant + fit + base
-
-
-def _minima(values: Array) -> Array:
-    """Return `local_minima` of each row of a grid (m, L)."""
-    beside = np.pad(values, ((0, 0), (1, 1)), constant_values=np.inf)
-    before, after = beside[:, :-2], beside[:, 2:]
-    lowest = np.isfinite(values) & (values <= before) & (values <= after)
-    with np.errstate(invalid="ignore"):
-        rises = [np.where(np.isfinite(side - values), side - values, 0.0) for side in (before, after)]
-    fall = 0.25 * (rises[0] + rises[1])
-    fall[:, [0, -1]] = 0.0
-    return np.where(lowest, values - fall, np.inf)

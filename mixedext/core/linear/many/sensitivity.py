@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.many.criterion import Entries, ManyStates
+from mixedext.core.linear.many.criterion import LevelStates
 from mixedext.core.linear.many.moments import LevelClasses, Moments
 from mixedext.core.linear.sensitivity import STEP, Sensitivity, inverse_where_curved
+from mixedext.core.many.entries import Entries
 
 Array = NDArray[np.float64]
 
@@ -36,9 +37,9 @@ def sensitivities(problem: LinearProblem, responses: Array, point: Array, reml: 
 
 
 def _of_block(problem: LinearProblem, moments: Moments, point: Array, reml: bool) -> list[Sensitivity]:
-    entries = Entries.of(problem)
+    entries = Entries(problem)
     with np.errstate(all="ignore"):
-        state = ManyStates(problem, entries, moments, point, reml)
+        state = LevelStates(problem, entries, moments, point, reml)
         size, m = point.shape
         squares = np.einsum("abm,bcm->acm", state.score_squares.sum(axis=2), state.factor)
         cross = 2.0 * squares[entries.rows, entries.columns] / state.scale
@@ -62,7 +63,7 @@ def _of_block(problem: LinearProblem, moments: Moments, point: Array, reml: bool
     ]
 
 
-def _profiled_hessian(state: ManyStates) -> Array:
+def _profiled_hessian(state: LevelStates) -> Array:
     """Return the Hessians of the profiled criteria in θ̃ by central differences of their gradients."""
     point = state.point
     curvature = np.maximum(np.einsum("iim->im", state.information()), 1e-6)

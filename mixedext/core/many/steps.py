@@ -9,34 +9,71 @@ knows what to do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.equations import small_blocks as sb
-from mixedext.core.linear.many.criterion import ManyStates
-from mixedext.core.search.optimize import CRAWL, FLAT, TOO_ROUGH
+from mixedext.core.search.rules import (
+    CRAWL,
+    FAR,
+    FLAT,
+    LEARNS,
+    LEAST_CURVATURE,
+    SLOW,
+    TOO_ROUGH,
+    falls_enough,
+    is_last,
+    longest_step,
+    next_length,
+)
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+
+class ManyStates(Protocol):
+    """The criteria of m responses, each at its own point; what is not asked for is not computed.
+
+    An objective that is not finite says that the criterion cannot be computed there. `rounding` (m,) is the
+    error of `objective` (m,), `slopes` are Γ (q_k, q_k, m) of each grouping factor.
+    """
+
+    @property
+    def point(self) -> Array: ...
+    @property
+    def objective(self) -> Array: ...
+    @property
+    def rounding(self) -> Array: ...
+    @property
+    def gradient(self) -> Array: ...
+    @property
+    def slopes(self) -> tuple[Array, ...]: ...
+    def information(self) -> Array: ...
+
+    def take(self, index: Index) -> Any:
+        """Return the states of some of the responses."""
+
+    def release(self) -> None:
+        """Learn that the search goes on from here."""
+
+
 #: Numbers of responses and their points (size, m) → states.
 Evaluate = Callable[[Index, Array], ManyStates]
 #: Numbers, points, objectives → points that are as good and lead on faster, which of them differ.
-Simplify = Callable[[Index, Array, Array], tuple[Array, NDArray[np.bool_]]]
+Simplify = Callable[[Index, Array, Array], tuple[Array, Mask]]
 
 #: Iterations after which a search is no ordinary one, and evaluations of one step.
 _MOST_ITERATIONS, _MOST_SHORTENED = 20, 12
-#: Iterations after which to look for a simpler point.
-_SLOW = (6, 12)
 #: Parameters up to which a triangle is cheaper than eigenvectors.
 _BY_CHOLESKY = 6
-#: Least eigenvalue of a Hessian, relative to the largest, that is left as it is.
-_FLOOR = 1e-8
 
 
 def minimize_many(
     evaluate: Evaluate, numbers: Index, point: Array, tolerance: float, simplify: Simplify | None
-) -> tuple[Array, Array, NDArray[np.bool_]]:
+) -> tuple[Array, Array, Mask]:
     """Minimise the criteria of some responses.
 
     Parameters
@@ -70,26 +107,27 @@ def minimize_many(
             hessian = state.information()
         elif informed.any():
             at = np.flatnonzero(informed)
-            hessian[:, :, at] = evaluate(numbers[active[at]], state.point[:, at]).information()
+            hessian[:, :, at] = state.take(at).information()
         hessian, step = _newton_steps(hessian, gradient)
         decrement = -(gradient * step).sum(axis=0)
         noise = state.rounding
-        finished = decrement <= np.maximum(tolerance, noise)
+        finished = is_last(decrement, tolerance, noise)
         odd = ~np.isfinite(decrement) | (finished & (noise > TOO_ROUGH))
         out[:, active], objective[active] = state.point, state.objective
         done[active[finished & ~odd]] = True
         on = np.flatnonzero(~finished & ~odd)
         if not len(on):
             break
-        limit = 2.0 * np.maximum(1.0, np.abs(state.point).max(axis=0))
+        limit = longest_step(np.abs(state.point).max(axis=0))
         step = step * np.minimum(1.0, limit / np.maximum(np.abs(step).max(axis=0), 1e-300))
+        state.release()
         here = (state.point[:, on], state.objective[on], gradient[:, on], noise[on], step[:, on])
         new, moved = _line_searches(evaluate, numbers[active[on]], *here)
         on = on[moved]
-        if not len(on):
+        if new is None:
             break
         difference, change = new.point - state.point[:, on], new.gradient - gradient[:, on]
-        informed = informed[on] & (decrement[on] > 0.5)
+        informed = informed[on] & (decrement[on] > FAR)
         hessian = hessian[:, :, on]
         learned = np.flatnonzero(~informed)
         hessian[:, :, learned] = _bfgs(hessian[:, :, learned], difference[:, learned], change[:, learned])
@@ -104,9 +142,9 @@ def minimize_many(
                 if not len(on):
                     break
                 active, hessian, trace, informed = active[on], hessian[:, :, on], trace[:, on], informed[on]
-                state = evaluate(numbers[active], state.point[:, on])
-                gradient = state.gradient
-        if iteration in _SLOW and simplify is not None:
+                state = state.take(on)
+                gradient = gradient[:, on]
+        if iteration in SLOW and simplify is not None:
             simpler, differs = simplify(numbers[active], state.point, state.objective)
             if differs.any():
                 state = evaluate(numbers[active], simpler)
@@ -125,12 +163,12 @@ def _newton_steps(hessian: Array, gradient: Array) -> tuple[Array, Array]:
             # the least eigenvalue is no less than the determinant over the trace to the power size − 1
             trace = np.einsum("iim->m", hessian)
             determinant = np.einsum("iim->im", lower).prod(axis=0) ** 2
-            certain = determinant > _FLOOR * trace**size
+            certain = determinant > LEAST_CURVATURE * trace**size
     rest = np.flatnonzero(~certain & np.isfinite(hessian).all(axis=(0, 1)))
     if len(rest):
         values, vectors = np.linalg.eigh(hessian[:, :, rest].transpose(2, 0, 1))
         large = np.abs(values)
-        floor = _FLOOR * large.max(axis=1, keepdims=True)
+        floor = LEAST_CURVATURE * large.max(axis=1, keepdims=True)
         floor[floor == 0] = 1.0
         raised = values.min(axis=1) < floor[:, 0]
         values = np.where(raised[:, None], np.maximum(large, floor), values)
@@ -160,13 +198,13 @@ def _line_searches(
     gradient: Array,
     noise: Array,
     step: Array,
-) -> tuple[ManyStates, Index]:
+) -> tuple[ManyStates | None, Index]:
     """Shorten each step until its criterion falls enough (Armijo), by quadratic interpolation.
 
     Returns
     -------
-    states : ManyStates
-        The new states of those that moved.
+    states : ManyStates or None
+        The new states of those that moved, None if none did.
     moved : ndarray
         Which these are.
     """
@@ -182,23 +220,18 @@ def _line_searches(
         change = states.objective - objective[pending]
         promised = length[pending] * slope[pending]
         rough = noise[pending]
-        falls = change <= 1e-4 * promised + rough * (np.abs(promised) < 1e3 * rough)
+        falls = falls_enough(change, promised, rough)
         where[:, pending[falls]] = trial[:, falls]
         found[pending[falls]] = True
         if first is states and falls.all():
             return states, pending
         known = np.isfinite(change) & ~falls
-        pending, change, promised = pending[known], change[known], promised[known]
+        pending, change = pending[known], change[known]
         if not len(pending):
             break
-        curvature = change - promised
-        positive = curvature > 0
-        best = np.where(
-            positive, -slope[pending] * length[pending] ** 2 / (2 * np.where(positive, curvature, 1.0)), 0.0
-        )
-        length[pending] = np.clip(best, 0.1 * length[pending], 0.5 * length[pending])
+        length[pending] = next_length(length[pending], slope[pending], change)
     moved = np.flatnonzero(found)
-    return evaluate(numbers[moved], where[:, moved]), moved
+    return (evaluate(numbers[moved], where[:, moved]) if len(moved) else None), moved
 
 
 def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
@@ -206,7 +239,7 @@ def _bfgs(hessian: Array, step: Array, change: Array) -> Array:
     product = (step * change).sum(axis=0)
     image = (hessian * step).sum(axis=1)
     quadratic = (step * image).sum(axis=0)
-    learns = product > 1e-6 * quadratic
+    learns = product > LEARNS * quadratic
     new = (
         hessian
         - image[:, None] * image[None] / np.where(learns, quadratic, 1.0)

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.diagonal import Diagonal
-from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.linear.many.criterion import Entries, ManyStates
-from mixedext.core.linear.many.moments import Moments
-from mixedext.core.linear.many.start import theta_of
-from mixedext.core.linear.many.steps import minimize_many
+from mixedext.core.covariance.parameters import CovarianceParameters
+from mixedext.core.many.entries import theta_of
+from mixedext.core.many.steps import Evaluate, Mask, minimize_many
 from mixedext.core.search.boundary import ESCAPED, FALLING, KEEP_ZERO, MOST_SETTLED, PROBE, SINGULAR, TRY_ZERO
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 #: Directions (m, q, q) and standard deviations (m, q) of a term's covariance.
 Parts = list[tuple[Array, Array]]
 
@@ -29,34 +26,36 @@ class ManySearch:
 
     Parameters
     ----------
-    problem : LinearProblem
-    moments : Moments
-    reml : bool
+    parameters : CovarianceParameters
+        Those that `has_entries`.
+    evaluate : callable
+        Numbers of responses and their points → states.
+    shape : (int, int)
+        Parameters and responses; points begin with θ̃.
     tolerance : float
         Newton decrement at which a search is done.
 
     Attributes
     ----------
     point : ndarray (size, m)
-        θ̃ of each response.
+        That of each response.
     objective : ndarray (m,)
     done : ndarray of bool (m,)
-        Which searches have come to their end by the ordinary way; the others are for `fit_linear`.
+        Which searches have come to their end by the ordinary way; the others are for the fit of one response.
     """
 
-    def __init__(self, problem: LinearProblem, moments: Moments, reml: bool, tolerance: float):
-        self.problem, self.moments, self.reml, self.tolerance = problem, moments, reml, tolerance
-        self.entries = Entries.of(problem)
-        self.point = np.zeros((problem.size, moments.m))
-        self.objective = np.full(moments.m, np.nan)
-        self.done = np.ones(moments.m, dtype=bool)
-
-    def evaluate(self, numbers: Index, point: Array) -> ManyStates:
-        """Return the states of some responses."""
-        return ManyStates(self.problem, self.entries, self.moments.take(numbers), point, self.reml)
+    def __init__(
+        self, parameters: CovarianceParameters, evaluate: Evaluate, shape: tuple[int, int], tolerance: float
+    ):
+        self.parameters, self.evaluate, self.tolerance = parameters, evaluate, tolerance
+        self.point = np.zeros(shape)
+        self.objective = np.full(shape[1], np.nan)
+        self.done = np.ones(shape[1], dtype=bool)
 
     def run(self, numbers: Index, start: Array) -> None:
         """Minimise and settle from a point each (size, k)."""
+        if not len(numbers):
+            return
         self._minimize(numbers, start)
         self._settle(numbers)
 
@@ -68,12 +67,21 @@ class ManySearch:
         self.point[:, numbers[higher]] = point[:, higher]
         self.objective[numbers[higher]] = objective[higher]
 
-    def deficient(self, numbers: Index) -> Mask:
-        """Whether a covariance is not of full rank."""
+    def deficient(self, numbers: Index, wider_than: int = 0) -> Mask:
+        """Whether a covariance is not of full rank, of a grouping factor with more than so many effects."""
         found = np.zeros(len(numbers), dtype=bool)
-        for _, s in self._decompose(self.point[:, numbers]):
-            found |= s.min(axis=1) == 0
+        parts = self._decompose(self.point[:, numbers])
+        for term, (_, s) in zip(self.parameters.terms, parts, strict=True):
+            if self.parameters.rows.factors[term.factor].width > wider_than:
+                found |= s.min(axis=1) == 0
         return found
+
+    def still(self, numbers: Index, wider_than: int = 0) -> Index:
+        """Return which of some searches came to their end at a covariance that is not of full rank, as
+        `deficient` says.
+        """
+        numbers = numbers[self.done[numbers]]
+        return numbers[self.deficient(numbers, wider_than)]
 
     def have_lower_ranks(self, numbers: Index) -> Mask:
         """Whether a covariance has more than one standard deviation that is not 0, so that lower ranks are
@@ -86,7 +94,7 @@ class ManySearch:
 
     def are_singular(self) -> Mask:
         """Whether a covariance of each response has a singular value that counts as 0."""
-        found = np.zeros(self.moments.m, dtype=bool)
+        found = np.zeros(len(self.done), dtype=bool)
         for _, s in self._decompose(self.point):
             found |= (s < SINGULAR).any(axis=1)
         return found
@@ -124,7 +132,7 @@ class ManySearch:
 
     def _decompose(self, point: Array) -> Parts:
         out = []
-        for term in self.problem.terms:
+        for term in self.parameters.terms:
             theta = point[term.theta]
             width, m = term.covariance.width, theta.shape[1]
             if isinstance(term.covariance, Diagonal) or width == 1:
@@ -139,13 +147,12 @@ class ManySearch:
             out.append((u, np.where(s <= nothing, 0.0, s)))
         return out
 
-    def _compose(self, parts: Parts) -> Array:
-        return np.concatenate(
-            [
-                theta_of(t.covariance, (u * s[:, None]).transpose(1, 2, 0))
-                for t, (u, s) in zip(self.problem.terms, parts, strict=True)
-            ]
-        )
+    def _compose(self, parts: Parts, point: Array) -> Array:
+        theta = [
+            theta_of(t.covariance, (u * s[:, None]).transpose(1, 2, 0))
+            for t, (u, s) in zip(self.parameters.terms, parts, strict=True)
+        ]
+        return np.concatenate([*theta, point[self.parameters.size :]])
 
     def _lower_ranks(self, numbers: Index, point: Array, objective: Array) -> tuple[Array, Mask]:
         """Return points with small singular values at zero where the criterion allows it, and where it
@@ -170,12 +177,13 @@ class ManySearch:
             trial = values[on].copy()
             trial[np.arange(len(on)), column[on]] = 0.0
             pieces = np.split(trial, ends, axis=1)
-            theta = self._compose([(u[on], s) for u, s in zip(directions, pieces, strict=True)])
-            new = self.evaluate(numbers[near[on]], theta).objective
+            own = [(u[on], s) for u, s in zip(directions, pieces, strict=True)]
+            new_point = self._compose(own, point[:, near[on]])
+            new = self.evaluate(numbers[near[on]], new_point).objective
             kept = new <= height[on] + KEEP_ZERO
             values[on[kept]] = trial[kept]
             height[on[kept]] = new[kept]
-            out[:, near[on[kept]]] = theta[:, kept]
+            out[:, near[on[kept]]] = new_point[:, kept]
             lowered[near[on[kept]]] = True
         return out, lowered
 
@@ -185,21 +193,23 @@ class ManySearch:
         """
         point = self.point[:, numbers]
         parts = self._decompose(point)
-        probe = self.evaluate(numbers, self._compose([(u, np.where(s == 0, PROBE, s)) for u, s in parts]))
-        slope = probe.slope
+        filled = [(u, np.where(s == 0, PROBE, s)) for u, s in parts]
+        probe = self.evaluate(numbers, self._compose(filled, point))
+        slopes = probe.slopes
         out, falls = point.copy(), np.zeros(len(numbers), dtype=bool)
         for i in np.flatnonzero(np.isfinite(probe.objective)):
             own, found = [], False
-            for term, (us, ss) in zip(self.problem.terms, parts, strict=True):
+            for term, (us, ss) in zip(self.parameters.terms, parts, strict=True):
                 u, s = us[i], ss[i]
                 empty = u[:, s == 0]
                 if empty.shape[1]:
-                    values, directions = term.covariance.escape(empty, slope[term.columns, term.columns, i])
+                    gamma = slopes[term.factor][term.columns, term.columns, i]
+                    values, directions = term.covariance.escape(empty, gamma)
                     if values.min() < -FALLING * max(1.0, abs(values.max())):
                         found = True
                         u = np.column_stack([u[:, s > 0], directions])
                         s = np.concatenate([s[s > 0], np.where(values < 0, ESCAPED, 0.0)])
                 own.append(term.covariance.theta(u * s))
             if found:
-                out[:, i], falls[i] = np.concatenate(own), True
+                out[: self.parameters.size, i], falls[i] = np.concatenate(own), True
         return out, falls

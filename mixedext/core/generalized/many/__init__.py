@@ -1,0 +1,1 @@
+"""Many responses of one generalized linear mixed model, fitted together."""
