@@ -83,7 +83,7 @@ CORE_MAY_IMPORT = ("numpy", "scipy", "threadpoolctl")
 #: Imported where they are needed: large, or not installed with the package.
 LAZY = ("pyreadstat", "pyarrow", "narwhals", "matplotlib", "joblib", "tqdm")
 #: Besides the module that warns, the command line, which shows warnings its own way.
-MAY_IMPORT_WARNINGS = ("mixedext.findings.remarks", "mixedext.adapters.cli")
+MAY_IMPORT_WARNINGS = ("mixedext.findings.remarks", "mixedext.adapters.cli.run")
 
 
 def imports(module: str) -> Iterator[tuple[str, bool]]:
