@@ -26,7 +26,7 @@ examples:
   mixedext describe imm10.dta
   mixedext fit "math ~ homework + (1 + homework | schid)" imm10.dta
   mixedext fit "math ~ homework + (1 | schid)" imm10.dta --save fit.pickle --plot page.png
-  mixedext predict fit.pickle new.csv --random-effects all --output means.csv
+  mixedext predict fit.pickle new.csv --random-effects all --new-levels population --output means.csv
   mixedext anova "math ~ white + (1 | schid)" "math ~ white + homework + (1 | schid)" imm10.dta
 """
 
