@@ -198,7 +198,20 @@ def test_tables_come_in_each_format(capsys: pytest.CaptureFixture[str]) -> None:
         f"name,n_params,llf,aic,aicc,bic,delta_aic,weight\n{MODEL},6,"
     )
     assert "<table" in printed(capsys, *both, "html")
+    assert "| Reaction \\~ Days + (Days \\| Subject) |         6 |" in printed(capsys, *both, "markdown")
+    assert r"Reaction \textasciitilde{} Days + (Days \textbar{} Subject) & 6 &" in printed(
+        capsys, *both, "latex"
+    )
+    assert r"[Reaction \~ Days \+ (Days | Subject)], [6]," in printed(capsys, *both, "typst")
     assert printed(capsys, *both, "text").startswith("Models by AIC (REML)\n")
+
+
+@pytest.mark.parametrize("kind", ["markdown", "html", "latex", "typst"])
+def test_summaries_come_in_each_format(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "fit", INTERCEPTS, "sleepstudy", "--format", kind, "--table", "anova")
+    result = mx.lmer(INTERCEPTS, mx.datasets.load("sleepstudy")).fit()
+    assert out.startswith(getattr(result.summary(), f"as_{kind}")())
+    assert "Type III analysis of variance" in out
 
 
 def test_several_formulas_are_tested_against_each_other(capsys: pytest.CaptureFixture[str]) -> None:

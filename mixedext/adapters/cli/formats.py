@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 
 import mixedext as mx
 from mixedext.adapters.plain import number
-from mixedext.data.whole import WholeTable
+from mixedext.report.markup import Cell, Grid, Number
+from mixedext.report.numbers import format_digits
 
 
 def fit_text(result: Any, kind: str, tables: Sequence[str], alpha: float, ddf: str | None) -> str:
@@ -20,7 +22,7 @@ def fit_text(result: Any, kind: str, tables: Sequence[str], alpha: float, ddf: s
     Parameters
     ----------
     result : LinearMixedResults or GeneralizedMixedResults
-    kind : {"text", "markdown", "html", "latex", "json"}
+    kind : {"text", "markdown", "html", "latex", "typst", "json"}
     tables : sequence of str
         Names of tables, as `mx.table` takes them.
     alpha : float
@@ -34,7 +36,13 @@ def fit_text(result: Any, kind: str, tables: Sequence[str], alpha: float, ddf: s
         content |= {"tables": {name: records(table) for name, table in made.items()}} if made else {}
         return json.dumps(content, indent=2, ensure_ascii=False)
     summary = result.summary(alpha=alpha, ddf=ddf)
-    text = {"html": summary.as_html, "latex": summary.as_latex, "text": summary.as_text}[kind]()
+    text = {
+        "text": summary.as_text,
+        "markdown": summary.as_markdown,
+        "html": summary.as_html,
+        "latex": summary.as_latex,
+        "typst": summary.as_typst,
+    }[kind]()
     return "\n\n".join([text, *(table_text(table, kind) for table in made.values())])
 
 
@@ -44,7 +52,7 @@ def table_text(table: pd.DataFrame, kind: str) -> str:
     Parameters
     ----------
     table : DataFrame
-    kind : {"text", "markdown", "html", "latex", "json", "csv"}
+    kind : {"text", "markdown", "html", "latex", "typst", "json", "csv"}
         Records of JSON and columns of CSV begin with what names the rows, where that is more than their
         number.
     """
@@ -52,9 +60,32 @@ def table_text(table: pd.DataFrame, kind: str) -> str:
         return json.dumps(records(table), indent=2, ensure_ascii=False)
     if kind == "csv":
         return with_names(table).to_csv(index=False).rstrip("\n")
-    if kind == "html":
-        return str(table._repr_html_() if isinstance(table, WholeTable) else table.to_html())
-    return str(table)
+    return str(table) if kind == "text" else _grid(table).render(kind)
+
+
+def _grid(table: pd.DataFrame) -> Grid:
+    """Return a table with its heading and notes for the formats of documents; numbers have four digits."""
+    columns = with_names(table)
+    numeric = [is_float_dtype(columns[name].dtype) for name in columns]
+    shown = [
+        format_digits(columns[name]) if number else [_word(value) for value in columns[name]]
+        for name, number in zip(columns, numeric, strict=True)
+    ]
+    cells: list[list[Cell]] = [
+        [
+            Number("" if text == "nan" else text) if number else text
+            for text, number in zip(row, numeric, strict=True)
+        ]
+        for row in zip(*shown, strict=True)
+    ]
+    aligns = "".join("r" if is_numeric_dtype(columns[name].dtype) else "l" for name in columns)
+    header = [str(name) for name in columns]
+    return Grid([cells], header, aligns, table.attrs.get("heading", ""), list(table.attrs.get("notes", ())))
+
+
+def _word(value: Any) -> str:
+    plain = _plain(value)
+    return "" if plain is None else str(plain)
 
 
 def with_names(table: pd.DataFrame) -> pd.DataFrame:

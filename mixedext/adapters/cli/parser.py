@@ -13,7 +13,7 @@ from mixedext.options import nearest
 FORMULA = "Reaction ~ Days + (1 + Days | Subject)"
 DATA = "sleepstudy"
 #: Formats of summaries and tables.
-FORMATS = ("text", "markdown", "html", "latex", "json")
+FORMATS = ("text", "markdown", "html", "latex", "typst", "json")
 #: Tables of numbers by row can be plain columns too.
 TABLE_FORMATS = (*FORMATS, "csv")
 _DDF = ("satterthwaite", "kenward-roger", "residual", "infinite")
