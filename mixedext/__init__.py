@@ -12,6 +12,7 @@ from typing import Any
 
 from mixedext import adapters, datasets, families
 from mixedext.adapters import adapt, old_paths
+from mixedext.adapters.marginaleffects import for_marginaleffects
 from mixedext.core.search.optimize import OptimizerRecord
 from mixedext.data import covariances
 from mixedext.data.arrays import RandomTerm
@@ -119,6 +120,7 @@ __all__ = [
     "exact_rlrt",
     "families",
     "fit",
+    "for_marginaleffects",
     "glmer",
     "icc",
     "lmer",

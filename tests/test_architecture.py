@@ -75,13 +75,18 @@ THIRD_PARTIES = {
     "pyarrow": ("mixedext.data.files.arrow",),
     "narwhals": ("mixedext.data.foreign",),
     "matplotlib": ("mixedext.plots",),
+    "marginaleffects": ("mixedext.adapters.marginaleffects",),
+    "polars": ("mixedext.adapters.marginaleffects",),
     "joblib": ("mixedext.inference.parameters.workers",),
     "tqdm": ("mixedext.inference.parameters.workers",),
 }
 #: The numerical core knows arrays only.
 CORE_MAY_IMPORT = ("numpy", "scipy", "threadpoolctl")
 #: Imported where they are needed: large, or not installed with the package.
-LAZY = ("pyreadstat", "pyarrow", "narwhals", "matplotlib", "joblib", "tqdm")
+LAZY = (
+    *("pyreadstat", "pyarrow", "narwhals", "matplotlib", "joblib", "tqdm"),
+    *("marginaleffects", "polars"),
+)
 #: Besides the module that warns, the command line, which shows warnings its own way.
 MAY_IMPORT_WARNINGS = ("mixedext.findings.remarks", "mixedext.adapters.cli.run")
 

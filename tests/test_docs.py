@@ -29,7 +29,7 @@ SCRIPTS = sorted(p for folder in (TESTS, ROOT / "benchmarks") for p in folder.rg
 FOLDERS = {p.name for base in (ROOT, PACKAGE, TESTS) for p in base.iterdir() if p.is_dir()}
 
 #: Packages that the examples of a guide use, which the package does not need.
-NEEDED = {"data_frames": ("polars", "pyarrow")}
+NEEDED = {"data_frames": ("polars", "pyarrow"), "marginaleffects": ("marginaleffects",)}
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 #: A file of the project is named from its root, from the package, from the tests or from the folder of the
@@ -55,6 +55,7 @@ def read(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda p: p.stem)
+@pytest.mark.filterwarnings("ignore:.*get_categories:DeprecationWarning")
 def test_examples_of_the_guides_give_what_they_say(path):
     for package in NEEDED.get(path.stem, ()):
         pytest.importorskip(package)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from mixedext.adapters.maketables import for_maketables
+from mixedext.adapters.marginaleffects import for_marginaleffects
 from mixedext.adapters.plain import plain
 from mixedext.inference.door import read_fit
 from mixedext.options import FunctionRegistry
 
 #: Name → function of a fitted model. A new adapter of the package is a new file and a line here.
-ADAPTERS = FunctionRegistry("adapter", (), {"plain": plain, "maketables": for_maketables})
+ADAPTERS = FunctionRegistry(
+    "adapter", (), {"plain": plain, "maketables": for_maketables, "marginaleffects": for_marginaleffects}
+)
 
 
 def adapt(results: object, name: str, **options: Any) -> Any:
@@ -21,7 +24,8 @@ def adapt(results: object, name: str, **options: Any) -> Any:
     results : LinearMixedResults, GeneralizedMixedResults or FittedModel
     name : str
         One of `mixedext.adapters.ADAPTERS`: ``"plain"``, dicts, lists, texts and numbers that JSON takes;
-        ``"maketables"``, what its ``ETable`` takes; or one that was registered.
+        ``"maketables"``, what its ``ETable`` takes; ``"marginaleffects"``, a model for its functions; or one
+        that was registered.
     **options
         As the function of this name takes them.
 

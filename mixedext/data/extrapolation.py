@@ -44,6 +44,7 @@ class BeyondRange:
     code: str = ""
 
 
+_SLACK: ContextVar[float] = ContextVar("share of the range that is no extrapolation", default=_ROUNDING)
 _NOTES: ContextVar[list[BeyondRange] | None] = ContextVar("notes of extrapolation", default=None)
 
 
@@ -58,12 +59,22 @@ def noting_extrapolation() -> Iterator[list[BeyondRange]]:
         _NOTES.reset(token)
 
 
+@contextmanager
+def allowing(share: float) -> Iterator[None]:
+    """Let values be beyond the range by a share of it, as those are at which derivatives are taken."""
+    token = _SLACK.set(share)
+    try:
+        yield
+    finally:
+        _SLACK.reset(token)
+
+
 def note_beyond(x: Array, low: float, high: float) -> None:
     """Note the values of x that are outside of a range, if any."""
     notes = _NOTES.get()
     if notes is None:
         return
-    slack = _ROUNDING * (high - low)
+    slack = _SLACK.get() * (high - low)
     outside = x[(x < low - slack) | (x > high + slack)]
     if len(outside):
         found = (float(low), float(high), float(outside.min()), float(outside.max()))

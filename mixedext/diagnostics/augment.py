@@ -15,6 +15,7 @@ from mixedext.diagnostics.residuals import deviance_residuals, eta_of, response_
 from mixedext.errors import DataError, OptionError
 from mixedext.families.links import mean_and_derivatives
 from mixedext.fitted import FittedModel
+from mixedext.options import shown
 from mixedext.prediction.linear_predictor import predict
 from mixedext.prediction.rows import GivenOffsets
 
@@ -68,7 +69,7 @@ def _aligned(columns: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     absent = columns.index.difference(frame.index, sort=False)
     if len(absent):
         raise DataError(
-            f"{rows}, but row {absent[0]!r} of the fit is not there: take newdata= for other rows"
+            f"{rows}, but row {shown(absent[0])} of the fit is not there: take newdata= for other rows"
         )
     return columns.reindex(frame.index)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,11 +42,14 @@ from mixedext.findings.separation import separation
 
 #: An attribute of results is looked up through these.
 _BETWEEN = (str(functools.__file__), str(Path(statsmodels.__file__).parent) + os.sep)
+#: Packages that call methods of ours when a user calls theirs.
+_CALLERS = ("marginaleffects",)
 
 
 def _warn(message: str, category: type[MixedextWarning]) -> None:
     """Warn at the line of the user's code that led here."""
-    _, depth = user_frame(_BETWEEN)
+    loaded = [sys.modules[name].__file__ for name in _CALLERS if name in sys.modules]
+    _, depth = user_frame((*_BETWEEN, *(str(Path(file).parent) + os.sep for file in loaded if file)))
     warnings.warn(message, category, stacklevel=depth + 1)
 
 
