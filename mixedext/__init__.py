@@ -50,12 +50,12 @@ from mixedext.inference.marginal_means.marginal import MarginalMeans
 from mixedext.inference.marginal_means.means import emmeans, emtrends
 from mixedext.inference.parameters.bootstrap import Bootstrap
 from mixedext.inference.parameters.profile import Profile
-from mixedext.inference.power import power
 from mixedext.inference.refits import ManyFits
 from mixedext.inference.registry import table, tables
 from mixedext.models.generalized import GeneralizedLinearMixedModel
 from mixedext.models.linear import LinearMixedModel
 from mixedext.models.planned import simulate
+from mixedext.models.power import power
 from mixedext.models.solvers import solvers
 from mixedext.models.steps import design, fit, glmer, lmer, problem
 from mixedext.options import nearest

@@ -50,6 +50,7 @@ def numbers(result: Any) -> str:
 FITS = {"18 groups": sleep, "2,000 groups": many, "counts": ticks}
 PICTURES = {
     "random_effects": lambda r, ax: r.plot_random_effects(ax=ax),
+    "histogram": lambda r, ax: r.plot_histogram(ax=ax),
     "residuals": lambda r, ax: r.plot_residuals(ax=ax),
     "scale_location": lambda r, ax: r.plot_residuals("scale_location", ax=ax),
     "by group": lambda r, ax: r.plot_residuals("group", ax=ax),
@@ -132,6 +133,24 @@ def test_a_caterpillar_has_modes_in_order_with_their_intervals() -> None:
     first = result.plot_random_effects(order="data")
     assert first.get_yticklabels()[0].get_text() == str(result.labels.groups["Subject"][0])
     assert first.get_xlabel() == "Intercept by Subject"
+
+
+def test_a_histogram_counts_the_coefficients_of_levels_about_the_fixed_effect() -> None:
+    result = sleep()
+    ax = result.plot_histogram(effect="Days", bins=6)
+    coefficients = result.random_effects["Subject"]["Days"] + result.params["Days"]
+    counts, edges = np.histogram(coefficients, 6)
+    assert [bar.get_height() for bar in ax.patches] == counts.tolist()
+    assert np.allclose([bar.get_x() for bar in ax.patches], edges[:-1])
+    line, curve = ax.lines
+    assert line.get_xdata()[0] == result.params["Days"]
+    at, height = curve.get_data()
+    assert at[np.argmax(height)] == pytest.approx(result.params["Days"], abs=np.diff(at)[0])
+    spread = np.sqrt(result.cov_re["Subject"].loc["Days", "Days"])
+    assert height.max() == pytest.approx(18 * np.diff(edges)[0] / spread / np.sqrt(2 * np.pi), rel=1e-3)
+    many_bars = many().plot_histogram()
+    assert sum(bar.get_height() for bar in many_bars.patches) == 2_000
+    assert not np.isnan(result.plot_histogram().get_ylim()).any()
 
 
 def test_many_levels_have_no_names_and_their_number_instead() -> None:
@@ -377,6 +396,7 @@ def test_modes_are_drawn_without_data_and_the_rest_says_that_they_were_removed()
     result.remove_data()
     assert result.plot_random_effects().has_data()
     assert result.plot_qq("Subject").has_data()
+    assert result.plot_histogram().has_data()
     assert result.plot_trace().has_data()
     for draw in (
         result.plot_residuals,
@@ -400,6 +420,8 @@ def test_modes_are_drawn_without_data_and_the_rest_says_that_they_were_removed()
         (lambda r: r.plot_random_effects(3), "group must be a grouping factor"),
         (lambda r: r.plot_random_effects(effect="days"), "effect must be .* by 'Subject'.*mean 'Days'"),
         (lambda r: r.plot_random_effects(level=95), "level must lie between 0 and 1"),
+        (lambda r: r.plot_histogram("subject"), "group must be a grouping factor.*mean 'Subject'"),
+        (lambda r: r.plot_histogram(bins=0), "bins must be"),
         (lambda r: r.plot_random_effects(order="size"), "order must be one of 'mode', 'data'"),
         (lambda r: r.plot_residuals("qq"), "kind must be one of"),
         (lambda r: r.plot_residuals(group="Subject"), "goes with kind='group'"),

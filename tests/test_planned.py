@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import mixedext as mx
 from mixedext.core.covariance.diagonal import Diagonal
@@ -230,3 +231,82 @@ def test_columns_that_are_not_there_are_named() -> None:
         mx.simulate("~ u + (1 | g)", plan(), beta=[1, 2], varcorr={"g": 1.0}, sigma=1.0)
     with pytest.raises(mx.FormulaError):
         mx.simulate("t + (1 | g)", plan(), beta=[1, 2], varcorr={"g": 1.0}, sigma=1.0)
+
+
+# ------------------------------------------------------------------------------------------------------ power
+
+
+def arms(subjects: int = 24, visits: int = 3) -> pd.DataFrame:
+    rows = [(s, s % 2, v) for s in range(subjects) for v in range(visits)]
+    return pd.DataFrame(rows, columns=["s", "arm", "v"])
+
+
+ARMS: dict[str, Any] = {"beta": {"Intercept": 1, "arm": 1.2, "v": 0.1}, "varcorr": {"s": 1.0}}
+
+
+def test_power_of_a_planned_balanced_study_is_that_of_its_t_test():
+    table = mx.power("y ~ arm + v + (1 | s)", "arm", data=arms(), sigma=1.5, nsim=2000, rng=1, **ARMS)
+    error = np.sqrt(4 * (1.0 + 1.5**2 / 3) / 24)
+    edge = stats.t.ppf(0.975, 22)
+    exact = stats.nct.sf(edge, 22, 1.2 / error) + stats.nct.cdf(-edge, 22, 1.2 / error)
+    assert abs(table["power"][0] - exact) < 4 * np.sqrt(exact * (1 - exact) / 2000)
+    assert table["n_failed"][0] == 0
+
+
+def test_power_of_a_planned_study_is_that_of_a_fit_of_the_design_with_the_same_parameters():
+    options: dict[str, Any] = {"nsim": 60, "rng": 3, "along": "s", "n": [12, 36]}
+    planned = mx.power("~ arm + v + (1 | s)", "arm", data=arms(), sigma=1.5, **ARMS, **options)
+    rng = np.random.default_rng(9)
+    y = rng.normal(size=72) + 2 * rng.normal(size=24)[arms()["s"]]
+    fit = mx.lmer("y ~ arm + v + (1 | s)", arms().assign(y=y)).fit()
+    of_fit = mx.power(fit, "arm", effect=ARMS["beta"], varcorr=ARMS["varcorr"], sigma=1.5, **options)
+    pd.testing.assert_frame_equal(planned, of_fit)
+    options |= {"data": arms(), "sigma": 1.5, "effect": {"arm": 3}, **ARMS}
+    larger = mx.power("~ arm + v + (1 | s)", "arm", **options)
+    assert (larger["power"] >= planned["power"]).all()
+    assert larger["power"][0] > planned["power"][0]
+
+
+def test_planned_counts_have_the_dispersion_that_is_assumed():
+    options: dict[str, Any] = {"data": arms(30, 4), "nsim": 60, "rng": 2, **ARMS}
+    formula = "~ arm + v + (1 | s)"
+    poisson = mx.power(formula, "arm", family="poisson", **options)["power"][0]
+    near = mx.power(formula, "arm", family="negative-binomial", dispersion=1e-4, **options)["power"][0]
+    far = mx.power(formula, "arm", family="negative-binomial", dispersion=8.0, **options)["power"][0]
+    assert abs(poisson - near) < 0.2
+    assert far < poisson - 0.2
+    trials = np.full(120, 9)
+    shares = mx.power(formula, lambda r: r.pvalues["arm"], family="binomial", weights=trials, **options)
+    assert 0.3 < shares["power"][0] <= 1
+
+
+def test_a_smaller_formula_is_tested_by_its_likelihood_ratio():
+    options: dict[str, Any] = {"data": arms(40), "sigma": 1.5, "nsim": 150, "rng": 4, **ARMS}
+    ratio = mx.power("y ~ arm + v + (1 | s)", "y ~ v + (1 | s)", **options)["power"][0]
+    wald = mx.power("y ~ arm + v + (1 | s)", "arm", ddf="infinite", **options)["power"][0]
+    assert abs(ratio - wald) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "needs data="),
+        ({"data": arms(), "varcorr": {"s": 1}}, "needs beta="),
+        ({"data": arms(), "beta": [1, 1, 0]}, "needs varcorr="),
+        ({"data": arms(), **ARMS}, "sigma, the residual standard deviation"),
+        ({"data": arms(), **ARMS, "sigma": 1, "nsim": 0}, "nsim must be"),
+        ({"data": arms(), **ARMS, "sigma": -1}, "sigma must be"),
+        ({"data": arms(), **ARMS, "sigma": 1, "effect": {"arms": 1}}, "did you mean 'arm'"),
+    ],
+)
+def test_what_a_planned_study_lacks_is_said(options, words):
+    with pytest.raises(mx.OptionError, match=words):
+        mx.power("~ arm + v + (1 | s)", "arm", **options)
+
+
+def test_what_is_of_planned_studies_is_refused_beside_a_fit():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=72) + 2 * rng.normal(size=24)[arms()["s"]]
+    fit = mx.lmer("y ~ arm + (1 | s)", arms().assign(y=y)).fit()
+    with pytest.raises(mx.OptionError, match="beta= is of a study that is planned"):
+        mx.power(fit, "arm", beta={"arm": 1})

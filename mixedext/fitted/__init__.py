@@ -2,7 +2,7 @@
 
 from mixedext.fitted.by_row import values_by_row
 from mixedext.fitted.degrees_of_freedom import DDF_METHODS, DegreesOfFreedom
-from mixedext.fitted.level_coefficients import coefficients
+from mixedext.fitted.level_coefficients import centre_of, coefficients
 from mixedext.fitted.model import Model
 from mixedext.fitted.random_part import EffectRows, add_random_part
 from mixedext.fitted.record import CoefficientCovariance, FittedModel, Method, read_ddf
@@ -16,6 +16,7 @@ __all__ = [
     "Method",
     "Model",
     "add_random_part",
+    "centre_of",
     "coefficients",
     "read_ddf",
     "values_by_row",

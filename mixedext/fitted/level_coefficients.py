@@ -10,6 +10,13 @@ import pandas as pd
 from mixedext.fitted.record import FittedModel
 
 
+def centre_of(fit: FittedModel, effect: str) -> float:
+    """Return the fixed effect about which a random effect varies, 0 where there is none."""
+    places = {_canonical(name): j for j, name in enumerate(fit.labels.exog_names)}
+    place = places.get(_canonical(effect), _place_of_constant(fit) if effect == "Intercept" else None)
+    return 0.0 if place is None else float(fit.params[place])
+
+
 def coefficients(fit: FittedModel) -> dict[str, pd.DataFrame]:
     """Return for each grouping factor the coefficients of its levels, fixed plus random effects."""
     fixed = list(fit.labels.exog_names)

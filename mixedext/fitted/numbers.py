@@ -110,6 +110,16 @@ class FitNumbers:
         """Return the names of the random effects of a grouping factor."""
         return [n for t in self.labels.terms if t.group == group for n in t.names]
 
+    def effect_variance(self, group: str, effect: str) -> float:
+        """Return the variance of a random effect of a grouping factor on the scale of the data."""
+        variances = [
+            covariance[j, j]
+            for term, covariance in zip(self.labels.terms, self.term_covariances(), strict=True)
+            if term.group == group
+            for j in range(len(term.names))
+        ]
+        return float(variances[self.effect_names(group).index(effect)])
+
     def term_covariances(self) -> list[Array]:
         """Return the covariance matrices of the random terms on the scale of the data, (q, q) each."""
         return [self.scale * c for c in self.estimates.covariances]

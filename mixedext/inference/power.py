@@ -30,7 +30,6 @@ from mixedext.inference.parameters.workers import run_blocks, stream
 from mixedext.inference.refits import fit_responses
 from mixedext.inference.tables import InferenceTable, make_table
 from mixedext.options import (
-    answers_keywords,
     check_alpha,
     check_count,
     check_jobs,
@@ -47,90 +46,25 @@ _BLOCK = 250
 Hypothesis = tuple[Array, Array]
 
 
-@answers_keywords
 @small_matrices
 def power(
     results: object,
     test: Any,
     *,
-    nsim: int = 1000,
-    effect: Any = None,
-    varcorr: Any = None,
-    sigma: float | None = None,
-    along: str | None = None,
-    n: Any = None,
-    ddf: str | None = None,
-    alpha: float = 0.05,
-    level: float = 0.95,
-    rng: Any = None,
-    n_jobs: int | None = 1,
-    progress: bool | None = None,
+    nsim: Any,
+    effect: Any,
+    varcorr: Any,
+    sigma: Any,
+    along: str | None,
+    n: Any,
+    ddf: str | None,
+    alpha: float,
+    level: float,
+    rng: Any,
+    n_jobs: int | None,
+    progress: bool | None,
 ) -> InferenceTable:
-    """Return the power of a test, by simulation, of the design of a fit or of larger and smaller ones.
-
-    Parameters
-    ----------
-    results : LinearMixedResults, GeneralizedMixedResults or FittedModel
-        The fit whose design and parameters are taken.
-    test : str, array_like, results or callable
-        What is tested in each fit: a coefficient or a term of the fixed effects by name, a hypothesis in
-        words (``"x = 2"``) or as a matrix; the results of a smaller model of the same rows, for a
-        likelihood-ratio test by χ² (both are fitted by maximum likelihood; where a random term is left out
-        χ² is conservative); or a function that takes the results of
-        a fit and returns a p-value.
-    nsim : int
-        Number of responses that are drawn for each design.
-    effect : mapping, optional
-        Coefficients that are assumed instead of the estimates: ``{"x": 0.5}``.
-    varcorr : mapping, optional
-        Covariance matrices of random terms that are assumed instead of the estimates, as `simulate` of the
-        package takes them.
-    sigma : float, optional
-        Residual standard deviation of linear models that is assumed instead of the estimate.
-    along : str, optional
-        Grouping factor of which `n` says the number of levels: copies of those that there are, with all their
-        rows. By default `n` is a number of rows: those that there are, over and over.
-    n : int or list of int, optional
-        Sizes of the designs, by default that of the fit.
-    ddf : str, optional
-        Degrees of freedom of tests of coefficients, as `anova` takes them: by default Satterthwaite's in
-        linear models and z or χ² tests in generalized ones.
-    alpha : float
-        Level of the test.
-    level : float
-        Of the intervals of the power.
-    rng : numpy.random.Generator or int, optional
-        Each design and response has a stream of its own.
-    n_jobs, progress
-        As for `MixedResults.bootstrap`.
-
-    Returns
-    -------
-    DataFrame
-        ``n power lower upper n_significant nsim n_failed``, one row a design; the interval is that of
-        Clopper and Pearson for the error of simulating. Responses that cannot be fitted or tested count as
-        not significant.
-
-    Raises
-    ------
-    OptionError
-        If an option is none of its kind, or a coefficient, term or grouping factor is not there.
-    DataError
-        If the data were removed, a design does not determine the coefficients, or no response can be fitted.
-
-    See Also
-    --------
-    simulate : responses of a study without data; a fit of one of them can be given here, with all parameters.
-
-    Examples
-    --------
-    >>> import mixedext as mx
-    >>> sleep = mx.datasets.load("sleepstudy")
-    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-    >>> table = mx.power(result, "Days", effect={"Days": 3}, along="Subject", n=[10, 30], nsim=200, rng=1)
-    >>> table[["n", "power"]].round(1).to_dict("list")
-    {'n': [10, 30], 'power': [0.2, 0.7]}
-    """
+    """Return the power of a test for the design of a fit; `models.power` says more."""
     fit = read_fit(results, "power")
     count, jobs, seed = check_count(nsim, "nsim"), check_jobs(n_jobs), check_seed(rng)
     alpha, level = check_alpha(alpha), check_level(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -98,25 +99,9 @@ def simulate(
     count, generator = check_count(nsim, "nsim"), check_generator(rng)
     given = opened(data)
     data = received(given, (formula, weights, offset))
-    built = _planned(formula, data, family, weights, offset)
-    design, labels = built.design, built.design.labels()
-    coefficients = read_coefficients(beta, design.exog_names, "beta")
-    structures = [term.structure(len(term.columns)) for term in design.terms]
-    roots = read_roots(varcorr, labels.terms, structures)
-    mean = design.exog @ coefficients + (0.0 if design.offset is None else design.offset)
-    drawing = Drawing(
-        mean,
-        [
-            DrawnTerm(term.codes, term.columns, len(term.levels), root)
-            for term, root in zip(design.terms, roots, strict=True)
-        ],
-        _scale(built, sigma),
-        built.family,
-        _nuisance(built, dispersion),
-        1.0 if design.weights is None else design.weights,
-        design.row_labels,
-    )
-    frame = drawn_frame(drawing, generator, count, design.row_labels)
+    study = planned(formula, data, beta, varcorr, sigma, family, dispersion, weights, offset)
+    design = study.built.design
+    frame = drawn_frame(study.drawing, generator, count, design.row_labels)
     if design.used is not None:
         index = read_frame(data).index
         frame = frame.set_axis(design.used, axis=0).reindex(range(len(index))).set_axis(index, axis=0)
@@ -124,7 +109,61 @@ def simulate(
     return drawn
 
 
-def _planned(formula: Any, data: Any, family: Any, weights: Any, offset: Any) -> BuiltDesign:
+@dataclass(frozen=True)
+class Planned:
+    """A study that is planned.
+
+    Attributes
+    ----------
+    built : BuiltDesign
+        Its design, with a response that stands in.
+    coefficients : ndarray (p,)
+    nuisance : ndarray
+        Of the family.
+    drawing : Drawing
+        Draws responses.
+    """
+
+    built: BuiltDesign
+    coefficients: Array
+    nuisance: Array
+    drawing: Drawing
+
+
+def planned(
+    formula: Any,
+    data: Any,
+    beta: Any,
+    varcorr: Any,
+    sigma: Any,
+    family: Any,
+    dispersion: Any,
+    weights: Any,
+    offset: Any,
+) -> Planned:
+    """Return a study from a design and parameters that are assumed, as `simulate` takes them."""
+    built = planned_design(formula, data, family, weights, offset)
+    design, labels = built.design, built.design.labels()
+    coefficients = read_coefficients(beta, design.exog_names, "beta")
+    structures = [term.structure(len(term.columns)) for term in design.terms]
+    roots = read_roots(varcorr, labels.terms, structures)
+    nuisance = _nuisance(built, dispersion)
+    drawing = Drawing(
+        design.exog @ coefficients + (0.0 if design.offset is None else design.offset),
+        [
+            DrawnTerm(term.codes, term.columns, len(term.levels), root)
+            for term, root in zip(design.terms, roots, strict=True)
+        ],
+        _scale(built, sigma),
+        built.family,
+        nuisance,
+        1.0 if design.weights is None else design.weights,
+        design.row_labels,
+    )
+    return Planned(built, coefficients, nuisance, drawing)
+
+
+def planned_design(formula: Any, data: Any, family: Any, weights: Any, offset: Any) -> BuiltDesign:
     """Return the design of a formula whose response is not there yet: one that any family takes stands in."""
     if not isinstance(formula, str):
         raise FormulaError(f"the formula must be a str, not {formula!r}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mixedext.options import FunctionRegistry
 from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
+from mixedext.plots.histogram import draw_histogram
 from mixedext.plots.influence import draw_influence
 from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.profile import draw_profile
@@ -29,6 +30,7 @@ PICTURES = {
     "residuals_by_group": draw_residuals_by_group,
     "qq": draw_qq,
     "uniform_qq": draw_uniform_qq,
+    "histogram": draw_histogram,
     "influence": draw_influence,
     "groups": draw_groups,
     "shrinkage": draw_shrinkage,

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mixedext.diagnostics.influence import Influence
 from mixedext.errors import OptionError
-from mixedext.fitted import FittedModel
+from mixedext.fitted import FittedModel, centre_of
 from mixedext.inference.door import read_fits
 from mixedext.inference.effects import variance_parts
 from mixedext.options import answers_keywords, check_count, check_level, check_option
 from mixedext.plots.axes import axes_of, page_of
 from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
+from mixedext.plots.histogram import draw_histogram
 from mixedext.plots.influence import draw_influence
 from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.quantiles import draw_qq
@@ -53,6 +54,16 @@ def plot_random_effects(
     return draw_random_effects(
         modes_frame(fit, group, effect), ax, level, order, f"{effect} by {group}", group
     )
+
+
+def plot_histogram(fit: FittedModel, group: Any, effect: Any, ax: Axes | None, bins: int | None) -> Axes:
+    """Draw the histogram of the coefficients of the levels of a grouping factor."""
+    group = read_group(fit, group)
+    effect = read_effect(fit, group, effect)
+    centre, place = centre_of(fit, effect), fit.effect_names(group).index(effect)
+    spread = float(np.sqrt(fit.effect_variance(group, effect)))
+    frame = pd.DataFrame({"value": centre + fit.modes_of(group)[place]}, index=fit.labels.groups[group])
+    return draw_histogram(frame, ax, bins, centre, spread, f"{effect} by {group}", f"levels of {group}")
 
 
 def plot_residuals(

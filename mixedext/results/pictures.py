@@ -11,6 +11,7 @@ from mixedext.core.threads import small_matrices
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
 from mixedext.report import pictures
+from mixedext.results.level_pictures import LevelPictures
 
 if TYPE_CHECKING:
     from mixedext.plots.axes import Axes
@@ -19,63 +20,12 @@ Array = NDArray[np.float64]
 
 
 @methods_answer_keywords
-class Pictures:
+class Pictures(LevelPictures):
     """The part of the results that draws; it needs matplotlib, ``pip install 'mixedext[plots]'``."""
 
     fitted: FittedModel
     fittedvalues: Array
     resid_pearson: Array
-
-    def plot_random_effects(
-        self,
-        group: str | None = None,
-        effect: str | None = None,
-        ax: Axes | None = None,
-        level: float = 0.95,
-        order: str = "mode",
-    ) -> Axes:
-        """Draw the conditional modes of a random effect with intervals, a caterpillar plot.
-
-        Parameters
-        ----------
-        group : str, optional
-            Grouping factor, by default the first.
-        effect : str, optional
-            By default the first random effect of the factor.
-        ax : matplotlib Axes, optional
-            To draw in; by default those of a new figure.
-        level : float
-            Of the intervals: mode ± z times the conditional standard deviation, from `random_effects_cov`.
-        order : {"mode", "data"}
-            Of the levels, from below.
-
-        Returns
-        -------
-        matplotlib Axes
-            Intervals that hold 0 are grey. Levels are named where their names have room. Of more than 2,000
-            levels so many are drawn, evenly spaced in their order, and the picture says so.
-
-        Raises
-        ------
-        OptionError
-            If there is no such factor or effect, and for other options that are none of their kind.
-        ImportError
-            If matplotlib is not installed.
-
-        Notes
-        -----
-        Needs no data. The intervals are of each level by itself; they are not made to compare levels.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> ax = result.plot_random_effects(effect="Days")
-        >>> ax.get_xlabel(), ax.get_ylabel()
-        ('Days by Subject', 'Subject')
-        """
-        return pictures.plot_random_effects(self.fitted, group, effect, ax, level, order)
 
     def plot_residuals(
         self, kind: str = "fitted", group: str | None = None, ax: Axes | None = None, smooth: bool = True
