@@ -13,6 +13,7 @@ from typing import Any
 from mixedext import adapters, datasets, families
 from mixedext.adapters import adapt, old_paths
 from mixedext.adapters.marginaleffects import for_marginaleffects
+from mixedext.adapters.mixedlm import MixedLM, MixedLMResults, mixedlm
 from mixedext.core.search.optimize import OptimizerRecord
 from mixedext.data import covariances
 from mixedext.data.arrays import RandomTerm
@@ -86,6 +87,8 @@ __all__ = [
     "ManyFits",
     "MarginalMeans",
     "MissingValuesError",
+    "MixedLM",
+    "MixedLMResults",
     "MixedextWarning",
     "ModelTable",
     "MovedWarning",
@@ -124,6 +127,7 @@ __all__ = [
     "glmer",
     "icc",
     "lmer",
+    "mixedlm",
     "model_table",
     "picture",
     "pictures",

@@ -33,7 +33,7 @@ def test_us_and_diag_are_read_as_the_bars_that_they_mean() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["cs", "ar1", "toep", "ou", "exp", "gau", "mat", "rr", "propto", "homdiag"])
+@pytest.mark.parametrize("name", ["cs", "ar1", "toep", "ou", "exp", "gau", "mat", "rr", "propto", "homcs"])
 def test_structures_that_are_not_offered_say_so(name: str) -> None:
     with rejects(rf"{name}\(\.\.\.\) is not offered", r"us\(x \| g\)", r"\^", kind=mx.FormulaError):
         mx.lmer(f"y ~ x + {name}(0 + x | g)", make_data())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.core.covariance.homogeneous import HomogeneousDiagonal
 from mixedext.core.identifiability import absorbed, undetermined
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.data.design import Design, DesignTerm, changed
@@ -114,7 +115,8 @@ def _check_weights(design: Design) -> None:
 
 
 def _check_levels(term: DesignTerm) -> None:
-    if len(term.levels) < 2:
+    # effects that share one variance tell it within a level too
+    if len(term.levels) < 2 and (len(term.names) < 2 or term.structure is not HomogeneousDiagonal):
         raise DataError(
             f"grouping factor {term.group!r} has one level ({shown(term.levels[0])}): a variance between "
             "levels needs two or more"
@@ -141,7 +143,7 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
         raise DataError(_saturated_text(full[0], n, noise))
     for term in design.terms if noise == "residual" else ():
         width = len(term.names)
-        count = width * (width + 1) // 2
+        count = term.structure(width).size
         if count > n and not allow_saturated:
             raise DataError(
                 f"the term of {term.label!r} has {width} effects, whose covariance has {count} elements, "

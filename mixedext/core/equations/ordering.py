@@ -269,7 +269,7 @@ def _batch_cost(blocks: int, m: int, d: int) -> float:
 
 def _small_components(graph: _Graph) -> list[tuple[Index, Index]] | None:
     """Return the columns of components that are no larger than a small block, None where there are none."""
-    a, b = graph.split()
+    a, b = (ends.astype(np.int32) for ends in graph.split())  # SciPy 1.11 refuses longer ones
     ones = np.ones(len(a), dtype=np.int8)
     n = graph.order
     count, label = connected_components(sp.csr_array((ones, (a, b)), shape=(n, n)), directed=False)

@@ -1,0 +1,149 @@
+"""The arrays and counts of a model as statsmodels' MixedLM has them, group by group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.regression.mixed_linear_model import VCSpec
+
+from mixedext.adapters.mixedlm.layout import Layout
+from mixedext.errors import DataError
+from mixedext.models.linear import LinearMixedModel
+
+Array = NDArray[np.float64]
+
+
+class GroupedModel(LinearMixedModel):
+    """A linear mixed model whose rows are in independent groups."""
+
+    #: where MixedLM has its parameters
+    layout: Layout
+    #: number of the group of each row, (n,)
+    row_groups: NDArray[np.intp]
+
+    @property
+    def k_fe(self) -> int:
+        """Number of coefficients of the fixed effects."""
+        return self.layout.k_fe
+
+    @property
+    def k_re(self) -> int:
+        """Number of correlated random effects of a group."""
+        return self.layout.k_re
+
+    @property
+    def k_re2(self) -> int:
+        """Number of elements of their covariance."""
+        return self.layout.k_re2
+
+    @property
+    def k_vc(self) -> int:
+        """Number of variance components."""
+        return self.layout.k_vc
+
+    @property
+    def k_params(self) -> int:
+        """Number of coefficients and elements of the covariance of the correlated random effects."""
+        return self.k_fe + self.k_re2
+
+    @property
+    def group_labels(self) -> list[Any]:
+        """The groups, sorted."""
+        return list(self.layout.group_labels)
+
+    @property
+    def row_indices(self) -> dict[Any, list[int]]:
+        """Group → positions of its rows."""
+        order = np.argsort(self.row_groups, kind="stable")
+        parts = np.split(order, np.cumsum(self.layout.group_sizes)[:-1])
+        return dict(zip(self.layout.group_labels, (part.tolist() for part in parts), strict=True))
+
+    def group_list(self, array: Any) -> list[Any] | None:
+        """Return an array of the rows split into those of the groups.
+
+        Parameters
+        ----------
+        array : array_like (n,) or (n, k), or None
+
+        Returns
+        -------
+        list of ndarray, or None
+        """
+        if array is None:
+            return None
+        values = np.asarray(array)
+        if len(values) != self.nobs:
+            raise DataError(f"the array has {len(values)} rows where the model has {self.nobs}")
+        return [values[rows] for rows in self.row_indices.values()]
+
+    @property
+    def endog_li(self) -> list[Array]:
+        """The response of each group."""
+        return self.group_list(self.endog) or []
+
+    @property
+    def exog_li(self) -> list[Array]:
+        """The columns of the fixed effects of each group."""
+        return self.group_list(self.exog) or []
+
+    @property
+    def exog_re(self) -> Array | None:
+        """Columns of the correlated random effects (n, k_re)."""
+        if not self.layout.blocks:
+            return None
+        terms = self._whole_design().terms
+        out = np.empty((self.nobs, self.k_re))
+        for block in self.layout.blocks:
+            for place, effect in zip(block.places, block.effects, strict=True):
+                out[:, place] = terms[block.term].columns[effect]
+        return out
+
+    @property
+    def exog_re_li(self) -> list[Array] | None:
+        """The columns of the correlated random effects of each group."""
+        return self.group_list(self.exog_re)
+
+    @property
+    def exog_re2_li(self) -> list[Array] | None:
+        """Their cross-products in each group."""
+        columns = self.exog_re_li
+        return None if columns is None else [z.T @ z for z in columns]
+
+    @property
+    def groups(self) -> NDArray[Any]:
+        """The group of each row."""
+        return np.array(self.group_labels)[self.row_groups]
+
+    @property
+    def exog_vc(self) -> VCSpec:
+        """The variance components: names, and for each group column names and matrices."""
+        names, colnames, mats = [], [], []
+        terms = self._whole_design().terms
+        for component in self.layout.components:
+            term = terms[component.term]
+            own_names, own_mats = [], []
+            for group, rows in enumerate(self.row_indices.values()):
+                levels = np.flatnonzero(component.group_of_level == group)
+                start = np.cumsum([0, *(len(component.names[i]) for i in levels)])
+                matrix = np.zeros((len(rows), start[-1]))
+                place = dict(zip(levels.tolist(), start.tolist(), strict=False))
+                for i, row in enumerate(rows):
+                    level = int(term.codes[row])
+                    for j in range(len(component.names[level])):
+                        matrix[i, place[level] + j] = term.columns[j][row]
+                own_names.append([name for i in levels for name in component.names[i]])
+                own_mats.append(matrix)
+            names.append(component.name)
+            colnames.append(own_names)
+            mats.append(own_mats)
+        return VCSpec(names, colnames, mats)
+
+    def effects_of(self, group: int) -> list[str]:
+        """Return the names of all random effects of a group, by number."""
+        names = list(self.layout.re_names)
+        for component in self.layout.components:
+            for level in np.flatnonzero(component.group_of_level == group):
+                names += [f"{component.name}[{name}]" for name in component.names[level]]
+        return names
