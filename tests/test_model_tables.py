@@ -130,6 +130,8 @@ def test_what_is_no_result_or_no_option_is_said(slopes: Any, call: Any, words: s
 def test_unknown_options_name_the_nearest(slopes: Any) -> None:
     with pytest.raises(TypeError, match=r"model_table\(\) has no keyword 'star'; did you mean 'stars'"):
         mx.model_table(slopes, star=True)
+    with pytest.raises(TypeError, match=r"no keyword 'names': name the models by a mapping"):
+        mx.model_table([slopes], names=["one"])
     with pytest.raises(TypeError, match=r"summary_col\(\) has no keyword 'model_name'"):
         mx.summary_col(slopes, model_name=["x"])
     with pytest.raises(TypeError, match="no keyword 'digit'; did you mean 'digits'"):
@@ -287,6 +289,10 @@ def test_summary_col_takes_models_of_statsmodels_beside_ours(slopes: Any, herds:
     assert table.loc["sd Residual"].tolist() == ["", "25.6", ""]
     assert table.loc["Groups: herd"].tolist() == ["", "", "15"]
     assert table.loc["Observations"].tolist() == ["180", "180", "56"]
+    ticks = fit_generalized("y ~ x + f + (1 | g)", "sim_gamma", "gamma", "log")
+    rows = list(mx.summary_col([herds, ticks, slopes]).tables[0].index)
+    assert rows.index("sd Days | Subject") < rows.index("dispersion") < rows.index("Observations")
+    assert rows.index("Groups: Subject") < rows.index("AIC")
     own = mx.summary_col(slopes, info_dict={"rows": lambda r: f"{r.nobs}"}).tables[0]
     assert own.iloc[-1].tolist() == ["180"]
 

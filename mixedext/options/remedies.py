@@ -99,6 +99,7 @@ REMEDIES = (
         "subset",
         "the width of intervals is chosen where they are asked for, confint(level=...)",
     ),
+    ("names model_names column_names", "below", "name the models by a mapping, {'name': result}"),
     ("conf_level confidence_level conf_int ci conf prob", "level", "write level=0.95"),
     ("conf_level confidence_level ci conf prob", "alpha", "write level=0.95"),
     ("nsims n_simulations nrep niter B R reps n_boot n size n_resamples", "nsim", "write nsim="),

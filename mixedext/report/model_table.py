@@ -141,25 +141,25 @@ def model_table(
     >>> slopes = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
     >>> intercepts = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
     >>> mx.model_table({"intercepts": intercepts, "slopes": slopes})
-    =============================================
-                              intercepts   slopes
-    ---------------------------------------------
-    Intercept                     251.41   251.41
-                                  (9.75)   (6.82)
-    Days                          10.467   10.467
-                                 (0.804)  (1.546)
-    ---------------------------------------------
-    sd Intercept | Subject          37.1     24.7
-    cor Intercept.Days | Subject            0.0656
-    sd Days | Subject                         5.92
-    sd Residual                     31.0     25.6
-    ---------------------------------------------
-    Observations                     180      180
-    Groups: Subject                   18       18
-    Log-likelihood                -893.2   -871.8
-    AIC                           1794.5   1755.6
-    BIC                           1807.2   1774.8
-    =============================================
+    =================================================
+                                  intercepts   slopes
+    -------------------------------------------------
+    Intercept                         251.41   251.41
+                                      (9.75)   (6.82)
+    Days                              10.467   10.467
+                                     (0.804)  (1.546)
+    -------------------------------------------------
+    sd Intercept | Subject              37.1     24.7
+    cor Intercept.Days | Subject               0.0656
+    sd Days | Subject                            5.92
+    sd Residual                         31.0     25.6
+    -------------------------------------------------
+    Observations                         180      180
+    Groups: Subject                       18       18
+    Log-likelihood                    -893.2   -871.8
+    AIC                               1794.5   1755.6
+    BIC                               1807.2   1774.8
+    =================================================
     Standard errors in parentheses.
     """
     fits = read_fits("model_table", results, {})

@@ -69,7 +69,7 @@ def format_by_error(values: ArrayLike, error: float, digits: int = 3) -> list[st
     --------
     >>> format_by_error([251.405105, 6.824556], 6.824556)
     ['251.41', '6.82']
-    >>> format_by_error([35.98, 0.06555, 1e-9], np.nan)
+    >>> format_by_error([35.98, 0.06556, 1e-9], np.nan)
     ['36.0', '0.0656', '1.00e-09']
     """
     out = []

@@ -159,13 +159,16 @@ def summary_col(results: Any, **options: Any) -> Any:
 
 def _names_in_order(fits: list[FittedModel]) -> list[str]:
     """Return the names of the lines of several fits: first all random effects, then the residual, …"""
-    parts: list[dict[str, None]] = [{}, {}, {}]
+    parts: list[dict[str, None]] = [{}, {}, {}, {}]
     for fit in fits:
         for name in lines_of(fit):
-            of_terms = " | " in name
-            of_rows = not of_terms and name in variances_by_name(fit)
-            counts = name == "Observations" or name.startswith("Groups: ")
-            parts[0 if of_terms and not counts else 1 if of_rows or counts else 2][name] = None
+            if name == "Observations" or name.startswith("Groups: "):
+                place = 2
+            elif name in variances_by_name(fit):
+                place = 0 if " | " in name else 1
+            else:
+                place = 3
+            parts[place][name] = None
     return [name for part in parts for name in part]
 
 

@@ -217,10 +217,18 @@ class Tables(MaketablesProtocol):
         >>> import mixedext as mx
         >>> sleep = mx.datasets.load("sleepstudy")
         >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
-        >>> print(result.to_markdown(below=None)[:109])
-        |                        | model 1 |
-        | :--------------------- | ------: |
-        | Intercept              | 251.405 |
+        >>> print(result.to_markdown(below=None))
+        |                         | model 1 |
+        | :---------------------- | ------: |
+        | Intercept               |  251.41 |
+        | Days                    |  10.467 |
+        | sd Intercept \\| Subject |    37.1 |
+        | sd Residual             |    31.0 |
+        | Observations            |     180 |
+        | Groups: Subject         |      18 |
+        | Log-likelihood          |  -893.2 |
+        | AIC                     |  1794.5 |
+        | BIC                     |  1807.2 |
         """
         return model_table(self, **options).to_markdown()
 
