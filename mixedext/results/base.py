@@ -320,10 +320,10 @@ class MixedResults(
     def refit_many(self, responses: Any, n_jobs: int | None = 1, progress: bool | None = None) -> ManyFits:
         """Fit the same model by the same method to many responses of the same rows.
 
-        Responses of models with one grouping factor are fitted together, one vectorised step for all: of
-        linear models, and by Laplace's approximation or ``nagq=0`` of generalized ones whose family has no
-        dispersion. Those of other models, and those whose search is no ordinary one, are fitted one by one.
-        The numbers are those of `refit`.
+        Responses of linear models, and by Laplace's approximation or ``nagq=0`` of generalized ones with one
+        grouping factor whose family has no dispersion, are fitted together where their arrays are small, one
+        vectorised step for all. Those of other models (crossed factors of more than some 100 levels), and
+        those whose search is no ordinary one, are fitted one by one. The numbers are those of `refit`.
 
         Parameters
         ----------

@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 from mixedext.core.covariance.diagonal import Diagonal
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear
-from mixedext.core.linear.many import moments
+from mixedext.core.linear.many import coupled, moments
+from mixedext.core.linear.many.coupled import coupled_factors
 from mixedext.core.linear.many.criterion import LevelStates
-from mixedext.core.linear.many.fit import fit_many
+from mixedext.core.linear.many.fit import fit_many, fits_many
 from mixedext.core.linear.many.moments import LevelClasses, can_batch
 from mixedext.core.linear.many.sensitivity import sensitivities
+from mixedext.core.linear.many.several import CoupledStates
+from mixedext.core.linear.many.start import moment_starts
 from mixedext.core.linear.sensitivity import sensitivity
 from mixedext.core.many.entries import Entries
 from mixedext.core.rows import Rows
 from mixedext.core.search.optimize import OptimizerOptions
+from mixedext.core.search.start import moment_start
 from tests.dense import DenseModel
 from tests.designs import random_rows, random_theta
 
@@ -143,11 +147,94 @@ def problem_factors(problem: LinearProblem, theta: np.ndarray) -> list[np.ndarra
     return [b @ f for b, f in zip(problem.basis.z_transforms, problem.factors(theta), strict=True)]
 
 
-@pytest.mark.parametrize("kind", ["crossed sparse", "nested 2", "single 15"])
+@pytest.mark.parametrize("kind", ["single 15", "crossed slopes dense", "nested then crossed"])
 def test_other_designs_are_left_to_the_fit_of_one(kind: str) -> None:
     problem = LinearProblem(random_rows(kind))
     assert not can_batch(problem)
+    assert not fits_many(problem)
     assert not fit_many(problem, responses_of(problem.rows, 3, 0.5), True, TOLERANCE).done.any()
+
+
+def test_a_design_whose_dense_rest_is_large_is_left_to_the_fit_of_one() -> None:
+    rng = np.random.default_rng(3)
+    rows = random_rows("crossed sparse", n=900)
+    first, second = rows.factors
+    wide = replace(second, codes=rng.permutation(np.arange(900) % 200).astype(np.int32), n_levels=200)
+    tall = replace(first, codes=rng.permutation(np.arange(900) % 210).astype(np.int32), n_levels=210)
+    assert not fits_many(LinearProblem(replace(rows, factors=(tall, wide))))
+
+
+# ------------------------------------------------------------------------------ several grouping factors
+
+COUPLED = ("nested 2", "crossed sparse", "crossed dense", "crossed slopes sparse", "levels in ties")
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("kind", COUPLED)
+def test_criterion_and_derivatives_of_several_factors_are_those_of_one_response(
+    kind: str, reml: bool
+) -> None:
+    rows = random_rows(kind, weighted=True)
+    problem = LinearProblem(rows)
+    design = coupled_factors(problem)
+    assert design is not None
+    responses = responses_of(rows, 3, 0.5)
+    theta = np.column_stack([random_theta(problem.size, seed) for seed in range(3)])
+    states = CoupledStates(problem, Entries(problem), design, design.moments(responses), theta, reml)
+    sums = design.moments(responses)
+    starts = moment_starts(problem, sums.by_factor, sums.yy)
+    for j, own in enumerate(problem.with_responses(responses)):
+        one = own.evaluate(theta[:, j], reml)
+        assert states.objective[j] == pytest.approx(one.objective, rel=1e-11)
+        assert states.scale[j] == pytest.approx(one.scale, rel=1e-10)
+        assert states.gradient[:, j] == pytest.approx(one.gradient, rel=1e-7, abs=1e-8)
+        assert states.information()[..., j] == pytest.approx(one.information(), rel=1e-7, abs=1e-7)
+        assert states.take(np.array([j])).objective == pytest.approx(states.objective[j : j + 1], rel=1e-13)
+        assert starts[:, j] == pytest.approx(moment_start(own.products, own.terms, own.n), rel=1e-6)
+        dense = DenseModel(own.rows, problem_factors(own, theta[:, j]))
+        assert states.objective[j] == pytest.approx(dense.objective(reml), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("kind", COUPLED)
+def test_responses_of_several_factors_are_fitted_as_each_by_itself(kind: str, size: float) -> None:
+    problem = LinearProblem(random_rows(kind, n=150))
+    assert_as_one_by_one(problem, responses_of(problem.rows, 10, size, seed=4), size < 0.5, 0.0)
+
+
+def test_responses_of_several_factors_without_fixed_effects_are_fitted() -> None:
+    problem = LinearProblem(random_rows("crossed dense", p=0))
+    assert_as_one_by_one(problem, responses_of(problem.rows, 6, 0.7), False, 0.5)
+
+
+def test_minima_over_two_variances_are_those_of_each_response() -> None:
+    problem = LinearProblem(random_rows("crossed dense", n=60))
+    many = assert_as_one_by_one(problem, responses_of(problem.rows, 25, 0.1, seed=6), True, 0.7)
+    assert many.singular.any()
+
+
+def test_components_are_nested_levels_and_blocks_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    outer = np.repeat(np.arange(15), 12).astype(np.int32)
+    inner = np.repeat(np.arange(60), 3).astype(np.int32)
+    rows = random_rows("crossed sparse", n=180)
+    first, second = rows.factors
+    one = (np.ones(180),)
+    rows = replace(
+        rows,
+        factors=(
+            replace(first, codes=inner, n_levels=60, columns=one),
+            replace(second, codes=outer, n_levels=15, columns=one),
+        ),
+    )
+    problem = LinearProblem(rows)
+    design = coupled_factors(problem)
+    assert design is not None
+    assert design.place.shape == (1, 15)
+    responses = responses_of(rows, 20, 0.5)
+    whole = assert_as_one_by_one(problem, responses, True, 0.9)
+    monkeypatch.setattr(coupled, "_BLOCK", 7)
+    parts = fit_many(problem, responses, True, TOLERANCE)
+    assert parts.theta == pytest.approx(whole.theta, rel=1e-9, abs=1e-12)
 
 
 def test_a_response_that_the_fixed_effects_fit_is_left_out() -> None:

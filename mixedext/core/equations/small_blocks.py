@@ -95,6 +95,19 @@ def solve_lower(lower: Array, b: Array) -> Array:
     return out
 
 
+def invert_lower(lower: Array) -> Array:
+    """Return L⁻¹ for each level, by halves where L is large."""
+    q = len(lower)
+    if q <= _LOOP_LIMIT:
+        return solve_lower(lower, np.eye(q))
+    half = q // 2
+    out = np.zeros_like(lower)
+    out[:half, :half] = first = invert_lower(lower[:half, :half])
+    out[half:, half:] = last = invert_lower(lower[half:, half:])
+    out[half:, :half] = -multiply(last, multiply(lower[half:, :half], first))
+    return out
+
+
 def add_identity(a: Array) -> None:
     """Add the identity to the matrix (q, q, J) of each level, in place."""
     for i in range(len(a)):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.parameters import RandomTermSpec
 from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.core.equations.cross_products import ResponseSums
 from mixedext.core.linear.criterion import LinearProblem, LinearState
 from mixedext.core.search.boundary import KEEP_ZERO
 
@@ -76,20 +77,28 @@ def rivals(problem: LinearProblem, state: LinearState, singular: bool) -> list[R
     """
     if not may_have_others(problem, singular):
         return []
-    lines = _Lines(problem, state.reml)
+    lines = Lines(problem, state.reml)
     if lines.independent and problem.size == 1:
         found = lines.of_one_variance(state.point)
     elif lines.independent and problem.size == 2:
-        found = lines.of_two_variances(0, state.point) + lines.of_two_variances(1, state.point)
+        (found,) = lines.of_many(state.point[:, None], np.array([state.objective]))
     else:
         found = lines.of_any_terms(state.point)
     return sorted((r for r in found if r.bound < state.objective - KEEP_ZERO), key=lambda r: r.bound)
 
 
-class _Lines:
-    """The criterion along lines of θ̃, from the whole matrix of cross-products of [Z X y]."""
+class Lines:
+    """The criterion along lines of θ̃, from the whole matrix of cross-products of [Z X y].
 
-    def __init__(self, problem: LinearProblem, reml: bool):
+    Parameters
+    ----------
+    problem : LinearProblem
+    reml : bool
+    sums : ResponseSums, optional
+        Of many responses of the same rows; by default the response is that of the problem.
+    """
+
+    def __init__(self, problem: LinearProblem, reml: bool, sums: ResponseSums | None = None):
         self.problem = problem
         self.reml = reml
         self.degrees = problem.degrees(reml)
@@ -99,6 +108,11 @@ class _Lines:
         q = int(starts[-1])
         whole = np.zeros((q + p + 1, q + p + 1))
         whole[q:, q:] = products.outer
+        #: Z'Wy and X'Wy (q + p, m), and y'Wy (m,)
+        self.sums: tuple[Array, Array] | None = None
+        if sums is not None:
+            by_factor = [r.transpose(0, 2, 1).reshape(-1, r.shape[1]) for r in sums.right]
+            self.sums = np.concatenate([*by_factor, sums.fixed]), sums.squares
         #: columns of each factor, (q_k, J_k)
         self.columns = [
             np.arange(s, e).reshape(f.width, f.n_levels)
@@ -114,7 +128,9 @@ class _Lines:
             at = self.columns[k][:, None, pattern.rows], self.columns[other][None, :, pattern.columns]
             whole[at] = block
             whole[at[::-1]] = block
-        self.whole, self.q = whole, q
+        if self.sums is None:
+            self.sums = whole[:-1, -1:], whole[-1, -1:]
+        self.whole, self.q = whole[:-1, :-1], q
         #: whether each θ̃ is the standard deviation of one effect
         self.independent = all(_independent(t.covariance) for t in problem.terms)
         #: columns of each effect, (1, J)
@@ -126,14 +142,30 @@ class _Lines:
 
     def of_one_variance(self, at: Array) -> list[Rival]:
         """Return the minima over the variance of a single effect, but for that at a point."""
-        variances, values = self._along(self.effects[0], np.ones((1, 1)), [np.zeros(1)])
-        bound = local_minima(values[0])
+        variances, values = self.along(self.effects[0], np.ones((1, 1)), [np.zeros(1)])
+        bound = local_minima(values[0, :, 0])
         others = np.flatnonzero((bound < np.inf) & ~near(variances, at[0] ** 2))
         return [Rival(float(bound[i]), np.sqrt(variances[i : i + 1])) for i in others]
 
-    def of_two_variances(self, along: int, at: Array) -> list[Rival]:
-        """Return the minima over two variances, a fine grid for one of them and a coarse one for the other,
-        but for that at a point.
+    def of_many(self, at: Array, objective: Array) -> list[list[Rival]]:
+        """Return for each response the minima over its two variances that may lie below the criterion (m,)
+        at its point (2, m), but for that at the point, the lowest first.
+        """
+        out: list[list[Rival]] = [[] for _ in objective]
+        for along in (0, 1):
+            held, points, variances, values = self.over_two_variances(along)
+            for j, rivals in enumerate(out):
+                own = near(held, at[1 - along, j] ** 2)[:, None] & near(variances, at[along, j] ** 2)
+                bound = np.where(own, np.inf, local_minima(values[..., j]))
+                for i, k in zip(*np.nonzero(bound < objective[j] - KEEP_ZERO), strict=True):
+                    point = points[i].copy()
+                    point[along] = np.sqrt(variances[k])
+                    rivals.append(Rival(float(bound[i, k]), point))
+        return [sorted(rivals, key=lambda r: r.bound) for rivals in out]
+
+    def over_two_variances(self, along: int) -> tuple[Array, Array, Array, Array]:
+        """Return variances of one of two effects (H,), the points θ̃ that hold them (H, 2), variances of the
+        other one (L,), and the criterion (H, L, m).
         """
         effects, other = self.effects[along], self.effects[1 - along].ravel()
         diagonal = self.whole[other, other]
@@ -142,15 +174,7 @@ class _Lines:
         held = np.concatenate([[0.0], np.logspace(decades[0], decades[1], count)])
         points = np.zeros((len(held), 2))
         points[:, 1 - along] = np.sqrt(held)
-        variances, values = self._along(effects, np.ones((1, 1)), points)
-        bound = local_minima(values)
-        own = near(held, at[1 - along] ** 2)[:, None] & near(variances, at[along] ** 2)
-        out = []
-        for i, j in zip(*np.nonzero((bound < np.inf) & ~own), strict=True):
-            point = points[i].copy()
-            point[along] = np.sqrt(variances[j])
-            out.append(Rival(float(bound[i, j]), point))
-        return out
+        return held, points, *self.along(effects, np.ones((1, 1)), points)
 
     def of_any_terms(self, at: Array) -> list[Rival]:
         """Return the minima over the variance of each term in some directions of its effects, the others at a
@@ -164,9 +188,9 @@ class _Lines:
                 points[1][term.theta] = 0.0
             for root in directions(term.covariance):
                 effects = self.columns[term.factor][term.columns]
-                variances, values = self._along(effects, root, points)
+                variances, values = self.along(effects, root, points)
                 for point, row in zip(points, values, strict=True):
-                    bound = local_minima(row)
+                    bound = local_minima(row[:, 0])
                     for i in np.flatnonzero(bound < np.inf):
                         rival = point.copy()
                         rival[term.theta] = term.covariance.theta(np.sqrt(variances[i]) * root)
@@ -183,8 +207,8 @@ class _Lines:
         point.
         """
         effects = self.columns[term.factor][term.columns]
-        variances, _ = self._along(effects, np.eye(len(effects)), points)
-        values = np.array([self._along(effects, root, points, variances)[1] for root in circle])
+        variances, _ = self.along(effects, np.eye(len(effects)), points)
+        values = np.array([self.along(effects, root, points, variances)[1][..., 0] for root in circle])
         own = near_on_circle(circle, np.sqrt(variances), term.covariance.factor(at[term.theta]))
         out = []
         for number, point in enumerate(points):
@@ -198,14 +222,17 @@ class _Lines:
                 out.append(Rival(float(bound[i, j]), rival))
         return out
 
-    def _along(
+    def along(
         self, own: Index, root: Array, points: Sequence[Array] | Array, variances: Array | None = None
     ) -> tuple[Array, Array]:
-        """Return variances (L,) and the criterion (G, L) where the covariance of some effects (q, J) is
+        """Return variances (L,) and the criterion (G, L, m) where the covariance of some effects (q, J) is
         variance × root root', all else being as at each point (where theirs must be 0).
         """
         q, p = self.q, self.problem.p
-        reduced, base, known = self.whole[None], np.zeros(1), np.ones(1, dtype=bool)
+        assert self.sums is not None
+        right, squared = self.sums
+        reduced, right, left = self.whole[None], right[None], squared[None]
+        base, known = np.zeros(1), np.ones(1, dtype=bool)
         if len(own) * own.shape[1] < q:
             relative = np.zeros((len(points), q, q))
             for matrix, point in zip(relative, points, strict=True):
@@ -214,45 +241,50 @@ class _Lines:
             middle = relative.transpose(0, 2, 1) @ self.whole[:q, :q] @ relative + np.eye(q)
             lower = np.linalg.cholesky(middle)
             half = np.linalg.solve(lower, relative.transpose(0, 2, 1) @ self.whole[:q])
+            half_y = np.linalg.solve(lower, relative.transpose(0, 2, 1) @ right[0, :q])
             reduced = self.whole - half.transpose(0, 2, 1) @ half
+            right = right - half.transpose(0, 2, 1) @ half_y
+            left = left - (half_y**2).sum(axis=1)
             base = _log_determinant(lower)
         levels = own.shape[1]
         r = root.shape[1] * levels
-        chosen = np.zeros((q + p + 1, root.shape[1] * levels + p + 1))
+        chosen = np.zeros((q + p, r + p))
         for a, b in np.ndindex(root.shape):
             chosen[own[a], b * levels + np.arange(levels)] = root[a, b]
-        chosen[q:, r:] = np.eye(p + 1)
-        reduced = chosen.T @ reduced @ chosen
+        chosen[q:, r:] = np.eye(p)
+        reduced, right = chosen.T @ reduced @ chosen, chosen.T @ right
         if not self.reml:
             spread = np.linalg.eigvalsh(reduced[:, :r, :r])
         if p:
             # where held variances are so large that they take a column of X away, no digit is left of it
-            lower, known = _cholesky(reduced[:, r : r + p, r : r + p])
-            half = np.linalg.solve(lower, reduced[:, r : r + p])
+            lower, known = _cholesky(reduced[:, r:, r:])
+            half, half_y = np.linalg.solve(lower, reduced[:, r:]), np.linalg.solve(lower, right[:, r:])
             reduced = reduced - half.transpose(0, 2, 1) @ half
+            right = right - half.transpose(0, 2, 1) @ half_y
+            left = left - (half_y**2).sum(axis=1)
             if self.reml:
                 base = np.asarray(base + self.problem.log_basis + _log_determinant(lower))
         sizes, vectors = np.linalg.eigh(reduced[:, :r, :r])
-        squares = (vectors.transpose(0, 2, 1) @ reduced[:, :r, -1:])[..., 0] ** 2
+        squares = (vectors.transpose(0, 2, 1) @ right[:, :r]) ** 2
         largest = sizes[:, -1].max()
         present = sizes > NO_EIGENVALUE * largest
-        squares = np.where(present, squares / np.where(present, sizes, 1.0), 0.0)
+        squares = np.where(present[..., None], squares / np.where(present, sizes, 1.0)[..., None], 0.0)
         sizes = np.where(present, sizes, 0.0)
         if not largest > 0:
             variances = np.zeros(1) if variances is None else variances
-            return variances, np.full((len(points), len(variances)), np.inf)
+            return variances, np.full((len(points), len(variances), len(squared)), np.inf)
         if variances is None:
             first, last = 1e-2 / largest, 1e3 / sizes[present].min()
             count = min(2 + int(np.log(last / first) / np.log(RATIO)), MOST_POINTS)
             variances = np.concatenate([[0.0], np.geomspace(first, last, count)])
         times = variances[:, None]
-        left = np.maximum(reduced[:, -1, -1] - squares.sum(axis=1), 0.0)
-        rss = left[:, None] + (squares[:, None] / (1.0 + times * sizes[:, None])).sum(axis=2)
+        left = np.maximum(left - squares.sum(axis=1), 0.0)
+        rss = left[:, None] + (1.0 / (1.0 + times * sizes[:, None])) @ squares
         determinant = np.log1p(times * (sizes if self.reml else np.maximum(spread, 0.0))[:, None]).sum(axis=2)
         with np.errstate(divide="ignore"):
             fit = self.degrees * (1.0 + np.log(2 * np.pi / self.degrees * rss))
-        values = determinant + fit + base[:, None] - self.problem.log_weights
-        return variances, np.where(known[:, None], values, np.inf)
+        values = (determinant + base[:, None] - self.problem.log_weights)[..., None] + fit
+        return variances, np.where(known[:, None, None], values, np.inf)
 
 
 def _independent(structure: CovarianceStructure) -> bool:

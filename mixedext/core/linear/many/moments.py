@@ -65,6 +65,11 @@ class Moments:
         """Number of responses."""
         return len(self.yy)
 
+    @property
+    def by_factor(self) -> tuple[Array, ...]:
+        """Σ_j of Z_j'Wy ⊗ Z_j'Wy over all levels of the only grouping factor, (q, q, m)."""
+        return (self.squares.sum(axis=2),)
+
     def take(self, index: NDArray[np.intp]) -> Moments:
         """Return those of some of the responses."""
         if len(index) == self.m:
@@ -102,14 +107,14 @@ class LevelClasses:
         self.right = rhs[:, : problem.p]
         # levels sorted by class, so that sums over a class are sums over a stretch
         self.order = np.argsort(self.of_level, kind="stable")
-        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.intp)
+        self._begins = np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.intp)
         self.fixed = self._sums(self.right[:, :, None, None] * self.right[None, None])
 
     def _sums(self, by_level: Array) -> Array:
         """Sum over the levels of each class; levels are the last axis."""
         if self.n_classes == by_level.shape[-1]:
             return by_level[..., self.order]
-        return np.add.reduceat(by_level[..., self.order], self.starts, axis=-1)
+        return np.add.reduceat(by_level[..., self.order], self._begins, axis=-1)
 
     @property
     def block(self) -> int:
@@ -145,7 +150,7 @@ class LevelClasses:
         )
 
     def _stretches(self, values: Array, each: bool) -> Array:
-        return values if each else np.add.reduceat(values, self.starts, axis=0)
+        return values if each else np.add.reduceat(values, self._begins, axis=0)
 
 
 def can_batch(problem: LinearProblem) -> bool:
@@ -172,8 +177,10 @@ def _classes(problem: LinearProblem) -> int:
     return len(np.unique(gram.reshape(-1, gram.shape[2]).T, axis=0))
 
 
-def are_exact(problem: LinearProblem, moments: Moments) -> NDArray[np.bool_]:
-    """Whether the fixed effects leave nothing of each response but rounding errors, (m,)."""
-    left = np.maximum(moments.yy, 0.0)
-    explained = np.linalg.solve(problem.basis.x_transform, moments.start)
+def are_exact(problem: LinearProblem, yy: Array, start: Array) -> NDArray[np.bool_]:
+    """Whether the fixed effects leave nothing of each response but rounding errors, (m,), from y'Wy (m,) and
+    the coefficients (p, m) that were taken beforehand.
+    """
+    left = np.maximum(yy, 0.0)
+    explained = np.linalg.solve(problem.basis.x_transform, start)
     return np.asarray(left <= (16 * _EPSILON) ** 2 * (left + problem.n * (explained**2).sum(axis=0)))
