@@ -47,8 +47,8 @@ FLOORS = (
 
 def floor(module: str) -> int:
     """Return the number of the floor that a module stands on."""
-    if module == "mixedext":
-        return FLOORS.index(module)
+    if module in ("mixedext", "mixedext.sklearn"):
+        return FLOORS.index("mixedext")
     return FLOORS.index(".".join(module.split(".")[:2]))
 
 
@@ -74,6 +74,7 @@ THIRD_PARTIES = {
     "pyreadstat": ("mixedext.data.files.labelled",),
     "pyarrow": ("mixedext.data.files.arrow",),
     "narwhals": ("mixedext.data.foreign",),
+    "sklearn": ("mixedext.adapters.sklearn",),  # which nothing imports but the door mixedext.sklearn
     "matplotlib": ("mixedext.plots",),
     "marginaleffects": ("mixedext.adapters.marginaleffects",),
     "polars": ("mixedext.adapters.marginaleffects",),
@@ -127,7 +128,7 @@ every_module = pytest.mark.parametrize("module", MODULES)
 
 def test_the_root_holds_what_every_floor_may_know() -> None:
     root = {module for module, path in MODULES.items() if path.parent == PACKAGE and path.stem != "__init__"}
-    assert root <= {f"mixedext.{name}" for name in ("__main__", "errors")}
+    assert root <= {f"mixedext.{name}" for name in ("__main__", "errors", "sklearn")}
 
 
 def test_every_module_has_its_room_in_the_architecture() -> None:
@@ -241,7 +242,14 @@ def test_families_alone_know_which_family_is_which() -> None:
 
 @pytest.mark.subprocess
 def test_import_loads_nothing_large_that_a_fit_does_not_need() -> None:
-    unwanted = ("statsmodels.api", "statsmodels.formula.api", "matplotlib", "pyreadstat", "pyarrow.parquet")
+    unwanted = (
+        "statsmodels.api",
+        "statsmodels.formula.api",
+        "matplotlib",
+        "pyreadstat",
+        "pyarrow.parquet",
+        "sklearn",
+    )
     code = f"import sys, mixedext; print([m for m in {unwanted!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

@@ -29,7 +29,11 @@ SCRIPTS = sorted(p for folder in (TESTS, ROOT / "benchmarks") for p in folder.rg
 FOLDERS = {p.name for base in (ROOT, PACKAGE, TESTS) for p in base.iterdir() if p.is_dir()}
 
 #: Packages that the examples of a guide use, which the package does not need.
-NEEDED = {"data_frames": ("polars", "pyarrow"), "marginaleffects": ("marginaleffects",)}
+NEEDED = {
+    "data_frames": ("polars", "pyarrow"),
+    "marginaleffects": ("marginaleffects",),
+    "sklearn": ("sklearn",),
+}
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 #: A file of the project is named from its root, from the package, from the tests or from the folder of the
