@@ -12,6 +12,28 @@ from typing import Any
 
 from mixedext import adapters, datasets, families
 from mixedext.adapters import adapt, old_paths
+from mixedext.adapters.lme4 import (
+    REMLcrit,
+    VarCorr,
+    allFit,
+    coef,
+    confint,
+    fixef,
+    getME,
+    hatvalues,
+    influence,
+    isSingular,
+    logLik,
+    model_frame,
+    ngrps,
+    ranef,
+    refit,
+    rePCA,
+    resid,
+    sigma,
+    update,
+    vcov,
+)
 from mixedext.adapters.marginaleffects import for_marginaleffects
 from mixedext.adapters.mixedlm import MixedLM, MixedLMResults, mixedlm
 from mixedext.core.search.optimize import OptimizerRecord
@@ -53,13 +75,16 @@ from mixedext.inference.parameters.bootstrap import Bootstrap
 from mixedext.inference.parameters.profile import Profile
 from mixedext.inference.refits import ManyFits
 from mixedext.inference.registry import table, tables
+from mixedext.models.by_level import FitsByLevel, lmList
+from mixedext.models.criterion import DevianceFunction, devfun
 from mixedext.models.generalized import GeneralizedLinearMixedModel
 from mixedext.models.linear import LinearMixedModel
 from mixedext.models.planned import simulate
 from mixedext.models.power import power
 from mixedext.models.solvers import solvers
-from mixedext.models.steps import design, fit, glmer, lmer, problem
+from mixedext.models.steps import design, fit, glmer, glmer_nb, lmer, problem
 from mixedext.options import nearest
+from mixedext.options.lme4_names import sentence_for
 from mixedext.plots.axes import axes_of
 from mixedext.plots.registry import picture, pictures
 from mixedext.report.model_table import ModelTable, model_table
@@ -75,8 +100,10 @@ __all__ = [
     "Bootstrap",
     "ConvergenceWarning",
     "DataError",
+    "DevianceFunction",
     "DoubleBarWarning",
     "ExtrapolationWarning",
+    "FitsByLevel",
     "FormulaError",
     "GeneralizedLinearMixedModel",
     "GeneralizedMixedResults",
@@ -98,24 +125,30 @@ __all__ = [
     "OutOfRangeWarning",
     "PooledResults",
     "Profile",
+    "REMLcrit",
     "RandomTerm",
     "RankDeficiencyWarning",
     "SimulatedTest",
     "SingularFitWarning",
+    "VarCorr",
     "VarianceParts",
     "WorkerWarning",
     "__version__",
     "adapt",
     "adapters",
+    "allFit",
     "allfit",
     "anova",
     "axes_of",
     "bootstrap_lrt",
+    "coef",
     "compare",
+    "confint",
     "covariances",
     "datasets",
     "describe",
     "design",
+    "devfun",
     "drop1",
     "emmeans",
     "emtrends",
@@ -123,12 +156,22 @@ __all__ = [
     "exact_rlrt",
     "families",
     "fit",
+    "fixef",
     "for_marginaleffects",
+    "getME",
     "glmer",
+    "glmer_nb",
+    "hatvalues",
     "icc",
+    "influence",
+    "isSingular",
+    "lmList",
     "lmer",
+    "logLik",
     "mixedlm",
+    "model_frame",
     "model_table",
+    "ngrps",
     "picture",
     "pictures",
     "plot_coefficients",
@@ -136,15 +179,22 @@ __all__ = [
     "power",
     "problem",
     "r2",
+    "ranef",
     "ranova",
+    "rePCA",
     "read_data",
+    "refit",
+    "resid",
+    "sigma",
     "simulate",
     "solvers",
     "standardize",
     "summary_col",
     "table",
     "tables",
+    "update",
     "variance_parts",
+    "vcov",
 ]
 
 
@@ -156,7 +206,9 @@ def __getattr__(name: str) -> Any:
     """Find a module of version 0.1 that was an attribute of the package."""
     if name in old_paths.MOVED:
         return import_module(f"mixedext.{name}")
-    raise AttributeError(f"module 'mixedext' has no attribute {name!r}{nearest(name, __all__)}")
+    known = sentence_for(name)
+    said = f": {known}" if known else nearest(name, __all__)
+    raise AttributeError(f"module 'mixedext' has no attribute {name!r}{said}")
 
 
 old_paths.install()

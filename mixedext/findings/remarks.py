@@ -6,10 +6,11 @@ import functools
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import statsmodels
@@ -209,6 +210,16 @@ def warn_of_null_model(optimizer: OptimizerRecord) -> None:
             "approximate",
             ConvergenceWarning,
         )
+
+
+def warn_of_levels(failures: Mapping[Any, str], group: str, count: int) -> None:
+    """Warn of levels whose own fit lacks coefficients."""
+    level, reason = next(iter(failures.items()))
+    _warn(
+        f"{len(failures)} of {count} levels of {group!r} lack coefficients of their own fit, the first of "
+        f"them {level}: {reason}; failures of the result says why for each",
+        RankDeficiencyWarning,
+    )
 
 
 def warn_of_profile(texts: Sequence[str]) -> None:

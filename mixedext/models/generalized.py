@@ -353,6 +353,32 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
                 raise DataError(too_large(error, self.design.groups)) from error
         return self._problem
 
+    def objective(self, theta: ArrayLike, beta: ArrayLike, nuisance: ArrayLike = ()) -> float:
+        """Return −2 log-likelihood by Laplace at given parameters, the criterion that `fit` minimises.
+
+        Parameters
+        ----------
+        theta : array_like
+            Covariance parameters in the order of `GeneralizedMixedResults.theta`.
+        beta : array_like (p,)
+            The coefficients of the fixed effects.
+        nuisance : array_like
+            Logarithms of the parameters of the distribution that are estimated besides: of the dispersion, of
+            α of the negative binomial.
+
+        Raises
+        ------
+        DataError
+            If the likelihood cannot be computed there.
+        """
+        problem = self.problem
+        inner = np.linalg.solve(problem.basis.x_transform, self._coefficients(beta))
+        point = [problem.from_data_scale(np.asarray(theta, dtype=float)), inner, np.asarray(nuisance, float)]
+        try:
+            return float(problem.evaluate(np.concatenate(point)).objective)
+        except np.linalg.LinAlgError as error:
+            raise DataError(NO_LIKELIHOOD.format(error)) from error
+
     def _profile(self, params: Array) -> tuple[float, Array]:
         n = len(self.endog)
         known = self.exog @ params + (0.0 if self.offset is None else self.offset)

@@ -123,6 +123,62 @@ def glmer(
 
 
 @answers_keywords
+def glmer_nb(
+    formula: str,
+    data: Any,
+    *,
+    link: str = "log",
+    subset: Any = None,
+    weights: Any = None,
+    offset: Any = None,
+    exposure: Any = None,
+    missing: str = "drop",
+    allow_saturated: bool = False,
+    contrasts: Mapping[str, Any] | None = None,
+) -> GeneralizedLinearMixedModel:
+    """Create a negative binomial mixed model whose α is estimated, as lme4's ``glmer.nb``.
+
+    It is `glmer` with ``family="negative_binomial"``. The variance is μ + αμ²; lme4's theta is 1/α, and α is
+    `dispersion` of the results.
+
+    Parameters
+    ----------
+    formula : str
+        In lme4's language.
+    data : pandas.DataFrame or mapping of columns
+    link : str
+        Name of the link.
+    subset, weights, offset, exposure, missing, allow_saturated, contrasts
+        As `GeneralizedLinearMixedModel.from_formula` takes them.
+
+    Returns
+    -------
+    GeneralizedLinearMixedModel
+        Not fitted yet: call `fit`.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> ticks = mx.datasets.load("grouseticks")
+    >>> result = mx.glmer_nb("TICKS ~ YEAR + cHEIGHT + (1 | BROOD)", ticks).fit()
+    >>> round(1 / result.dispersion, 2)
+    3.31
+    """
+    return glmer(
+        formula,
+        data,
+        family=f"negative_binomial({link})",
+        subset=subset,
+        weights=weights,
+        offset=offset,
+        exposure=exposure,
+        missing=missing,
+        allow_saturated=allow_saturated,
+        contrasts=contrasts,
+    )
+
+
+@answers_keywords
 def design(
     formula: str,
     data: Any,

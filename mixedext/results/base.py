@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from inspect import getattr_static
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.inference.refits import ManyFits, refit_many
 from mixedext.options import check_cov_type, methods_answer_keywords
+from mixedext.options.lme4_names import sentence_for
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
@@ -95,6 +96,18 @@ class MixedResults(
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(checked_format(state, "results"))
+
+    if not TYPE_CHECKING:  # to type checkers an unknown name stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a name of R is here; Python says which name is nearest to others."""
+            if name[0] == "_" or hasattr(type(self), name):
+                # what a property lacks inside is said by its own error
+                return object.__getattribute__(self, name)
+            known = sentence_for(name)
+            said = "" if known is None else f": {known}"
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{said}"
+            raise AttributeError(text, name=name, obj=self)
 
     @classmethod
     def of(cls, fit: FittedModel) -> Any:

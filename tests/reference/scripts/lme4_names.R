@@ -1,4 +1,5 @@
-# Numbers of lme4's accessors, by which tests/diagnostics/test_equations.py checks its own.
+# Numbers of lme4's accessors, by which tests/diagnostics/test_equations.py, tests/test_lme4_names.py and
+# tests/test_by_level.py check those of this package.
 #   Rscript tests/reference/scripts/lme4_names.R > tests/reference/lme4_names.json
 # Written by lme4 1.1-31 and lmerTest 3.1-3 of R 4.2; the data are those of lme4 and nlme in tests/data.
 suppressMessages({library(lme4); library(jsonlite)})
