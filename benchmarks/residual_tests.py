@@ -26,13 +26,20 @@ N_GROUPS, N_ROWS = 20, 10
 #: Simulations of a test, of which 2 of 40 ranks are 5 %.
 NSIM = 39
 TESTS: dict[str, Callable[[Any], Any]] = {
-    "uniformity, KS": lambda q: q.test_uniformity(),
+    "uniformity, KS": lambda q: q.test_uniformity(method="ks"),
     "uniformity, simulated": lambda q: q.test_uniformity(method="simulated"),
-    "dispersion": lambda q: q.test_dispersion(),
-    "zero inflation": lambda q: q.test_zero_inflation(),
+    "dispersion": lambda q: q.test_dispersion(method="simulated"),
+    "zero inflation": lambda q: q.test_zero_inflation(method="simulated"),
     "outliers, binomial": lambda q: q.test_outliers(method="binom"),
     "outliers, simulated": lambda q: q.test_outliers(method="simulated"),
     "Durbin–Watson": lambda q: q.test_temporal_autocorrelation("t", "g"),
+}
+#: Those by fits to drawn responses, of which each takes some seconds.
+REFITTED: dict[str, Callable[[Any], Any]] = {
+    "uniformity, refitted": lambda q: q.test_uniformity(method="refitted"),
+    "dispersion, refitted": lambda q: q.test_dispersion(method="refitted"),
+    "zero inflation, refitted": lambda q: q.test_zero_inflation(method="refitted"),
+    "outliers, refitted": lambda q: q.test_outliers(method="refitted"),
 }
 
 
@@ -94,12 +101,14 @@ def residuals(kind: str, reps: int, how: str, seed: int) -> Iterator[Any]:
         )
 
 
-def rates(kind: str, reps: int, how: str, seed: int) -> dict[str, float]:
+def rates(
+    kind: str, reps: int, how: str, seed: int, tests: dict[str, Callable[[Any], Any]] = TESTS
+) -> dict[str, float]:
     """Return the share of responses that each test rejects."""
-    found: dict[str, list[bool]] = {name: [] for name in TESTS}
+    found: dict[str, list[bool]] = {name: [] for name in tests}
     for own in residuals(kind, reps, how, seed):
-        for name, test in TESTS.items():
-            if kind in COUNTS or name != "zero inflation":
+        for name, test in tests.items():
+            if kind in COUNTS or not name.startswith("zero inflation"):
                 found[name].append(test(own).pvalue <= 0.05 + 1e-12)
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
@@ -107,7 +116,9 @@ def rates(kind: str, reps: int, how: str, seed: int) -> dict[str, float]:
 def table(columns: dict[str, dict[str, float]]) -> str:
     """Return a table of shares in percent, a row a test."""
     lines = ["| test | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
-    for name in TESTS:
+    for name in {**TESTS, **REFITTED}:
+        if not any(name in c for c in columns.values()):
+            continue
         cells = (f"{100 * c[name]:.1f}" if name in c else "" for c in columns.values())
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -119,9 +130,21 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=500, help="responses of a true model")
     parser.add_argument("--power-reps", type=int, default=100, help="responses of a wrong one")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--refitted", action="store_true", help="tests by fits to drawn responses; an hour")
     args = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mx.MixedextWarning)
+        if args.refitted:
+            ways = ("estimated", "conditional")
+            pairs = [(kind, how) for kind in ("linear", "counts") for how in ways]
+            print(
+                table({f"{k}, {h}": rates(k, args.reps, h, args.seed, REFITTED) for k, h in pairs}),
+                end="\n\n",
+            )
+            for how in ways:
+                found = {k: rates(k, args.power_reps, how, args.seed, REFITTED) for k in WRONG}
+                print(table({f"{kind}, {how}": own for kind, own in found.items()}))
+            return
         true = {
             f"{kind}, {how}": rates(kind, args.reps, how, args.seed)
             for kind, how in (

@@ -132,7 +132,9 @@ class Table:
         if name not in self._series:
             series = widened(self.raw[name])
             if self._fit is not None:
-                series = _as_type(series, self._fit.inside.get(name))
+                dtype = self._fit.inside.get(name)
+                self._refuse_text(name, series, dtype)
+                series = _as_type(series, dtype)
             elif isinstance(series.dtype, pd.CategoricalDtype):
                 series = series.cat.remove_unused_categories()
             self._series[name] = series
@@ -166,6 +168,19 @@ class Table:
                 )
             return values.astype(float) if values.dtype.kind == "b" else values
         return _with_levels(values, levels, self.text(name), labels)
+
+    def _refuse_text(self, name: str, series: pd.Series, dtype: Any) -> None:
+        """Refuse what is no number in a column that held numbers in the fit."""
+        numbers = isinstance(dtype, np.dtype) and dtype.kind in "iuf"
+        if not numbers or not pd.api.types.is_string_dtype(series.dtype):
+            return
+        bad = np.flatnonzero(pd.to_numeric(series, errors="coerce").isna() & series.notna())
+        if len(bad):
+            value, label = series.iloc[bad[0]], series.index[bad[0]]
+            raise DataError(
+                f"{self.text(name)} holds {shown(value)} in row {shown(label)} of the new data, which is no "
+                "number, but held numbers in the fit"
+            )
 
     def labels(self) -> pd.Index:
         """Return the labels of the rows."""

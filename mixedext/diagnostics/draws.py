@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 #: Numbers that are kept at once: 64 megabytes. What needs more is drawn again.
 _KEPT = 1 << 23
+#: Numbers that are drawn at once.
+_AT_ONCE = 1 << 18
 
 
 class Draw(NamedTuple):
@@ -61,6 +63,8 @@ class Draws:
     ----------
     failed : int
         Draws that could not be made: a mean was out of the range of the family, or no fit was found.
+    seed_of_others : SeedSequence
+        For draws of other models that these are compared with.
     """
 
     def __init__(self, fit: FittedModel, nsim: int, rng: object, conditional: bool, refit: bool):
@@ -69,7 +73,7 @@ class Draws:
         self.conditional = conditional
         self.refit = refit
         self.failed = 0
-        self._seed, self._seed_of_ties = check_seed(rng).spawn(2)
+        self._seed, self._seed_of_ties, self.seed_of_others = check_seed(rng).spawn(3)
         self._kept: list[Draw] | None = None
         _ = self._simulator  # what cannot be drawn is said now
 
@@ -121,6 +125,21 @@ class Draws:
                 kept.append(draw)
             yield draw
         self._kept = kept
+
+    def together(self) -> Iterator[Array]:
+        """Yield responses drawn many at once, (n, k); their numbers are not those of single draws.
+
+        Raises
+        ------
+        DataError
+            If a mean is out of the range of the family.
+        """
+        generator = np.random.default_rng(self._seed)
+        trials = None if self.trials is None else self.trials[:, None]
+        step = max(1, _AT_ONCE // len(self.mean))
+        for start in range(0, self.nsim, step):
+            drawn = self._simulator.draw_together(generator, min(step, self.nsim - start))
+            yield drawn if trials is None else np.round(drawn * trials)
 
     def _made(self) -> Iterator[Draw]:
         generator = np.random.default_rng(self._seed)

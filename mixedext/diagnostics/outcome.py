@@ -27,6 +27,8 @@ class DiagnosticTest:
     alternative : {"two-sided", "greater", "less"}
     observed, expected : float
         What was seen, and what is expected under the model.
+    method : str
+        How the p-value was found, where there are several ways.
     """
 
     name: str
@@ -35,14 +37,16 @@ class DiagnosticTest:
     alternative: str
     observed: float
     expected: float
+    method: str = ""
 
     def __iter__(self) -> Iterator[float]:
         yield self.statistic
         yield self.pvalue
 
     def __repr__(self) -> str:
+        how = f"{self.alternative}, {self.method}" if self.method else self.alternative
         return (
-            f"<{self.name}: statistic {self.statistic:.4g}, p-value {self.pvalue:.4g} ({self.alternative}), "
+            f"<{self.name}: statistic {self.statistic:.4g}, p-value {self.pvalue:.4g} ({how}), "
             f"observed {self.observed:.4g}, expected {self.expected:.4g}>"
         )
 

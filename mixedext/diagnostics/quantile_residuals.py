@@ -8,7 +8,6 @@ is uniform on [0, 1], whatever the distribution.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,8 @@ from mixedext.data.whole import WholeTable
 from mixedext.diagnostics.dependence import durbin_watson, morans_i
 from mixedext.diagnostics.draws import Draws
 from mixedext.diagnostics.outcome import DiagnosticTest, check_alternative, simulated_pvalue
+from mixedext.diagnostics.ranks import holm, ranks_among_others
+from mixedext.diagnostics.refits import Refits, Statistics, count_outliers, distances, ratio
 from mixedext.diagnostics.residuals import pearson_residuals
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel, values_by_row
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Rows up to which outliers of whole numbers are judged by simulation.
+#: Rows up to which outliers of whole numbers are judged by simulation, and tests by the bootstrap.
 _FEW_ROWS = 500
+#: The latter in linear models, which are fitted sooner.
+_FEW_OF_LINEAR = 2000
 #: Numbers that are ranked at once.
 _RANKED_AT_ONCE = 1 << 18
 
@@ -92,30 +95,62 @@ class QuantileResiduals:
         again = ", refitted" if self.refit else ""
         return f"<QuantileResiduals of {len(self.scaled)} rows by {self.nsim} simulations {how}{again}>"
 
+    # ------------------------------------------------------------------------------ how p-values are found
+
+    def _method(self, given: str | None, methods: tuple[str, ...], dharma: str) -> str:
+        """Return how a p-value is found: by default by fits to drawn responses where that is soon done."""
+        if given is None:
+            few = _FEW_OF_LINEAR if self._fit.is_linear else _FEW_ROWS
+            return "refitted" if len(self.scaled) <= few and not self.refit else dharma
+        check_option(given, "method", ("refitted", "dharma", *methods))
+        if given == "refitted" and self.refit:
+            raise OptionError(
+                "method='refitted' fits drawn responses itself: make the residuals with refit=False"
+            )
+        return dharma if given == "dharma" else given
+
+    def _by_refits(self, name: str, alternative: str) -> float:
+        return self._refits.pvalue(name, self._statistics, alternative)[0]
+
+    @cached_property
+    def _refits(self) -> Refits:
+        return Refits(self._fit, self.nsim, self.conditional, self._draws.seed_of_others)
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        observed = self._observed.response
+        return Statistics(
+            distances(self.scaled.to_numpy()),
+            ratio(self._spread(observed), float(self._spreads.mean())),
+            ratio(float(np.count_nonzero(observed == 0)), float(self._zeros.mean())),
+            count_outliers(self.scaled.to_numpy(), self.nsim),
+            float(np.random.default_rng(self._draws.seed_of_others).uniform()),
+        )
+
     def _spread(self, response: Array) -> float:
         """Return the variance of a response about the means of the model."""
         return float(np.var(response - self._draws.mean, ddof=1)) if len(response) > 1 else 0.0
 
     # -------------------------------------------------------------------------------- all rows together
 
-    def test_uniformity(self, alternative: str = "two-sided", method: str = "ks") -> DiagnosticTest:
+    def test_uniformity(self, alternative: str = "two-sided", method: str | None = None) -> DiagnosticTest:
         """Test whether the residuals are uniform, by the statistic of Kolmogorov and Smirnov.
 
         Parameters
         ----------
         alternative : {"two-sided", "greater", "less"}
-        method : {"ks", "simulated"}
-            "ks" takes the distribution of the statistic for independent rows, as DHARMa. Rows that share a
-            random effect which is drawn anew are not independent, and the p-value is then too small:
-            "simulated" ranks the statistic among those of the simulated responses, each taken for the
-            observed one, which holds for dependent rows (two sides only).
+        method : {"refitted", "dharma", "ks", "simulated"}, optional
+            How the p-value is found: see `quantile_residuals` of the results for the first two and the
+            default. "ks", DHARMa's, takes the distribution of the statistic for independent rows and known
+            parameters; "simulated" ranks the statistic among those of the simulated responses, each taken for
+            the observed one, which holds for dependent rows and known parameters (two sides only).
 
         Returns
         -------
         DiagnosticTest
         """
         alternative = check_alternative(alternative)
-        check_option(method, "method", ("ks", "simulated"))
+        method = self._method(method, ("ks", "simulated"), "ks")
         found = stats.kstest(self.scaled.to_numpy(), "uniform", alternative=alternative)
         statistic, pvalue = float(found.statistic), float(found.pvalue)
         if method == "simulated":
@@ -125,20 +160,23 @@ class QuantileResiduals:
             uniform = np.arange(1, self.nsim + 2) / (self.nsim + 1)
             distance = np.abs(cumulated - uniform).max(axis=1)
             pvalue = float(np.mean(distance >= distance[0] - 1e-12))
+        elif method == "refitted":
+            pvalue = self._by_refits("uniformity", alternative)
         mean = float(self.scaled.mean())
-        return DiagnosticTest("Uniformity", statistic, pvalue, alternative, mean, 0.5)
+        return DiagnosticTest("Uniformity", statistic, pvalue, alternative, mean, 0.5, method)
 
-    def test_dispersion(self, alternative: str = "two-sided", method: str = "simulated") -> DiagnosticTest:
+    def test_dispersion(self, alternative: str = "two-sided", method: str | None = None) -> DiagnosticTest:
         """Test whether the response varies as much as the model says.
 
         Parameters
         ----------
         alternative : {"two-sided", "greater", "less"}
             "greater" is overdispersion.
-        method : {"simulated", "pearson"}
-            "simulated" compares the variance of the response about the means of the model (`fitted`) with
-            that of the simulated responses, or, where these were refitted, the sum of squared Pearson
-            residuals; the statistic is the ratio to their mean. "pearson" compares the sum of squared
+        method : {"refitted", "dharma", "simulated", "pearson"}, optional
+            How the p-value is found: see `quantile_residuals` of the results for the first two and the
+            default. "simulated", DHARMa's, compares the variance of the response about the means of the model
+            (`fitted`) with that of the simulated responses, or, where these were refitted, the sum of squared
+            Pearson residuals; the statistic is the ratio to their mean. "pearson" compares the sum of squared
             conditional Pearson residuals with χ² of `df_resid` degrees of freedom; the statistic is the ratio
             of both. As the modes take part of the variance it leans to underdispersion: take
             ``alternative="greater"``.
@@ -148,31 +186,41 @@ class QuantileResiduals:
         DiagnosticTest
         """
         alternative = check_alternative(alternative)
-        check_option(method, "method", ("simulated", "pearson"))
+        method = self._method(method, ("simulated", "pearson"), "simulated")
         if method == "pearson":
             squares, df = float((pearson_residuals(self._fit) ** 2).sum()), self._fit.df_resid
             if df <= 0:
                 raise DataError("there are no residual degrees of freedom: take method='simulated'")
             greater, less = float(stats.chi2.sf(squares, df)), float(stats.chi2.cdf(squares, df))
             both = {"greater": greater, "less": less, "two-sided": min(1.0, 2 * min(greater, less))}
-            return DiagnosticTest("Dispersion", squares / df, both[alternative], alternative, squares, df)
+            pvalue = both[alternative]
+            return DiagnosticTest("Dispersion", squares / df, pvalue, alternative, squares, df, method)
         observed = self._observed.pearson if self.refit else self._spread(self._observed.response)
-        return self._compared("Dispersion", self._spreads, observed, alternative)
+        found = self._by_refits("dispersion", alternative) if method == "refitted" else None
+        return self._compared("Dispersion", self._spreads, observed, alternative, found)
 
-    def test_zero_inflation(self, alternative: str = "two-sided") -> DiagnosticTest:
+    def test_zero_inflation(
+        self, alternative: str = "two-sided", method: str | None = None
+    ) -> DiagnosticTest:
         """Test whether there are as many zeros as the model says; the statistic is the ratio to their mean.
 
         Parameters
         ----------
         alternative : {"two-sided", "greater", "less"}
             "greater" is more zeros than expected.
+        method : {"refitted", "dharma", "simulated"}, optional
+            How the p-value is found: see `quantile_residuals` of the results for the first two and the
+            default. "simulated", DHARMa's, compares with the simulated responses.
 
         Returns
         -------
         DiagnosticTest
         """
+        alternative = check_alternative(alternative)
+        method = self._method(method, ("simulated",), "simulated")
         zeros = float(np.count_nonzero(self._observed.response == 0))
-        return self._compared("Zero inflation", self._zeros, zeros, check_alternative(alternative))
+        pvalue = self._by_refits("zeros", alternative) if method == "refitted" else None
+        return self._compared("Zero inflation", self._zeros, zeros, alternative, pvalue)
 
     def test_generic(
         self, summary: Callable[[Array], float], alternative: str = "two-sided"
@@ -198,11 +246,14 @@ class QuantileResiduals:
         return self._compared(getattr(summary, "__name__", "Summary"), simulated, observed, alternative)
 
     @staticmethod
-    def _compared(name: str, simulated: Array, observed: float, alternative: str) -> DiagnosticTest:
-        pvalue = simulated_pvalue(simulated, observed, alternative)
+    def _compared(
+        name: str, simulated: Array, observed: float, alternative: str, by_refits: float | None = None
+    ) -> DiagnosticTest:
         mean = float(simulated.mean())
-        ratio = observed / mean if mean != 0 else (1.0 if observed == 0 else math.inf)
-        return DiagnosticTest(name, ratio, pvalue, alternative, observed, mean)
+        method, pvalue = "refitted", by_refits
+        if pvalue is None:
+            method, pvalue = "simulated", simulated_pvalue(simulated, observed, alternative)
+        return DiagnosticTest(name, ratio(observed, mean), pvalue, alternative, observed, mean, method)
 
     def test_outliers(self, alternative: str = "two-sided", method: str | None = None) -> DiagnosticTest:
         """Test whether as many responses as expected lie beyond all simulated ones.
@@ -210,10 +261,11 @@ class QuantileResiduals:
         Parameters
         ----------
         alternative : {"two-sided", "greater", "less"}
-        method : {"binom", "simulated"}, optional
-            "binom" takes each row for an outlier with probability 2/(nsim + 1), independently; "simulated"
-            counts the outliers of each simulated response among the others. The default is the first, and
-            the second for counts of at most 500 rows, as in DHARMa.
+        method : {"refitted", "dharma", "binom", "simulated"}, optional
+            How the p-value is found: see `quantile_residuals` of the results for the first two and the
+            default. "binom" takes each row for an outlier with probability 2/(nsim + 1), independently;
+            "simulated" counts the outliers of each simulated response among the others. DHARMa's is the
+            first, and the second for counts of at most 500 rows.
 
         Returns
         -------
@@ -221,20 +273,18 @@ class QuantileResiduals:
             The statistic is the share of outliers.
         """
         alternative = check_alternative(alternative)
-        if method is None:
-            method = "simulated" if self.whole_numbers and len(self.scaled) <= _FEW_ROWS else "binom"
-        check_option(method, "method", ("binom", "simulated"))
-        n, edge = len(self.scaled), 1.0 / (self.nsim + 1)
-        values = self.scaled.to_numpy()
-        count = int(np.count_nonzero((values < edge) | (values > 1.0 - edge)))
-        if method == "binom":
-            found = stats.binomtest(count, n, min(1.0, 2.0 * edge), alternative=alternative)
-            return DiagnosticTest(
-                "Outliers", count / n, float(found.pvalue), alternative, count, n * min(1.0, 2 * edge)
-            )
-        simulated = (self._bins[1:, 0] + self._bins[1:, -1]).astype(float)
-        pvalue = simulated_pvalue(simulated, count, alternative)
-        return DiagnosticTest("Outliers", count / n, pvalue, alternative, count, float(simulated.mean()))
+        dharma = "simulated" if self.whole_numbers and len(self.scaled) <= _FEW_ROWS else "binom"
+        method = self._method(method, ("binom", "simulated"), dharma)
+        n, share = len(self.scaled), min(1.0, 2.0 / (self.nsim + 1))
+        count, expected = count_outliers(self.scaled.to_numpy(), self.nsim), n * share
+        if method == "refitted":
+            pvalue = self._by_refits("outliers", alternative)
+        elif method == "binom":
+            pvalue = float(stats.binomtest(count, n, share, alternative=alternative).pvalue)
+        else:
+            simulated = (self._bins[1:, 0] + self._bins[1:, -1]).astype(float)
+            pvalue, expected = simulated_pvalue(simulated, count, alternative), float(simulated.mean())
+        return DiagnosticTest("Outliers", count / n, pvalue, alternative, count, expected, method)
 
     @cached_property
     def _bins(self) -> NDArray[np.intp]:
@@ -247,7 +297,7 @@ class QuantileResiduals:
         step = max(1, _RANKED_AT_ONCE // (self.nsim + 1))
         for rows in self._draws.by_rows():
             for start in range(0, len(rows), step):
-                residuals = _ranks_among_others(rows[start : start + step], ties)
+                residuals = ranks_among_others(rows[start : start + step], ties)
                 bins = np.minimum((residuals * (self.nsim + 1)).astype(np.intp), self.nsim)
                 bins += np.arange(self.nsim + 1) * (self.nsim + 1)
                 out += np.bincount(bins.ravel(), minlength=out.size).reshape(out.shape)
@@ -338,7 +388,7 @@ class QuantileResiduals:
                 "n": counts[used],
                 "statistic": [float(t.statistic) for t in tests],
                 "pvalue": pvalues,
-                "pvalue_holm": _holm(pvalues),
+                "pvalue_holm": holm(pvalues),
             },
             index=levels[used],
         )
@@ -402,35 +452,6 @@ class QuantileResiduals:
             row = self.scaled.index[np.flatnonzero(codes < 0)[0]]
             raise DataError(f"groups is missing in row {row!r}: give it for every row of the fit")
         return codes.astype(np.intp), levels
-
-
-def _ranks_among_others(rows: Array, ties: np.random.Generator) -> Array:
-    """Return the quantile residual of each number of a row among the other ones of the row, (rows, k)."""
-    n, k = rows.shape
-    order = np.argsort(rows, axis=1)
-    ranked = np.take_along_axis(rows, order, axis=1)
-    places = np.arange(k)
-    new = np.ones((n, k), dtype=bool)
-    new[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    first = np.maximum.accumulate(np.where(new, places, 0), axis=1)
-    if new.all():
-        values = first / (k - 1)
-    else:
-        last_of_run = np.ones((n, k), dtype=bool)
-        last_of_run[:, :-1] = new[:, 1:]
-        last = np.minimum.accumulate(np.where(last_of_run, places, k - 1)[:, ::-1], axis=1)[:, ::-1]
-        values = (first + ties.uniform(size=(n, k)) * (last - first)) / (k - 1)
-    out = np.empty((n, k))
-    np.put_along_axis(out, order, values, axis=1)
-    return out
-
-
-def _holm(pvalues: Array) -> Array:
-    """Return p-values adjusted for their number (Holm 1979)."""
-    order = np.argsort(pvalues)
-    out = np.empty(len(pvalues))
-    out[order] = np.minimum(1.0, np.maximum.accumulate(pvalues[order] * np.arange(len(pvalues), 0, -1)))
-    return out
 
 
 @small_matrices

@@ -103,7 +103,35 @@ class Drawing:
 
     def _draw_linear(self, generators: Sequence[np.random.Generator]) -> Array:
         n = len(self.mean)
-        normal = np.stack([rng.standard_normal(self._size + n) for rng in generators], axis=1)
+        return self._linear(np.stack([rng.standard_normal(self._size + n) for rng in generators], axis=1))
+
+    def draw_together(self, rng: np.random.Generator, count: int) -> Array:
+        """Return responses (n, count) of one generator, drawn all at once.
+
+        Raises
+        ------
+        DataError
+            If the mean of a row is out of the range of the family in one of them.
+        """
+        n = len(self.mean)
+        if self.is_linear:
+            return self._linear(rng.standard_normal((self._size + n, count)))
+        eta = np.repeat(self.mean[:, None], count, axis=1)
+        self._add_random(eta, rng.standard_normal((self._size, count)))
+        weights = self.weights if np.isscalar(self.weights) else np.repeat(self.weights, count)
+        try:
+            drawn = self.family.draw(rng, eta.ravel(), weights, self.nuisance)
+        except OutOfRangeError as error:
+            bad = error.bad.reshape(eta.shape)
+            first = error.values.reshape(eta.shape)[np.arange(n), bad.argmax(axis=1)]
+            rows = np.asarray(bad.any(axis=1))
+            text = self._out_of_range_text(OutOfRangeError(rows, first, error.what))
+            raise OutOfRange(text) from None
+        return np.asarray(drawn).reshape(eta.shape)
+
+    def _linear(self, normal: Array) -> Array:
+        """Return responses (n, m) made of standard normal numbers (size + n, m)."""
+        n = len(self.mean)
         noise = np.sqrt(self.scale) * normal[len(normal) - n :]
         if not np.isscalar(self.weights):
             noise /= np.sqrt(self.weights)[:, None]

@@ -144,10 +144,15 @@ class Residuals:
         Notes
         -----
         With N simulations let a be the share of them below the response of a row and b the share that is not
-        above it: the residual is a where both are the same, else uniform between them. Parameters are taken
-        as known unless `refit`, so that the tests reject a true model less often than they say; rows that
-        share a random effect which is drawn are dependent, so that some reject it more often:
-        ``docs/after.md`` has a table.
+        above it: the residual is a where both are the same, else uniform between them.
+
+        The tests have the statistics of DHARMa. How their p-values are found is an option of each:
+        ``method="dharma"`` takes DHARMa's, which count parameters as known, and rows as independent in the
+        tests of uniformity and of outliers. ``method="refitted"`` draws responses from the fit, fits the
+        model to each and simulates each of these fits: the distribution of the statistic has the estimation
+        and the groups in it. That takes up to 199 fits, once for all tests, fewer where p is large (Besag &
+        Clifford 1991), and is the default for at most 500 rows, in linear models 2,000. ``docs/after.md``
+        has a table of how often the tests reject true and wrong models.
 
         Examples
         --------

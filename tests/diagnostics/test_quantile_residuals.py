@@ -15,7 +15,9 @@ from statsmodels.stats.stattools import durbin_watson as statsmodels_durbin_wats
 
 import mixedext as mx
 from mixedext.diagnostics.dependence import durbin_watson, morans_i
-from mixedext.diagnostics.quantile_residuals import _ranks_among_others
+from mixedext.diagnostics.draws import Draws
+from mixedext.diagnostics.ranks import ranks_among_others
+from mixedext.diagnostics.refits import Refits, Statistics, distances, statistics_of
 from tests.conftest import fit_linear, load_data
 from tests.diagnostics.fits import REFERENCES, count_fit, counts, quietly, reference_fit
 
@@ -82,17 +84,17 @@ def test_statistics_are_those_of_the_definitions():
     assert np.allclose(found.fitted, mean)
     spread = [np.var(d - mean, ddof=1) for d in draws]
     own = np.var(y - mean, ddof=1)
-    test = found.test_dispersion()
+    test = found.test_dispersion(method="dharma")
     assert test.statistic == pytest.approx(own / np.mean(spread))
     share = min(np.mean(spread >= own), np.mean(spread <= own))
     assert test.pvalue == pytest.approx(min(1, 2 * share))
     zeros = [(d == 0).sum() for d in draws]
-    greater = found.test_zero_inflation("greater")
+    greater = found.test_zero_inflation("greater", method="dharma")
     assert greater.statistic == pytest.approx((y == 0).sum() / np.mean(zeros))
     assert greater.pvalue == np.mean(zeros >= (y == 0).sum())
-    assert found.test_zero_inflation("less").pvalue == np.mean(zeros <= (y == 0).sum())
+    assert found.test_zero_inflation("less", "simulated").pvalue == np.mean(zeros <= (y == 0).sum())
     uniform = stats.kstest(found.scaled, "uniform")
-    assert tuple(found.test_uniformity()) == (uniform.statistic, uniform.pvalue)
+    assert tuple(found.test_uniformity(method="dharma")) == (uniform.statistic, uniform.pvalue)
     outside = int(((found.scaled < 1 / 51) | (found.scaled > 50 / 51)).sum())
     binomial = found.test_outliers(method="binom")
     assert binomial.pvalue == pytest.approx(stats.binomtest(outside, 120, 2 / 51).pvalue)
@@ -106,18 +108,18 @@ def test_statistics_are_those_of_the_definitions():
 def test_outliers_of_few_counts_are_judged_by_simulation_and_others_are_not():
     few = count_fit().quantile_residuals(30, rng=1)
     assert few.whole_numbers
-    assert few.test_outliers() == few.test_outliers(method="simulated")
-    assert few.test_outliers() != few.test_outliers(method="binom")
+    assert few.test_outliers(method="dharma") == few.test_outliers(method="simulated")
+    assert few.test_outliers(method="dharma") != few.test_outliers(method="binom")
     normal = SLEEP().quantile_residuals(30, rng=1)
     assert not normal.whole_numbers
-    assert normal.test_outliers() == normal.test_outliers(method="binom")
+    assert normal.test_outliers(method="dharma") == normal.test_outliers(method="binom")
 
 
 @pytest.mark.parametrize("discrete", [False, True])
 def test_each_number_is_ranked_among_the_others(discrete):
     rng = np.random.default_rng(1)
     rows = rng.poisson(1.0, (30, 9)).astype(float) if discrete else rng.normal(size=(30, 9))
-    found = _ranks_among_others(rows, np.random.default_rng(2))
+    found = ranks_among_others(rows, np.random.default_rng(2))
     for row, own in zip(rows, found, strict=True):
         for j, value in enumerate(row):
             others = np.delete(row, j)
@@ -158,6 +160,99 @@ def test_what_varies_too_much_and_has_too_many_zeros_is_found():
     assert residuals.test_dispersion("greater").pvalue < 0.02
     assert residuals.test_uniformity().pvalue < 0.02
     assert residuals.test_outliers().pvalue < 0.05
+
+
+# ----------------------------------------------------------------------- p-values of fits to drawn responses
+
+
+def test_few_rows_are_judged_by_fits_to_drawn_responses_unless_asked_otherwise():
+    found = count_fit().quantile_residuals(30, rng=1)
+    for test in (
+        found.test_uniformity,
+        found.test_dispersion,
+        found.test_zero_inflation,
+        found.test_outliers,
+    ):
+        default = test()
+        assert default == test(method="refitted")
+        assert default.method == "refitted"
+        assert default.statistic == test(method="dharma").statistic
+        assert 0 < default.pvalue <= 1
+        assert "refitted" in repr(default)
+    again = count_fit().quantile_residuals(30, rng=1)
+    assert again.test_outliers() == found.test_outliers()  # whatever was asked before
+    other = count_fit().quantile_residuals(12, rng=1, refit=True)
+    assert other.test_dispersion().method == "simulated"
+
+
+def test_many_rows_are_judged_as_by_dharma(monkeypatch):
+    monkeypatch.setattr("mixedext.diagnostics.quantile_residuals._FEW_ROWS", 100)
+    found = count_fit().quantile_residuals(30, rng=1)
+    assert (
+        found.test_uniformity()
+        == found.test_uniformity(method="dharma")
+        == found.test_uniformity(method="ks")
+    )
+    assert found.test_dispersion().method == "simulated"
+
+
+def test_statistics_of_refits_are_those_of_quantile_residuals_of_them():
+    result = count_fit()
+    draws = Draws(result.fitted, 400, 7, True, False)
+    found, own = statistics_of(draws), result.quantile_residuals(400, rng=8, conditional=True)
+    assert found.dispersion == pytest.approx(own.test_dispersion(method="dharma").statistic, rel=0.05)
+    assert found.zeros == pytest.approx(own.test_zero_inflation(method="dharma").statistic, rel=0.05)
+    draws, own = Draws(SLEEP().fitted, 400, 7, False, False), SLEEP().quantile_residuals(400, rng=8)
+    uniform = own.test_uniformity(method="ks").statistic
+    assert statistics_of(draws).uniformity["two-sided"] == pytest.approx(uniform, abs=0.05)
+    scaled = own.scaled.to_numpy()
+    for side in ("two-sided", "greater", "less"):
+        expected = stats.kstest(scaled, "uniform", alternative=side).statistic
+        assert distances(scaled)[side] == pytest.approx(expected, abs=1e-12)
+
+
+def test_sequential_p_values_stop_at_ten_extreme_ones_and_are_ranks_else():
+    made = Refits(count_fit().fitted, 5, False, np.random.SeedSequence(1))
+    uniform = {"greater": 0.0, "less": 0.0, "two-sided": 0.0}
+    made._made = [Statistics(uniform, float(i), 1.0, 0.0, 0.5) for i in range(199)]
+
+    def at(value: float, side: str = "greater", tie: float = 0.5) -> tuple[float, int]:
+        return made.pvalue("dispersion", Statistics(uniform, value, 1.0, 0.0, tie), side)
+
+    assert at(500) == (1 / 200, 199)
+    assert at(-1) == (1.0, 10)
+    assert at(99.5) == (10 / 110, 110)
+    assert at(198) == (2 / 200, 199)
+    assert at(198, tie=0.6) == (1 / 200, 199)  # ties are broken by the numbers beside them
+    assert at(0, "less") == (2 / 200, 199)
+    assert at(500, "two-sided")[0] == 2 / 200
+
+
+def test_p_values_of_true_models_of_grouped_rows_are_neither_too_small_nor_all_large():
+    rng = np.random.default_rng(12)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(10), 6), "x": rng.normal(size=60)})
+    first = mx.lmer("y ~ x + (1 | g)", frame.assign(y=rng.normal(size=60) + rng.normal(size=10)[frame["g"]]))
+    result = first.fit()
+    pvalues = []
+    for i in range(40):
+        y = result.simulate(1, rng=i).iloc[:, 0]
+        pvalues.append(quietly(result.refit, y).quantile_residuals(20, rng=i).test_uniformity().pvalue)
+    assert np.mean(pvalues) == pytest.approx(0.5, abs=0.2)
+    assert np.mean(np.array(pvalues) <= 0.05) < 0.2
+
+
+def test_responses_that_cannot_be_refitted_are_said():
+    result = count_fit()
+    found = result.quantile_residuals(10, rng=1)
+
+    def fails(*args: Any) -> None:
+        raise mx.DataError("no fit")
+
+    found._refits._one = fails
+    with pytest.raises(mx.DataError, match=r"20 of 20 responses .* no fit; take method='dharma'"):
+        found.test_uniformity()
+    with pytest.raises(mx.OptionError, match="refit=False"):
+        result.quantile_residuals(5, rng=1, refit=True).test_outliers(method="refitted")
 
 
 # ------------------------------------------------------------------------------------- time, space and groups

@@ -294,3 +294,16 @@ def test_bounds_of_a_spline_are_its_range():
     assert np.isfinite(result.predict({"Days": [-2.0, 11.0]})).all()
     with pytest.warns(mx.ExtrapolationWarning, match="from -2 to 12"):
         result.predict({"Days": [13.0]})
+
+
+@pytest.mark.parametrize("rhs", ["poly(x, 2)", "bs(x, 4)", "np.exp(x / 9)"])
+def test_text_in_a_column_of_numbers_is_refused_by_column_and_row(rhs):
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "g": np.repeat(np.arange(10), 6)})
+    frame["y"] = frame["x"] + rng.normal(size=60) + 2 * rng.normal(size=10)[frame["g"]]
+    result = mx.lmer(f"y ~ {rhs} + (1 | g)", frame).fit()
+    new = pd.DataFrame({"x": ["0.5", "low"]}, index=["one", "two"])
+    with pytest.raises(
+        mx.DataError, match="column 'x' holds 'low' in row 'two' of the new data, which is no number"
+    ):
+        result.predict(new)
