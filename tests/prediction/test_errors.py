@@ -220,7 +220,7 @@ def test_uncertain_variances_add_what_the_prediction_moves_with_them(formula, we
         moved[:, i] = (next(ends) - next(ends)) / 2e-5
     options: dict[str, Any] = {"random_effects": effects, "new_levels": "population"}
     fixed, total = (result.get_prediction(new, **options, theta=t) for t in ("fixed", "estimated"))
-    assert_allclose(total.se**2, fixed.se**2 + np.einsum("ij,jk,ik->i", moved, own, moved), rtol=1e-7)
+    assert_allclose(total.se**2, fixed.se**2 + np.einsum("ij,jk,ik->i", moved, own, moved), rtol=1e-6)
     assert_allclose(total.predicted, fixed.predicted, rtol=1e-12)
     assert_allclose(total.df, fixed.df, rtol=1e-12)
     wider = np.diff(total.conf_int(obs=True))[:, 0] / np.diff(fixed.conf_int(obs=True))[:, 0]

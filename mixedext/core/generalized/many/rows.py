@@ -59,7 +59,9 @@ class ManyRows:
     def _to_fixed(self) -> sp.csr_array:
         z = self._to_levels
         blocks = [z[a * self.levels : (a + 1) * self.levels] for a in range(self.q)]
-        return sp.vstack([b @ sp.diags_array(x) for b in blocks for x in self.x.T], format="csr")
+        shape = (self.n, self.n)  # SciPy before 1.11 has no diags_array
+        scales = [sp.dia_array((x[None], [0]), shape=shape) for x in self.x.T]
+        return sp.vstack([b @ scale for b in blocks for scale in scales], format="csr")
 
     @cached_property
     def _products_of_x(self) -> Array:
