@@ -175,10 +175,11 @@ def _unescaped(text: str, kind: str) -> str:
             "less": "<",
             "greater": ">",
             "bar": "|",
+            "asciigrave": "`",
         }
         for word, plain in words.items():
             text = text.replace(rf"\text{word}{{}}", f"\0{plain}")
-        text = re.sub(r"\\([#$%&_{}])", "\0\\1", text)
+        text = re.sub(r"\\([#$%&_{}])", "\0\\1", text).replace("-{}-", "--")
         return text.replace("\0", "")
     return text
 

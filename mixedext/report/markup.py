@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "…": r"\ldots{}",
+    "`": r"\textasciigrave{}",
     **{c: f"\\{c}" for c in "#$%&_{}"},
 }
 #: Characters that a backslash makes ordinary ones.
@@ -29,7 +31,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("50%_{a}")
     '50\\\\%\\\\_\\\\{a\\\\}'
     """
-    return "".join(_LATEX.get(c, c) for c in text)
+    return re.sub("-(?=-)", "-{}", "".join(_LATEX.get(c, c) for c in text))
 
 
 def escape_markdown(text: str) -> str:
@@ -51,7 +53,7 @@ def escape_typst(text: str) -> str:
     >>> print(escape_typst("C(x)[T.b] #1"))
     C(x)\\[T.b\\] \\#1
     """
-    return "".join(f"\\{c}" if c in _TYPST else c for c in text)
+    return "".join(f"\\{c}" if c in _TYPST else c for c in text).replace("...", r"\.\.\.")
 
 
 ESCAPES: dict[str, Callable[[str], str]] = {
