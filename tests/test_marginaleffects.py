@@ -133,6 +133,16 @@ def test_slopes_are_marginal_slopes_and_contrasts_those_of_means(trial: pd.DataF
     np.testing.assert_allclose(coded["std_error"], result.bse[["C(k)[T.2]", "C(k)[T.3]"]], rtol=1e-5)
 
 
+def test_factors_are_compared_with_the_first_of_their_categories(trial: pd.DataFrame) -> None:
+    data = trial.assign(
+        f=pd.Categorical(trial["f"], categories=["lo", "mid", "hi"]), k=pd.Categorical(trial["k"])
+    )
+    result = quiet_fit("y ~ f + k + (1 | g)", data)
+    found = frame(me.avg_comparisons(mx.for_marginaleffects(result)))
+    assert found["contrast"].tolist() == ["mid - lo", "hi - lo", "2 - 1", "3 - 1"]
+    np.testing.assert_allclose(found["estimate"], result.params.iloc[1:], rtol=1e-8)
+
+
 @pytest.mark.parametrize("which", ["mean", "linear", "marginal"])
 def test_predictions_are_those_of_the_results(herds: Any, which: str) -> None:
     model = mx.for_marginaleffects(herds, which=which)

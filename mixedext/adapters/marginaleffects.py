@@ -220,7 +220,8 @@ def model_class() -> Any:
             self.df_resid = df
             variables, coded = _variables(fit, terms)
             name = str(fit.labels.endog_name)
-            table = polars.from_pandas(_plain(frame, variables))
+            plain = _plain(frame, variables)
+            table = polars.from_pandas(plain)
             if new_levels == "error":  # by= takes categories, and these take no new levels
                 table = table.with_columns(polars.col(polars.String).cast(polars.Categorical))
             vault = ModelVault(
@@ -233,6 +234,11 @@ def model_class() -> Any:
                 vcov=np.array(fit.cov_params),
                 variable_names=[name, *variables],
                 package="mixedext",
+                pandas_categorical_orders={
+                    column: list(plain[column].cat.categories)
+                    for column in variables
+                    if isinstance(plain[column].dtype, pd.CategoricalDtype)
+                },
             )
             super().__init__(fit, vault)
             known = self.get_variable_type()
