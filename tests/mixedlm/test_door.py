@@ -350,6 +350,10 @@ def test_a_singular_fit_has_errors_of_the_coefficients_alone() -> None:
     assert_allclose(found.random_effects_cov[0], 0, atol=1e-12)
     assert found.model.hessian(found.params_object)[1]
     assert "g Var" in found.summary().as_text()
+    expected = float(found.fe_params["x"] / found.bse_fe["x"])
+    assert_allclose(found.t_test("x = 0").tvalue, expected)
+    assert_allclose(found.wald_test("x = 0", scalar=True).statistic, expected**2)
+    assert_allclose(found.t_test([0, 1]).pvalue, found.pvalues["x"])
 
 
 def test_columns_of_one_variance_are_levels_of_a_factor_whatever_says_so() -> None:
@@ -411,6 +415,8 @@ def test_other_responses_and_covariances_give_the_same_kind_of_results() -> None
     assert isinstance(robust._results, mx.MixedLMResults)
     assert_allclose(robust.bse_fe, slopes().as_lmer().get_robustcov_results(correction="CR0").bse, rtol=1e-12)
     assert_allclose(robust.bse.iloc[2:], slopes().bse.iloc[2:], rtol=1e-9)
+    changed = slopes().update(". ~ . - (Days | Subject) + (1 | Subject)")
+    assert_allclose(changed.llf, mx.lmer("Reaction ~ Days + (1 | Subject)", sleep()).fit().llf)
     likely = slopes().by_maximum_likelihood()
     assert_allclose(likely.aic, mx.lmer("Reaction ~ Days + (Days | Subject)", sleep()).fit(reml=False).aic)
 

@@ -58,12 +58,13 @@ class GivenComponent:
         name : str
             Of the grouping factor of the groups.
         row_groups : ndarray of int (n,)
-            Group of each row, by number.
+            Group of each row, by number; −1 where it is missing.
         index : pandas.Index
             Labels of the rows.
         """
         n = len(row_groups)
-        rows = [np.flatnonzero(row_groups == i) for i in range(len(self.matrices))]
+        order = np.argsort(row_groups, kind="stable")[np.count_nonzero(row_groups < 0) :]
+        rows = np.split(order, np.cumsum([len(m) for m in self.matrices])[:-1])
         if not self.has_levels:
             columns = np.zeros((n, self.width))
             for own, matrix in zip(rows, self.matrices, strict=True):

@@ -37,10 +37,8 @@ class EffectsByGroup(LinearMixedResults):
             for level in np.argsort(component.group_of_level, kind="stable"):
                 own = terms[component.term][: len(component.names[level]), level]
                 values[component.group_of_level[level]] += own.tolist()
-        return {
-            label: pd.Series(own, index=model.effects_of(i), dtype=float)
-            for i, (label, own) in enumerate(zip(layout.group_labels, values, strict=True))
-        }
+        parts = zip(layout.group_labels, values, model.effects_by_group(), strict=True)
+        return {label: pd.Series(own, index=names, dtype=float) for label, own, names in parts}
 
     def _modes_of(self, number: int) -> Array:
         """Return the modes of a term (effects, levels)."""
@@ -57,7 +55,9 @@ class EffectsByGroup(LinearMixedResults):
         columns, components = model.exog_re_li, model.exog_vc
         root_re = _root(self.params_object.cov_re)
         out = {}
-        for i, label in enumerate(self.layout.group_labels):
+        for i, (label, names) in enumerate(
+            zip(self.layout.group_labels, model.effects_by_group(), strict=True)
+        ):
             mats = [] if columns is None else [columns[i]]
             mats += [own[i] for own in components.mats]
             widths = [own[i].shape[1] for own in components.mats]
@@ -68,7 +68,6 @@ class EffectsByGroup(LinearMixedResults):
             loaded = np.hstack(mats) @ root
             inner = np.linalg.cholesky(loaded.T @ loaded + np.eye(len(root)))
             half = np.linalg.solve(inner, root.T)
-            names = model.effects_of(i)
             out[label] = pd.DataFrame(self.scale * (half.T @ half), index=names, columns=names)
         return out
 

@@ -31,8 +31,7 @@ def door_of_arrays(
     if len(groups) != n:
         raise DataError(f"groups has {len(groups)} values where endog has {n} rows")
     codes, levels = group_codes(groups if isinstance(groups, pd.Series) else pd.Series(groups), "groups")
-    labels = sorted_labels(levels.tolist())
-    rank = np.array([labels.index(label) for label in levels.tolist()], dtype=np.intp)
+    labels, rank = sorted_labels(levels.tolist())
     all_rows = np.where(codes < 0, -1, rank[codes])
     sizes = np.bincount(all_rows[all_rows >= 0], minlength=len(labels)).tolist()
     given = [] if exog_vc is None else read_given(exog_vc, labels, sizes)

@@ -90,8 +90,7 @@ def described(built: BuiltDesign, what: Written) -> Door:
         n_re = sum(t.group == bars[0] for t in design.terms) - own.count(bars[0])
     places = places_of([*bars[:1] * n_re, *own], design)
     labels, codes = _groups_of(design, what, places)
-    labels_sorted = sorted_labels(labels)
-    rank = np.array([labels_sorted.index(label) for label in labels], dtype=np.intp)
+    labels_sorted, rank = sorted_labels(labels)
     row_groups = rank[codes]
     terms = [design.terms[place] for place in places]
     names, blocks = _random_effects(terms[:n_re], places[:n_re], rank, what.group)

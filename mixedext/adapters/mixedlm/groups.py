@@ -20,6 +20,7 @@ class GroupedModel(LinearMixedModel):
 
     #: where MixedLM has its parameters
     layout: Layout
+    n_groups: int
     #: number of the group of each row, (n,)
     row_groups: NDArray[np.intp]
 
@@ -124,8 +125,8 @@ class GroupedModel(LinearMixedModel):
         for component in self.layout.components:
             term = terms[component.term]
             own_names, own_mats = [], []
-            for group, rows in enumerate(self.row_indices.values()):
-                levels = np.flatnonzero(component.group_of_level == group)
+            by_group = component.levels_by_group(self.n_groups)
+            for levels, rows in zip(by_group, self.row_indices.values(), strict=True):
                 start = np.cumsum([0, *(len(component.names[i]) for i in levels)])
                 matrix = np.zeros((len(rows), start[-1]))
                 place = dict(zip(levels.tolist(), start.tolist(), strict=False))
@@ -140,10 +141,10 @@ class GroupedModel(LinearMixedModel):
             mats.append(own_mats)
         return VCSpec(names, colnames, mats)
 
-    def effects_of(self, group: int) -> list[str]:
-        """Return the names of all random effects of a group, by number."""
-        names = list(self.layout.re_names)
+    def effects_by_group(self) -> list[list[str]]:
+        """Return the names of all random effects of each group."""
+        out = [list(self.layout.re_names) for _ in range(self.n_groups)]
         for component in self.layout.components:
-            for level in np.flatnonzero(component.group_of_level == group):
-                names += [f"{component.name}[{name}]" for name in component.names[level]]
-        return names
+            for names, levels in zip(out, component.levels_by_group(self.n_groups), strict=True):
+                names += [f"{component.name}[{name}]" for i in levels for name in component.names[i]]
+        return out

@@ -34,6 +34,11 @@ class Component:
     group_of_level: NDArray[np.intp]
     names: tuple[tuple[str, ...], ...]
 
+    def levels_by_group(self, n_groups: int) -> list[NDArray[np.intp]]:
+        """Return the levels of each group."""
+        count = np.bincount(self.group_of_level, minlength=n_groups)
+        return np.split(np.argsort(self.group_of_level, kind="stable"), np.cumsum(count)[:-1])
+
 
 @dataclass(frozen=True)
 class Block:
@@ -171,9 +176,11 @@ def full_names(re_names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def sorted_labels(labels: Sequence[Any]) -> list[Any]:
-    """Return labels of groups in their order, as they are where they cannot be compared."""
+def sorted_labels(labels: Sequence[Any]) -> tuple[list[Any], NDArray[np.intp]]:
+    """Return labels of groups in their order, as they are where they cannot be compared, and their places."""
     try:
-        return sorted(labels)
+        out = sorted(labels)
     except TypeError:
-        return list(labels)
+        out = list(labels)
+    place = {label: i for i, label in enumerate(out)}
+    return out, np.array([place[label] for label in labels], dtype=np.intp)

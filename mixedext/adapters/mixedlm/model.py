@@ -179,6 +179,10 @@ class MixedLM(LikelihoodOfGroups):
         """Return the model of the same rows with parts of its design changed, a `LinearMixedModel`."""
         return self.plain().variant(**changes)
 
+    def update(self, formula: str | None = None, **options: Any) -> Any:
+        """Return the model of a changed formula in lme4's language, a `LinearMixedModel`."""
+        return self.plain().update(formula, **options)
+
     def with_response(self, endog: Array, problem: Any = None) -> Any:
         """Return the model of the same rows for another response, without warnings."""
         plain = LinearMixedModel.with_response(self.plain(), endog, problem)

@@ -161,7 +161,8 @@ class PackedParameters(LinearMixedResults):
         if ddf is not None:
             return super().t_test(r_matrix, cov_p, use_t, ddf=ddf)
         matrix, null = self._widened(r_matrix)
-        return LikelihoodModelResults.t_test(self, (matrix, null), cov_p, use_t)
+        known = self._covariance_for(matrix) if cov_p is None else cov_p
+        return LikelihoodModelResults.t_test(self, (matrix, null), known, use_t)
 
     def wald_test(
         self,
@@ -188,9 +189,20 @@ class PackedParameters(LinearMixedResults):
         if ddf is not None:
             return super().wald_test(r_matrix, cov_p, invcov, True, df_constraints, scalar, ddf=ddf)
         matrix, null = self._widened(r_matrix, whole=True)
+        known = self._covariance_for(matrix) if cov_p is None else cov_p
         return LikelihoodModelResults.wald_test(
-            self, (matrix, null), cov_p, invcov, bool(use_f), df_constraints, scalar
+            self, (matrix, null), known, invcov, bool(use_f), df_constraints, scalar
         )
+
+    def _covariance_for(self, matrix: Array) -> Array:
+        """Return the covariance of `params` with zeros for those that hypotheses leave alone.
+
+        That of the variances may be missing.
+        """
+        out = self.cov_params_default
+        alone = ~matrix.any(axis=0)
+        out[alone] = out[:, alone] = 0.0
+        return out
 
     def _widened(self, r_matrix: Any, whole: bool = False) -> tuple[Array, Array]:
         """Return hypotheses about the coefficients as those about all parameters."""
