@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -568,3 +570,44 @@ def test_frames_with_lists_are_described() -> None:
 def test_frames_are_described(kind: str) -> None:
     own = mx.describe(KINDS[kind](FRAME))
     assert own.drop(columns="type").equals(mx.describe(FRAME).drop(columns="type"))
+
+
+# ----------------------------------------------------------------------------------- packages that are absent
+
+
+def test_a_missing_narwhals_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "narwhals.stable.v2", None)
+    with pytest.raises(
+        ImportError, match=r"frames of polars need narwhals; .* pip install 'mixedext\[frames\]'"
+    ):
+        mx.lmer("y ~ x + (1 | g)", pl.from_pandas(FRAME))
+    assert fitted("y ~ x + (1 | g)", FRAME).nobs == N
+
+
+@pytest.mark.subprocess
+def test_polars_and_duckdb_do_not_need_pyarrow() -> None:
+    code = """if True:
+        import sys
+        sys.modules["pyarrow"] = None
+        import duckdb, polars as pl, mixedext as mx
+        rows = range(60)
+        data = pl.DataFrame({"y": [(37 * i) % 11 for i in rows], "g": [f"g{i % 6}" for i in rows],
+                             "x": [None if i == 3 else i for i in rows]}).with_columns(
+            level=pl.col("g").cast(pl.Enum([f"g{j}" for j in range(6)])),
+            text=pl.col("g").cast(pl.Categorical))
+        result = mx.lmer("y ~ x + text + (1 | g)", data).fit()
+        assert mx.lmer("y ~ level + (1 | x)", data, allow_saturated=True)
+        assert result.predict(data).null_count() == 1
+        assert isinstance(result.get_prediction(data).summary_frame(), pl.DataFrame)
+        query = duckdb.sql("select i % 6 as g, (37 * i) % 11 as y, i as x from range(60) r(i)")
+        assert mx.lmer("y ~ x + (1 | g)", query).fit().nobs == 60
+    """
+    warned = ["-W", "ignore::UserWarning"]
+    run = subprocess.run([sys.executable, *warned, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@every_kind
+def test_the_door_of_statsmodels_takes_them_too(kind: str) -> None:
+    own = mx.mixedlm("y ~ x", KINDS[kind](FRAME), groups="g").fit()
+    assert own.llf == mx.mixedlm("y ~ x", FRAME, groups="g").fit().llf
