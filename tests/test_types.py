@@ -31,11 +31,11 @@ OPTIMIZER = ["start_theta", "start_params", "tol", "maxiter"]
         (mx.LinearMixedModel, ["endog", "exog", "terms", *ROWS[1:-1], "formula"]),
         (
             mx.LinearMixedModel.fit,
-            ["self", "reml", *OPTIMIZER, "cov_type", "cov_kwds", "solver", "max_memory"],
+            ["self", "reml", *OPTIMIZER, "cov_type", "cov_kwds", "solver", "rng", "max_memory"],
         ),
         (
             mx.GeneralizedLinearMixedModel.fit,
-            ["self", "nagq", "hessian", "cov_type", "cov_kwds", *OPTIMIZER, "solver", "max_memory"],
+            ["self", "nagq", "hessian", "cov_type", "cov_kwds", *OPTIMIZER, "solver", "rng", "max_memory"],
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,51 @@ from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.search.optimize import OptimizerRecord
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """How far random probes let a fit be known.
+
+    Attributes
+    ----------
+    solver : str
+    seed : int
+    probes : int
+    deviations : ndarray (probes,)
+        Of the criterion by each probe from the mean of all.
+    shares : ndarray (size,)
+        Standard deviation of each θ̃ by other probes, over its standard error.
+    """
+
+    solver: str
+    seed: int
+    probes: int
+    deviations: Array
+    shares: Array
+
+    @property
+    def objective_error(self) -> float:
+        """Standard error of the criterion."""
+        if self.probes < 2:
+            return 0.0
+        return float(np.sqrt((self.deviations**2).sum() / (self.probes * (self.probes - 1))))
+
+    @property
+    def largest(self) -> float:
+        """Largest of the shares."""
+        return float(self.shares.max(initial=0.0))
+
+    def error_of_difference(self, other: MonteCarlo | None) -> float:
+        """Return the standard error of the difference of two criteria; what the same probes say of both is
+        taken together.
+        """
+        if other is None:
+            return self.objective_error
+        if (self.seed, self.probes) != (other.seed, other.probes):
+            return float(np.hypot(self.objective_error, other.objective_error))
+        both = self.deviations - other.deviations
+        return float(np.sqrt((both**2).sum() / (self.probes * max(1, self.probes - 1))))
 
 
 @dataclass(frozen=True)
@@ -62,6 +107,22 @@ class Estimates:
     log_determinant: float
     point: Array
     optimizer: OptimizerRecord
+    #: where random probes took part
+    monte_carlo: MonteCarlo | None = field(default=None, kw_only=True)
+    #: why another solver than was planned took its place
+    solved_otherwise: str = field(default="", kw_only=True)
+
+    @property
+    def on_solver(self) -> str:
+        """What is to be said of the solver, empty where all is exact and as planned."""
+        found = self.monte_carlo
+        if found is None:
+            return self.solved_otherwise
+        return (
+            f"Equations solved by conjugate gradients with {found.probes} random probes (solver "
+            f"{found.solver!r}): standard error of the log-likelihood {found.objective_error / 2:.2g}, Monte "
+            f"Carlo s.d. of θ at most {found.largest:.2g} of its standard error"
+        )
 
     def __post_init__(self) -> None:
         # several results show one record: what a user does with an array of theirs must not reach it

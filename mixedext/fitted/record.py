@@ -8,7 +8,7 @@ another record.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
+from mixedext.core.equations.choice import TooLargeError
+from mixedext.core.equations.probing import SlowSolveError
 from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import Estimates
 from mixedext.core.many.estimates import ManyEstimates
@@ -34,6 +36,12 @@ from mixedext.fitted.random_part import EffectRows, add_random_part
 from mixedext.options import check_option
 
 Array = NDArray[np.float64]
+
+
+#: Monte Carlo error of θ over its standard error up to which no probes are added, and their number at most.
+PROBE_ERROR, MOST_PROBES = 0.01, 512
+#: Times that they are added.
+_MOST_RENEWALS = 2
 
 
 class Method(ABC):
@@ -71,6 +79,44 @@ class Method(ABC):
         if self.solving == AUTOMATIC:
             return problem
         return problem.with_solver(self.solving.solver_of(problem.storage))
+
+    def probed(self, problem: Any, fit: Callable[[Any, Array | None], Any], start: Array | None) -> Any:
+        """Return the estimates of a problem; where they depend on random probes, by so many of them that
+        their error is small beside standard errors; by another solver where this one does not converge.
+
+        Parameters
+        ----------
+        problem : LinearProblem or GeneralizedProblem
+        fit : callable
+            Problem and starting θ → estimates.
+        start : ndarray or None
+        """
+        try:
+            estimates = fit(problem, start)
+            for _ in range(_MOST_RENEWALS):
+                found = estimates.monte_carlo
+                if found is None or found.largest <= PROBE_ERROR or found.probes >= MOST_PROBES:
+                    break
+                wanted = 1.3 * found.probes * (found.largest / PROBE_ERROR) ** 2
+                probes = int(min(MOST_PROBES, 8 * np.ceil(wanted / 8)))
+                asked = replace(self.solving, solver=type(problem.solver), probes=probes)
+                problem = problem.with_solver(asked.solver_of(problem.storage))
+                estimates = fit(problem, estimates.theta)
+        except SlowSolveError as error:
+            try:
+                other = replace(self.solving, solver=None, exact=True).solver_of(problem.storage)
+            except TooLargeError as too_large:
+                raise DataError(f"{error}, and another solver cannot be taken: {too_large}") from error
+            estimates = fit(problem.with_solver(other), start)
+            estimates = replace(estimates, solved_otherwise=f"{error}: solver {other.name!r} was taken")
+        return estimates
+
+    def settled(self, estimates: Any) -> Solving:
+        """Return how the equations of a fit were solved in the end."""
+        found = estimates.monte_carlo
+        if estimates.solved_otherwise:
+            return replace(self.solving, solver=None, exact=True)
+        return self.solving if found is None else replace(self.solving, probes=found.probes)
 
     @abstractmethod
     def fit(
@@ -261,7 +307,12 @@ class FittedModel(FitNumbers):
     @property
     def remarks(self) -> list[str]:
         """Further findings for the summary, a line each."""
-        remarks = [*self.findings, self.made.get("no joint covariance", ""), self.covariance.remark]
+        remarks = [
+            self.estimates.on_solver,
+            *self.findings,
+            self.made.get("no joint covariance", ""),
+            self.covariance.remark,
+        ]
         return [remark for remark in remarks if remark]
 
     # -------------------------------------------------------------------------------------- random effects

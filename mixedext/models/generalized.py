@@ -256,6 +256,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         tol: float = GENERALIZED_TOLERANCE,
         maxiter: int = 200,
         solver: str = "auto",
+        rng: Any = None,
         max_memory: float | str | None = None,
     ) -> GeneralizedMixedResultsWrapper:
         """Fit the model.
@@ -285,10 +286,13 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             Convergence: twice the expected further decrease of −2 log-likelihood.
         maxiter : int
             Largest number of iterations.
-        solver : {"auto", "dense", "sparse"} or a name in `mixedext.solvers`
+        solver : {"auto", "dense", "sparse", "iterative"} or a name in `mixedext.solvers`
             How the equations of crossed random effects are solved: what is left of them when the largest
-            factor is eliminated is a dense matrix or a sparse one. "auto" takes what is expected to need
-            less time.
+            factor is eliminated is a dense matrix, a sparse one, or is not formed at all; then
+            log-determinant and traces are estimated by random probes, and the summary says how well. "auto"
+            takes what is expected to need less time.
+        rng : int or numpy Generator, optional
+            Of the random probes; by default they are always the same.
         max_memory : float or str, optional
             Memory that the equations may take, in bytes or as ``"4 GB"``; by default what the machine has.
 
@@ -318,7 +322,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         check_option(hessian, "hessian", ("expected", "observed"))
         cov_type = check_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
         cov_kwds = check_cov_kwds(cov_kwds, cov_type)
-        solving = solvers.solving(self.problem, solver, max_memory)
+        solving = solvers.solving(self.problem, solver, max_memory, rng)
         problem = self.problem.with_hessian(hessian)
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))

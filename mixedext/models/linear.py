@@ -222,6 +222,7 @@ class LinearMixedModel(LikelihoodModelSide):
         cov_type: str = "nonrobust",
         cov_kwds: Mapping[str, Any] | None = None,
         solver: str = "auto",
+        rng: Any = None,
         max_memory: float | str | None = None,
     ) -> LinearMixedResultsWrapper:
         """Fit the model.
@@ -245,10 +246,13 @@ class LinearMixedModel(LikelihoodModelSide):
         cov_kwds : mapping, optional
             For ``"cluster"``: ``groups`` and ``correction`` as `get_robustcov_results` of the results takes
             them.
-        solver : {"auto", "dense", "sparse"} or a name in `mixedext.solvers`
+        solver : {"auto", "dense", "sparse", "iterative"} or a name in `mixedext.solvers`
             How the equations of crossed random effects are solved: what is left of them when the largest
-            factor is eliminated is a dense matrix or a sparse one. "auto" takes what is expected to need
-            less time; `describe` says which.
+            factor is eliminated is a dense matrix, a sparse one, or is not formed at all; then
+            log-determinant and traces are estimated by random probes, and the summary says how well. "auto"
+            takes what is expected to need less time; `describe` says which.
+        rng : int or numpy Generator, optional
+            Of the random probes; by default they are always the same.
         max_memory : float or str, optional
             Memory that the equations may take, in bytes or as ``"4 GB"``; by default what the machine has.
 
@@ -276,7 +280,7 @@ class LinearMixedModel(LikelihoodModelSide):
         problem = self.problem
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
-        method = LinearMethod(bool(reml), solvers.solving(problem, solver, max_memory))
+        method = LinearMethod(bool(reml), solvers.solving(problem, solver, max_memory, rng))
         estimates = method.minimize(problem, self.design, options, start)
         findings = method.findings(self, estimates)
         fit = method.fitted(self, estimates, findings)

@@ -84,8 +84,9 @@ class LinearMethod(Method):
         """Return the estimates of a problem by an optimiser with given options."""
         if problem.is_exact:
             raise DataError(EXACT_FIT)
-        problem = self.solved(problem)
-        estimates = fit_linear(problem, self.reml, options, start)
+        estimates = self.probed(
+            self.solved(problem), lambda own, at: fit_linear(own, self.reml, options, at), start
+        )
         refuse_exact_fit(design, problem, estimates)
         return estimates
 
@@ -114,7 +115,8 @@ class LinearMethod(Method):
     def fitted(self, model: Any, estimates: LinearEstimates, findings: Sequence[Remark] = ()) -> FittedModel:
         """Return the record of estimates of a model."""
         texts = tuple(r.text for r in findings)
-        return FittedModel(model, estimates, self, self.covariance, model.design.labels(), findings=texts)
+        method = LinearMethod(self.reml, self.settled(estimates))
+        return FittedModel(model, estimates, method, self.covariance, model.design.labels(), findings=texts)
 
     def findings(self, model: Any, estimates: LinearEstimates) -> list[Remark]:
         """Return what the data say of a fit."""

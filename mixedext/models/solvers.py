@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
-from mixedext.core.equations.choice import TooLargeError
+from mixedext.core.equations.choice import TooLargeError, is_iterable
 from mixedext.core.equations.solver import QUESTIONS, Answer, RefusedQuestion
 from mixedext.core.equations.solvers import AUTOMATIC, SOLVERS, Solving
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.errors import OptionError
-from mixedext.options import Registry, asking, check_memory, check_option
+from mixedext.options import Registry, asking, check_generator, check_memory, check_option
 
 P = TypeVar("P", LinearProblem, GeneralizedProblem)
 
@@ -40,7 +40,7 @@ class SolverRegistry(Registry):
     --------
     >>> import mixedext as mx
     >>> list(mx.solvers)
-    ['elimination', 'sparse']
+    ['elimination', 'sparse', 'iterative']
     >>> mx.solvers["elimination"].capabilities["log_determinant"]
     'exact'
     """
@@ -86,7 +86,7 @@ class SolverRegistry(Registry):
                 f"solver {name!r} ({shown}) cannot be called as factorize(products, factors): {error}"
             ) from None
 
-    def solving(self, problem: Any, solver: Any, max_memory: Any = None) -> Solving:
+    def solving(self, problem: Any, solver: Any, max_memory: Any = None, rng: Any = None) -> Solving:
         """Return how a user's ``solver=`` and ``max_memory=`` want the equations of a problem solved.
 
         Parameters
@@ -96,6 +96,8 @@ class SolverRegistry(Registry):
             "auto" or a name; "dense" is elimination with a dense rest.
         max_memory : float or str, optional
             Bytes, or a text such as "4 GB".
+        rng : int or Generator, optional
+            Of the probes of a solver that draws them.
 
         Raises
         ------
@@ -103,18 +105,24 @@ class SolverRegistry(Registry):
             If there is no such solver, or it does not suit the problem, or needs more memory.
         """
         memory = check_memory(max_memory)
-        if solver == "auto" and memory is None:
+        seed = 0 if rng is None else int(check_generator(rng).integers(1 << 62))
+        if solver == "auto" and memory is None and rng is None:
             return AUTOMATIC
         known = dict.fromkeys(("auto", *_ALIASES, *self))
         check_option(solver, "solver", known)
         member = None if solver == "auto" else self[self._registered(solver)]
         storage = problem.storage
-        if solver == "sparse" and not storage.is_crossed:
+        if solver in ("sparse", "iterative") and not storage.is_crossed:
             raise OptionError(
                 f"solver={solver!r} is for crossed grouping factors, and this model has none: "
                 "leave it out, its equations are solved exactly factor by factor"
             )
-        asked = Solving(member, memory)
+        if solver == "iterative" and not is_iterable(storage):
+            raise OptionError(
+                "solver='iterative' is for crossed grouping factors of which none is nested in all others: "
+                "take solver='auto'"
+            )
+        asked = Solving(member, memory, seed)
         try:
             if member is None:
                 asked.solver_of(storage)

@@ -325,6 +325,7 @@ def fit(
     cov_type: str | None = None,
     cov_kwds: Mapping[str, Any] | None = None,
     solver: str | None = None,
+    rng: Any = None,
     max_memory: float | str | None = None,
 ) -> FittedModel:
     """Fit a numerical problem: the last of the steps of which a fit is made.
@@ -337,7 +338,7 @@ def fit(
         As `LinearMixedModel.fit` takes it.
     nagq, hessian
         As `GeneralizedLinearMixedModel.fit` takes them.
-    start_theta, tol, maxiter, cov_type, cov_kwds, solver, max_memory
+    start_theta, tol, maxiter, cov_type, cov_kwds, solver, rng, max_memory
         As both take them; what is not given is as there.
 
     Returns
@@ -383,6 +384,7 @@ def fit(
         "cov_type": cov_type,
         "cov_kwds": cov_kwds,
         "solver": solver,
+        "rng": rng,
         "max_memory": max_memory,
     }
     given = {name: value for name, value in options.items() if value is not None}

@@ -214,7 +214,7 @@ class ProfileState:
     point : ndarray (m,)
     value : float
         Of the parameter fixed.
-    objective, rounding : float
+    objective, rounding, blur : float
     """
 
     def __init__(self, coordinates: ProfileCoordinates, x: Array, value: float):
@@ -224,6 +224,7 @@ class ProfileState:
         self.problem_state, self.rotations = coordinates.evaluate(self.point, value)
         self.objective = self.problem_state.objective
         self.rounding = self.problem_state.rounding
+        self.blur = self.problem_state.blur
 
     @cached_property
     def _derivatives(self) -> tuple[Array, float]:

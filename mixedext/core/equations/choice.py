@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mixedext.core.equations.elimination import BlockElimination, SparseElimination
+from mixedext.core.equations.iterative import Iterative
 from mixedext.core.equations.ordering import DENSE_COST
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.solver import Solver
@@ -36,6 +37,11 @@ _MOST_PAIRS, _PAIR_BYTES = 1 << 26, 32
 _DENSE_BYTES = 24.0
 #: Seconds that a product of two entries takes.
 _PAIR_COST = 4e-9
+#: Seconds of an exact evaluation up to which there are no probes.
+_LONG = 0.6
+#: Columns that conjugate gradients solve for at once, iterations that they take, and seconds of one product
+#: of an entry.
+_COLUMNS, _ITERATIONS, _PRODUCT_COST = 24, 12, 2e-9
 
 
 class TooLargeError(Exception):
@@ -185,7 +191,27 @@ def may_be_sparse(storage: Storage) -> bool:
     return float(np.mean(closed)) > _CLOSED
 
 
-def choose_solver(storage: Storage, limit: float | None = None) -> Solver:
+def iterative_need(storage: Storage) -> Need:
+    """Return what conjugate gradients with random probes take."""
+    last = storage.stages[-1]
+    pairs = sum(
+        float(len(pattern.rows)) * storage.widths[k] * storage.widths[other]
+        for (k, other), pattern in storage.pairs.items()
+    )
+    effects = float(sum(q * levels for q, levels in zip(storage.widths, storage.levels, strict=True)))
+    q = storage.widths[last.factor]
+    memory = 32.0 * pairs + 8.0 * 8 * _COLUMNS * effects * max(1, q)
+    return Need(_ITERATIONS * _COLUMNS * (_PRODUCT_COST * pairs + 1e-8 * effects), memory)
+
+
+def is_iterable(storage: Storage) -> bool:
+    """Whether conjugate gradients know how to eliminate the factors: one, that is crossed with the others."""
+    return storage.is_crossed and len(storage.stages) == 1
+
+
+def choose_solver(
+    storage: Storage, limit: float | None = None, seed: int = 0, probes: int = 16, exact: bool = False
+) -> Solver:
     """Return the solver that suits a storage.
 
     Parameters
@@ -193,6 +219,10 @@ def choose_solver(storage: Storage, limit: float | None = None) -> Solver:
     storage : Storage
     limit : float, optional
         Bytes that it may take; by default what the machine has.
+    seed, probes : int
+        Of one that takes random probes.
+    exact : bool
+        Whether none of these is to be taken.
 
     Raises
     ------
@@ -211,9 +241,17 @@ def choose_solver(storage: Storage, limit: float | None = None) -> Solver:
         ways.append((own, lambda: sparse))
         needed["sparse"] = own.memory
     fitting = [way for way in ways if way[0].memory <= limit]
-    if not fitting:
+    quickest = min(fitting, key=lambda way: way[0].seconds, default=None)
+    if quickest is not None and (exact or quickest[0].seconds < _LONG):
+        return quickest[1]()
+    if not exact and is_iterable(storage):
+        probing = iterative_need(storage)
+        needed["iterative"] = probing.memory
+        if probing.memory <= limit and (quickest is None or 4 * probing.seconds < quickest[0].seconds):
+            return Iterative(storage, seed, probes)
+    if quickest is None:
         raise TooLargeError(needed, limit)
-    return min(fitting, key=lambda way: way[0].seconds)[1]()
+    return quickest[1]()
 
 
 def require_memory(solver: Solver, limit: float | None) -> None:
@@ -230,5 +268,7 @@ def require_memory(solver: Solver, limit: float | None) -> None:
     need = sparse_need(solver) if isinstance(solver, SparseElimination) else None
     if need is None and isinstance(solver, BlockElimination):
         need = dense_need(storage)
+    if need is None and isinstance(solver, Iterative):
+        need = iterative_need(storage)
     if need is not None and need.memory > limit:
         raise TooLargeError({solver.name: need.memory}, limit)

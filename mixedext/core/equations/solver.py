@@ -128,6 +128,11 @@ class Factorization:
         self.solver = solver
         self.factors = tuple(factors)
 
+    @property
+    def blur(self) -> float:
+        """How far the log-determinant may be from the integral of what is said to be its derivative."""
+        return 0.0
+
     def _refuse(self, question: str) -> Any:
         raise RefusedQuestion(self.solver.name, question)
 
@@ -209,6 +214,8 @@ class Solver(ABC):
     """
 
     name: ClassVar[str]
+    #: whether it draws probes: then it is made as ``solver(storage, seed, probes)``
+    is_random: ClassVar[bool] = False
     capabilities: ClassVar[Mapping[str, Answer]]
 
     def __init__(self, storage: Storage):

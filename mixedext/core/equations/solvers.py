@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mixedext.core.equations.choice import choose_solver, require_memory
 from mixedext.core.equations.elimination import BlockElimination, SparseElimination
+from mixedext.core.equations.iterative import Iterative
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.solver import Solver
 
 #: Name → class.
-SOLVERS: dict[str, type[Solver]] = {solver.name: solver for solver in (BlockElimination, SparseElimination)}
+SOLVERS: dict[str, type[Solver]] = {
+    solver.name: solver for solver in (BlockElimination, SparseElimination, Iterative)
+}
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,17 @@ class Solving:
         None is the package's own choice.
     memory : float or None
         Bytes that it may take; None is what the machine has.
+    seed, probes : int
+        Of random probes, where there are any.
+    exact : bool
+        Whether the package's own choice is among those that need no probes.
     """
 
     solver: type[Solver] | None = None
     memory: float | None = None
+    seed: int = 0
+    probes: int = 16
+    exact: bool = False
 
     def solver_of(self, storage: Storage) -> Solver:
         """Return the solver of a storage, made once.
@@ -37,14 +48,17 @@ class Solving:
             If it takes more memory than it may.
         """
         if self not in storage.solvers:
-            if self.solver is None:
-                storage.solvers[self] = choose_solver(storage, self.memory)
-            else:
-                made = self.solver(storage)
-                require_memory(made, self.memory)
-                storage.solvers[self] = made
+            storage.solvers[self] = self._made(storage)
         found: Solver = storage.solvers[self]
         return found
+
+    def _made(self, storage: Storage) -> Solver:
+        if self.solver is None:
+            return choose_solver(storage, self.memory, self.seed, self.probes, self.exact)
+        made: Any = self.solver
+        solver: Solver = made(storage, self.seed, self.probes) if made.is_random else made(storage)
+        require_memory(solver, self.memory)
+        return solver
 
 
 #: The package's own choice, within what the machine has.

@@ -248,6 +248,11 @@ class LaplaceState:
         """M with the weights of the criterion."""
         return self._observed[1] if self.problem.observed else self._fisher_factorization
 
+    @property
+    def blur(self) -> float:
+        """How far the criterion may be from the integral of its gradient, where both are estimates."""
+        return self.factorization.blur
+
     @cached_property
     def _observed(self) -> tuple[CrossProducts, Factorization]:
         """Products and M with the observed weights, X among them."""

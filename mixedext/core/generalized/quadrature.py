@@ -46,7 +46,7 @@ class QuadratureState:
         self.beta = self.laplace.beta
         self.modes = self.laplace.modes
         self.objective = self._integrate()
-        self.rounding = self.laplace.rounding
+        self.rounding, self.blur = self.laplace.rounding, self.laplace.blur
 
     def _integrate(self) -> float:
         laplace, work, response = self.laplace, self.problem.work, self.problem.response

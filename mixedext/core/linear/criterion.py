@@ -151,6 +151,11 @@ class LinearState:
         """M = Λ'Z'WZΛ + I, eliminated."""
         return self.problem.solver.factorize(self.problem.products, self.factors)
 
+    @property
+    def blur(self) -> float:
+        """How far the criterion may be from the integral of its gradient, where both are estimates."""
+        return self.factorization.blur
+
     @cached_property
     def reduced(self) -> Reduced:
         """[X y]'V⁻¹[X y] with the steps that led there."""

@@ -14,6 +14,7 @@ from mixedext.core.equations import small_blocks as sb
 from mixedext.core.estimates import LinearEstimates
 from mixedext.core.linear.by_rows import cost_by_rows, objective_by_rows
 from mixedext.core.linear.criterion import LinearProblem, LinearState
+from mixedext.core.linear.monte_carlo import monte_carlo
 from mixedext.core.linear.scan import may_have_others, rivals
 from mixedext.core.search.boundary import BoundarySearch
 from mixedext.core.search.criterion import Criterion
@@ -85,6 +86,7 @@ def fit_linear(
         log_determinant=state.factorization.log_determinant,
         point=state.point,
         optimizer=_checked(search.record, problem, state),
+        monte_carlo=monte_carlo(problem, state),
         reml=state.reml,
         deviance=_deviance(problem, state),
     )

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.triangles import lower_factor
+from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.linear.criterion import LinearProblem, LinearState
 from mixedext.core.threads import threads_of_first
 
@@ -76,7 +77,11 @@ def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity
 
 
 def _profiled_hessian(problem: LinearProblem, state: LinearState) -> Array:
-    """Return the Hessian of the profiled criterion in θ̃ by central differences of its gradient."""
+    """Return the Hessian of the profiled criterion in θ̃ by central differences of its gradient, or, where
+    that is an estimate, the average information.
+    """
+    if problem.solver.answer("gram_sums") != "exact":
+        return state.information()
     size = problem.size
     curvature = np.maximum(np.diag(state.information()), 1e-6)
     steps = STEP * np.minimum(np.sqrt(2.0 / curvature), np.maximum(1.0, np.abs(state.point)))
@@ -148,8 +153,15 @@ class KenwardRoger:
 def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
     """Return the adjusted covariance and what F tests need, at the REML optimum `point`.
 
+    Raises
+    ------
+    RefusedQuestion
+        If the solver does not give exact traces.
+
     All is computed with σ² = 1; the covariances are then multiplied by σ̂², which the tests do not see.
     """
+    if problem.solver.answer("gram_sums") != "exact":
+        raise RefusedQuestion(problem.solver.name, "gram_sums", "the method of Kenward and Roger, exactly,")
     state = problem.evaluate(point, True)
     directions = _directions(problem)
     m, p = len(directions), problem.p

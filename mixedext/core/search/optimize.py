@@ -55,7 +55,7 @@ _HIDDEN = "rounding errors hide the minimum: the residual variance is all but ze
 
 class State(Protocol):
     """The criterion at one point; attributes are computed when asked for. `rounding` is the error of
-    `objective`.
+    `objective`, `blur` what besides it may be off the integral of `gradient`, where both are estimates.
     """
 
     @property
@@ -64,6 +64,8 @@ class State(Protocol):
     def objective(self) -> float: ...
     @property
     def rounding(self) -> float: ...
+    @property
+    def blur(self) -> float: ...
     @property
     def gradient(self) -> Array: ...
     def information(self) -> Array: ...
@@ -172,7 +174,7 @@ def minimize(
         state.release()
         patient = evaluations < _PATIENCE
         if patient:
-            new, used = _line_search(evaluate, state, step, noise)
+            new, used = _line_search(evaluate, state, step, max(noise, state.blur))
         else:
             new, used, radius = _search_within(evaluate, state, hessian, step, radius)
         evaluations += used
@@ -313,7 +315,7 @@ def _search_within(
     radius : float
         For the next step.
     """
-    gradient, noise = state.gradient, state.rounding
+    gradient, noise = state.gradient, max(state.rounding, state.blur)
     values, vectors = np.linalg.eigh(hessian)
     full = step
     for used in range(1, 31):

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
 from mixedext.errors import OptionError
 from mixedext.fitted import DegreesOfFreedom, FittedModel
@@ -298,5 +299,10 @@ def make_ddf(fit: FittedModel, method: str) -> DegreesOfFreedom:
             if method == "satterthwaite":
                 return Satterthwaite(sensitivity(problem, point, fit.method.reml))
             return KenwardRogerDdf(kenward_roger(problem, point))
+    except RefusedQuestion as error:
+        raise OptionError(
+            f"ddf={method!r} cannot be had of this fit: {error}. Take ddf='satterthwaite', or "
+            "fit(solver='dense') where its matrix fits into the memory"
+        ) from error
     except (np.linalg.LinAlgError, ZeroDivisionError) as error:
         return Undetermined(covariance, method, str(error))

@@ -1,0 +1,303 @@
+"""Crossed factors of any size: solutions by conjugate gradients, log-determinant and traces by random probes.
+
+The largest factor is eliminated level by level; what is left, S = L(I − C)L' (`core.equations.level_split`),
+is never formed. Solutions are exact but for rounding. Of tr f(C), f(λ) = log(1 − λ) for the log-determinant
+and 1/(1 − λ) for the gradient, the terms of first order are sums over the pairs of levels that occur. The
+others are Σ u'f(C)u over the leading eigenvectors U of C, exact for any orthonormal U, and on their
+complement the mean over random signs z of z'f(C)z (Hutchinson 1990; deflation as by Gambhir, Stathopoulos &
+Orginos 2017). Probes and U are the same at all θ, so that the gradient is a smooth function of θ. Kündig &
+Sigrist (2024, *Journal of Computational and Graphical Statistics*) treat such models by like means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.core.equations import small_blocks as sb
+from mixedext.core.equations.block import EliminatedFactor
+from mixedext.core.equations.cross_products import CrossProducts
+from mixedext.core.equations.level_split import LevelCouplings, LevelSplit
+from mixedext.core.equations.plan import Storage
+from mixedext.core.equations.probing import Solved, conjugate_gradients, leading_vectors
+from mixedext.core.equations.solver import Answer, BackSolved, Factorization, Reduced, Solver
+
+Array = NDArray[np.float64]
+
+#: Leading eigenvectors that are taken out, and rounds of subspace iteration that find them.
+_DEFLATED, _ROUNDS = 8, 6
+#: Relative residuals at which solutions, and those for probes, are done.
+_TOLERANCE, _PROBE_TOLERANCE = 1e-11, 1e-9
+#: Difference of the criterion from the integral of its gradient, which are estimated by the same probes but
+#: not exactly each other's.
+_BLUR = 1e-2
+
+
+class Iterative(Solver):
+    """Conjugate gradients and random probes.
+
+    Parameters
+    ----------
+    storage : Storage
+        With one stage, which is crossed.
+    seed : int
+        Of the probes.
+    probes : int
+    """
+
+    name: ClassVar[str] = "iterative"
+    is_random: ClassVar[bool] = True
+    capabilities: ClassVar[Mapping[str, Answer]] = {
+        "reduce": "exact",
+        "solve": "exact",
+        "log_determinant": "estimate",
+        "gram_sums": "estimate",
+        "posterior_blocks": "estimate",
+        "posterior_pattern": "refused",
+        "level_roots": "refused",
+    }
+
+    def __init__(self, storage: Storage, seed: int = 0, probes: int = 16):
+        super().__init__(storage)
+        self.seed, self.probes = seed, probes
+        self._couplings: LevelCouplings | None = None
+        self._probes: Array | None = None
+
+    @property
+    def largest_matrix(self) -> int:
+        """Order of the largest dense matrix that it works with."""
+        return 0
+
+    def describe(self, names: Iterable[str]) -> str:
+        """Return in words how the equations are stored and solved."""
+        text = f"conjugate gradients on a rest of {self.storage.dense_columns} columns that is not formed, "
+        return self.storage.describe(names, text + f"{self.probes} random probes")
+
+    def couplings(self, products: CrossProducts) -> LevelCouplings:
+        """Return the cross-products of different factors as matrices, kept while they are the same."""
+        kept = self._couplings
+        if kept is None or kept.products.cross is not products.cross:
+            kept = self._couplings = LevelCouplings(self.storage, products)
+        return kept
+
+    def probe_columns(self, split: LevelSplit) -> Array:
+        """Return the leading vectors at the first θ that is asked for, and the probes beside them; the same
+        ever after.
+        """
+        if self._probes is None:
+            order = split.layout.order
+            deflated = leading_vectors(split.couple, order, _DEFLATED, _ROUNDS, self.seed)
+            if deflated.shape[1] < order:
+                rng = np.random.default_rng(self.seed)
+                signs = 2.0 * rng.integers(0, 2, (order, self.probes)) - 1.0
+                signs -= deflated @ (deflated.T @ signs)
+                deflated = np.concatenate([deflated, signs], axis=1)
+            self._probes = deflated
+        return self._probes
+
+    def factorize(self, products: CrossProducts, factors: Sequence[Array]) -> IterativeFactorization:
+        """Return the equations at covariance factors F (q_k, q_k)."""
+        return IterativeFactorization(self, products, factors)
+
+
+@dataclass(frozen=True)
+class ProbeErrors:
+    """How far single probes are from their mean.
+
+    Attributes
+    ----------
+    log_determinant : ndarray (probes,)
+    gram_sums_times_factor : list of ndarray (q_k, q_k, probes)
+        By factor.
+    """
+
+    log_determinant: Array
+    gram_sums_times_factor: list[Array]
+
+
+class IterativeFactorization(Factorization):
+    """The equations at given covariance factors."""
+
+    solver: Iterative
+
+    def __init__(self, solver: Iterative, products: CrossProducts, factors: Sequence[Array]):
+        super().__init__(solver, factors)
+        self.products = products
+        self.stage = solver.storage.stages[-1]
+        couplings = solver.couplings(products)
+        self.block = EliminatedFactor(
+            self.stage, products.gram[self.stage.factor], factors[self.stage.factor]
+        )
+        self.split = LevelSplit(couplings, self.block, products.gram, self.factors)
+        self.layout = couplings.layout
+
+    @property
+    def blur(self) -> float:
+        """How far the log-determinant may be from the integral of what is said to be its derivative."""
+        return _BLUR
+
+    # ------------------------------------------------------------ solutions
+
+    def _solve_rest(self, rhs: Array) -> Array:
+        """Return ΛS⁻¹Λ' rhs for rows (order, r)."""
+        split = self.split
+        return split.spread(conjugate_gradients(split.apply, split.gather(rhs), _TOLERANCE).x)
+
+    def _eliminate(self, rhs: Sequence[Array]) -> tuple[Array, Array]:
+        """Return the right-hand sides of the eliminated factor, and the joined ones that are left."""
+        own = rhs[self.stage.factor]
+        weighted = _rows(sb.multiply(self.block.kernel, own))
+        return own, self.layout.join(rhs) - self.split.couplings.to_rest(weighted)
+
+    def reduce(self, rhs: Sequence[Array], outer: Array) -> Reduced:
+        """Eliminate the random effects from right-hand sides."""
+        own, joined = self._eliminate(rhs)
+        half = sb.multiply(self.block.kernel_root, own)
+        columns = half.transpose(1, 0, 2).reshape(half.shape[1], -1)
+        solved = self._solve_rest(joined)
+        cross = joined.T @ solved
+        return Reduced(outer - columns @ columns.T - (cross + cross.T) / 2, (own, joined, solved))
+
+    def back_solve(self, reduced: Reduced) -> BackSolved:
+        """Return Z'V⁻¹R and the modes for reduced right-hand sides."""
+        own, joined, solved = reduced.kept
+        left = joined - self.split.schur(solved)
+        block, f = self.block, self.stage.factor
+        own = own - _levels(self.split.couplings.from_rest(solved), len(own))
+        modes = dict(zip(self.layout.factors, self.layout.split(solved), strict=True))
+        projected = dict(zip(self.layout.factors, self.layout.split(left), strict=True))
+        modes[f], projected[f] = sb.multiply(block.kernel, own), sb.multiply(block.residual_map, own)
+        order = range(len(self.factors))
+        return BackSolved(tuple(projected[k] for k in order), tuple(modes[k] for k in order))
+
+    def solve(self, rhs: Sequence[Array]) -> BackSolved:
+        """Return Z'V⁻¹R and the modes for right-hand sides by factor."""
+        own, joined = self._eliminate(rhs)
+        return self.back_solve(Reduced(np.empty((0, 0)), (own, joined, self._solve_rest(joined))))
+
+    # ------------------------------------------------------------ probes
+
+    @cached_property
+    def _columns(self) -> Array:
+        return self.solver.probe_columns(self.split)
+
+    @cached_property
+    def _probed(self) -> Solved:
+        return conjugate_gradients(self.split.apply, self._columns, _PROBE_TOLERANCE)
+
+    @property
+    def _weights(self) -> Array:
+        """What each column counts: leading vectors 1, probes by their number."""
+        total = self._columns.shape[1]
+        exact = min(_DEFLATED, self.layout.order)
+        return np.where(np.arange(total) < exact, 1.0, 1.0 / max(1, total - exact))
+
+    @cached_property
+    def _log_forms(self) -> Array:
+        """w'(log(I − C) + C)w of each column."""
+        squares = np.einsum("ij,ij->j", self._columns, self._columns)
+        return self._probed.log_forms + squares - self._probed.images
+
+    @cached_property
+    def log_determinant(self) -> float:
+        """log|M|."""
+        beyond = float(self._weights @ self._log_forms)
+        return self.block.log_determinant + self.split.log_determinant - self.split.trace + beyond
+
+    @cached_property
+    def _beyond(self) -> tuple[list[Array], Array, Array]:
+        """What columns add to the sums for each factor of the rest (q_k, q_k, columns), and to the blocks of
+        the eliminated factor before they are multiplied: N_fr ΛL⁻ᵀ w and N_fr ΛL⁻ᵀ(x − w) (q, columns, J).
+        """
+        split, w = self.split, self._columns
+        more = self._probed.x - w  # (I − C)⁻¹w − w
+        second = more - split.couple(w)
+        spread = split.spread(more)
+        left = split.within(split.spread(second)) + split.beside(spread)
+        right = split.back(w)
+        sums = []
+        for k in self.layout.factors:
+            at, q = self.layout.columns_of(k), self.solver.storage.widths[k]
+            shape = (-1, q, w.shape[1])
+            sums.append(np.einsum("jac,jbc->abc", left[at].reshape(shape), right[at].reshape(shape)))
+        q = len(self.block.gram)
+        met = [_levels(split.couplings.from_rest(v), q) for v in (split.spread(w), spread)]
+        return sums, met[0], met[1]
+
+    @cached_property
+    def _of_first(self) -> tuple[Array, Array]:
+        """Σ_i (Z'V⁻¹Z)_ii F of the eliminated factor without the columns, and what each column takes from
+        it, (q, q, columns).
+        """
+        block = self.block
+        factor = self.factors[self.stage.factor]
+        known = self.split.couplings.sums_by_first(self.split.first_posterior(0))
+        _, met, more = self._beyond
+        a, b = sb.multiply(block.residual_map, met), sb.multiply(block.residual_map, more)
+        taken = np.einsum("acj,bcj->abc", a, b, optimize=True)
+        taken = (taken + taken.transpose(1, 0, 2)) / 2
+        return block.gram_sum(known) @ factor, np.einsum("abc,bd->adc", taken, factor)
+
+    def gram_sums_times_factor(self) -> tuple[Array, ...]:
+        """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k)."""
+        first, taken = self._of_first
+        out = {self.stage.factor: first - taken @ self._weights}
+        parts = zip(self.layout.factors, self.split.first_gram_sums(), self._beyond[0], strict=True)
+        out |= {k: exact + beyond @ self._weights for k, exact, beyond in parts}
+        return tuple(out[k] for k in range(len(self.factors)))
+
+    def gram_sums(self) -> tuple[Array, ...]:
+        """Return Σ_j (Z'V⁻¹Z)_jj for each factor, (q_k, q_k)."""
+        out = []
+        for sums, factor in zip(self.gram_sums_times_factor(), self.factors, strict=True):
+            if np.linalg.cond(factor) > 1e6:
+                self._refuse("gram_sums")
+            own = np.linalg.solve(factor.T, sums.T).T
+            out.append((own + own.T) / 2)
+        return tuple(out)
+
+    def posterior_blocks(self) -> tuple[Array, ...]:
+        """Return the diagonal blocks of ΛM⁻¹Λ' by factor, (q_k, q_k, J_k)."""
+        split, w, weights = self.split, self._columns, self._weights
+        more = self._probed.x - w
+        left, right = split.spread(more - split.couple(w)) * weights, split.spread(w)
+        out = {}
+        for k, exact in zip(self.layout.factors, split.first_posterior(1), strict=True):
+            at, q = self.layout.columns_of(k), self.solver.storage.widths[k]
+            shape = (-1, q, w.shape[1])
+            own = np.einsum("jac,jbc->abj", left[at].reshape(shape), right[at].reshape(shape))
+            out[k] = exact + (own + own.transpose(1, 0, 2)) / 2
+        _, met, beyond = self._beyond
+        coupled = np.einsum("acj,bcj,c->abj", met, beyond, weights, optimize=True)
+        coupled = (coupled + coupled.transpose(1, 0, 2)) / 2
+        coupled += split.couplings.sums_by_first(split.first_posterior(0))
+        out[self.stage.factor] = self.block.posterior(coupled)
+        return tuple(out[k] for k in range(len(self.factors)))
+
+    def probe_errors(self) -> ProbeErrors:
+        """Return how far what each probe says is from the mean of all."""
+        exact = min(_DEFLATED, self.layout.order)
+
+        def centred(values: Array) -> Array:
+            own = values[..., exact:]
+            return own - own.mean(axis=-1, keepdims=True)
+
+        sums = dict(zip(self.layout.factors, self._beyond[0], strict=True))
+        sums[self.stage.factor] = -self._of_first[1]
+        ordered = [centred(sums[k]) for k in range(len(self.factors))]
+        return ProbeErrors(centred(self._log_forms), ordered)
+
+
+def _rows(blocks: Array) -> Array:
+    """Return blocks (q, r, J) as rows (J q, r)."""
+    return np.ascontiguousarray(blocks.transpose(2, 0, 1).reshape(-1, blocks.shape[1]))
+
+
+def _levels(rows: Array, width: int) -> Array:
+    """Return rows (J q, r) as blocks (q, r, J)."""
+    return np.ascontiguousarray(rows.reshape(-1, width, rows.shape[1]).transpose(1, 2, 0))
