@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from mixedext.core.equations.crossed_sparse import sparse_plan
 from mixedext.core.equations.elimination import BlockElimination, SparseElimination
 from mixedext.core.equations.iterative import Iterative
+from mixedext.core.equations.locality import may_be_sparse, pairs_of_entries
 from mixedext.core.equations.ordering import DENSE_COST
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.solver import Solver
@@ -25,20 +26,16 @@ Index = NDArray[np.integer]
 
 #: Columns of the rest up to which it is a dense matrix without further question.
 _SMALL_REST = 400
-#: Columns of the rest that are looked at, and neighbours of each.
-_SAMPLE = 16
-_SAMPLED_NEIGHBOURS = 64
-#: Share of the rest that a column is connected with beyond which it is dense; number of neighbours beyond
-#: which these must be connected with each other, and the share of pairs of them that then are.
-_DENSE_SHARE, _MANY, _CLOSED = 0.2, 100, 0.5
-#: Most pairs of entries of one level whose products are kept, and bytes of one.
-_MOST_PAIRS, _PAIR_BYTES = 1 << 26, 32
+#: Bytes of a pair of entries of one level.
+_PAIR_BYTES = 32
 #: Bytes of an element of the dense rest: the matrix, its factor and its inverse.
 _DENSE_BYTES = 24.0
 #: Seconds that a product of two entries takes.
 _PAIR_COST = 4e-9
 #: Seconds of an exact evaluation up to which there are no probes.
 _LONG = 0.6
+#: Seconds that a sparse elimination may take where there are probes too.
+_WORTH = 20.0
 #: Columns that conjugate gradients solve for at once, iterations that they take, and seconds of one product
 #: of an entry.
 _COLUMNS, _ITERATIONS, _PRODUCT_COST = 24, 12, 2e-9
@@ -76,6 +73,8 @@ def in_words(size: float) -> str:
     >>> in_words(3.2e9)
     '3.2 GB'
     """
+    if size == np.inf:
+        return "more memory than is ever there"
     for unit, one in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.2g} {unit}" if size < 10 * one else f"{size / one:.0f} {unit}"
@@ -116,21 +115,6 @@ class Need:
     memory: float
 
 
-def pairs_of_entries(storage: Storage) -> float:
-    """Return the number of pairs of columns of the rest that share a level of the crossed factor."""
-    entries = _entries(storage)
-    return float((entries * (entries + 1)).sum()) / 2
-
-
-def _entries(storage: Storage) -> NDArray[np.float64]:
-    last = storage.stages[-1]
-    entries = np.zeros(storage.levels[last.factor])
-    for k in last.rest:
-        rows = storage.pairs[last.factor, k].rows
-        entries += storage.widths[k] * np.bincount(rows, minlength=len(entries))
-    return entries
-
-
 def dense_need(storage: Storage) -> Need:
     """Return what elimination with a dense rest takes."""
     order = float(storage.dense_columns)
@@ -159,36 +143,6 @@ def sparse_need(solver: SparseElimination) -> Need:
     moved = sum(float(b.own.size + b.coupling.size + b.between.size) for b in found.batches)
     memory = _PAIR_BYTES * pairs + 24.0 * moved + 24.0 * len(found.last) ** 2 + 40.0 * found.size
     return Need(found.cost + _PAIR_COST * pairs, memory)
-
-
-def may_be_sparse(storage: Storage) -> bool:
-    """Whether a sample says that the rest can have a sparse factor."""
-    if pairs_of_entries(storage) > _MOST_PAIRS:
-        return False
-    last = storage.stages[-1]
-    starts = np.concatenate([[0], np.cumsum([storage.levels[k] for k in last.rest])])
-    patterns = [storage.pairs[last.factor, k] for k in last.rest]
-    rows = np.concatenate([p.rows for p in patterns])
-    columns = np.concatenate([start + p.columns for start, p in zip(starts, patterns, strict=False)])
-    shape = (storage.levels[last.factor], int(starts[-1]))
-    meets = sp.csr_array((np.ones(len(rows), dtype=np.int32), (rows, columns)), shape=shape)
-    met = meets.T.tocsr()
-    rng = np.random.default_rng(0)
-    sample = rng.choice(shape[1], min(_SAMPLE, shape[1]), replace=False)
-    around = met[sample] @ meets
-    degree = np.diff(around.indptr)
-    if degree.mean() > _DENSE_SHARE * shape[1]:
-        return False
-    if degree.mean() < _MANY:
-        return True
-    closed = []
-    for i in range(len(sample)):
-        own = around.indices[around.indptr[i] : around.indptr[i + 1]]
-        if len(own) > _SAMPLED_NEIGHBOURS:
-            own = rng.choice(own, _SAMPLED_NEIGHBOURS, replace=False)
-        part = met[own]
-        closed.append((part @ part.T).nnz / len(own) ** 2)
-    return float(np.mean(closed)) > _CLOSED
 
 
 def iterative_need(storage: Storage) -> Need:
@@ -236,10 +190,12 @@ def choose_solver(
     ways: list[tuple[Need, Callable[[], Solver]]] = [(dense, lambda: BlockElimination(storage))]
     needed = {"dense": dense.memory}
     if may_be_sparse(storage):
-        sparse = SparseElimination(storage)
-        own = sparse_need(sparse)
-        ways.append((own, lambda: sparse))
-        needed["sparse"] = own.memory
+        worth = dense.seconds if exact or not is_iterable(storage) else min(dense.seconds, _WORTH)
+        if sparse_plan(storage).layout.elimination_within(worth) is not None:
+            sparse = SparseElimination(storage)
+            own = sparse_need(sparse)
+            ways.append((own, lambda: sparse))
+            needed["sparse"] = own.memory
     fitting = [way for way in ways if way[0].memory <= limit]
     quickest = min(fitting, key=lambda way: way[0].seconds, default=None)
     if quickest is not None and (exact or quickest[0].seconds < _LONG):
@@ -265,7 +221,10 @@ def require_memory(solver: Solver, limit: float | None) -> None:
     if not storage.is_crossed:
         return
     limit = machine_memory() if limit is None else limit
-    need = sparse_need(solver) if isinstance(solver, SparseElimination) else None
+    try:
+        need = sparse_need(solver) if isinstance(solver, SparseElimination) else None
+    except MemoryError:
+        raise TooLargeError({solver.name: np.inf}, limit) from None
     if need is None and isinstance(solver, BlockElimination):
         need = dense_need(storage)
     if need is None and isinstance(solver, Iterative):

@@ -43,6 +43,11 @@ class SparsePlan(CrossedPlan):
             np.asarray(a, dtype=dtype) for a in (first, second, target, start)
         )
 
+    @property
+    def shared_levels(self) -> Index:
+        """Number of levels that the columns of each entry off the diagonal share, (entries,)."""
+        return np.bincount(self._pairs[2], minlength=self.layout.size)[self.layout.order :]
+
     def make_coupling(self, gram: Sequence[Array], cross: dict[Pair, Array]) -> SparseCoupling:
         return SparseCoupling(self, gram, cross)
 
@@ -54,6 +59,14 @@ class SparsePlan(CrossedPlan):
         return self.layout.size
         """Numbers that the products of pairs of entries are added to."""
         return self.layout.size
+
+
+def sparse_plan(storage: Storage) -> SparsePlan:
+    """Return the plan of the crossed stage of a storage, made once."""
+    if "sparse plan" not in storage.solvers:
+        storage.solvers["sparse plan"] = SparsePlan(storage.stages[-1], storage)
+    found: SparsePlan = storage.solvers["sparse plan"]
+    return found
 
 
 class SparseCoupling(CrossedCoupling):

@@ -19,7 +19,7 @@ from mixedext.core.equations import small_blocks as sb
 from mixedext.core.equations.block import EliminatedFactor
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.crossed import CrossedCoupling, CrossedPlan
-from mixedext.core.equations.crossed_sparse import SparsePlan
+from mixedext.core.equations.crossed_sparse import SparsePlan, sparse_plan
 from mixedext.core.equations.dense_rest import DenseRest
 from mixedext.core.equations.nested import NestedCoupling, NestedPlan
 from mixedext.core.equations.ordering import Elimination
@@ -84,7 +84,7 @@ class SparseElimination(BlockElimination):
 
     def crossed_plan(self, stage: Stage) -> CrossedPlan:
         """Return the plan of the factor that is crossed with those that are left."""
-        return SparsePlan(stage, self.storage)
+        return sparse_plan(self.storage)
 
     @property
     def elimination(self) -> Elimination | None:

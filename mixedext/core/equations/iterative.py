@@ -1,12 +1,13 @@
 """Crossed factors of any size: solutions by conjugate gradients, log-determinant and traces by random probes.
 
-The largest factor is eliminated level by level; what is left, S = L(I − C)L' (`core.equations.level_split`),
-is never formed. Solutions are exact but for rounding. Of tr f(C), f(λ) = log(1 − λ) for the log-determinant
-and 1/(1 − λ) for the gradient, the terms of first order are sums over the pairs of levels that occur. The
-others are Σ u'f(C)u over the leading eigenvectors U of C, exact for any orthonormal U, and on their
-complement the mean over random signs z of z'f(C)z (Hutchinson 1990; deflation as by Gambhir, Stathopoulos &
-Orginos 2017). Probes and U are the same at all θ, so that the gradient is a smooth function of θ. Kündig &
-Sigrist (2024, *Journal of Computational and Graphical Statistics*) treat such models by like means.
+The largest factor is eliminated level by level. What is left is S = L(I − C)L', LL' its blocks by level
+(`core.equations.level_split`; it is never formed) or by community (`core.equations.community_split`).
+Solutions are exact but for rounding. Of tr f(C), f(λ) = log(1 − λ) for the log-determinant and 1/(1 − λ) for
+the gradient, the terms of first order are sums over the pairs of levels that occur. The others are Σ u'f(C)u
+over the leading eigenvectors U of C, exact for any orthonormal U, and on their complement the mean over
+random signs z of z'f(C)z (Hutchinson 1990; deflation as by Gambhir, Stathopoulos & Orginos 2017). Probes and
+U are the same at all θ, so that the gradient is a smooth function of θ. Kündig & Sigrist (2024, *Journal of
+Computational and Graphical Statistics*) treat such models by like means.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations import small_blocks as sb
 from mixedext.core.equations.block import EliminatedFactor
+from mixedext.core.equations.community_split import CommunityPlan, CommunitySplit
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.level_split import LevelCouplings, LevelSplit
+from mixedext.core.equations.locality import may_be_sparse
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.probing import Solved, conjugate_gradients, leading_vectors
 from mixedext.core.equations.solver import Answer, BackSolved, Factorization, Reduced, Solver
@@ -36,6 +39,9 @@ _TOLERANCE, _PROBE_TOLERANCE = 1e-11, 1e-9
 #: Difference of the criterion from the integral of its gradient, which are estimated by the same probes but
 #: not exactly each other's.
 _BLUR = 1e-2
+
+
+Split = LevelSplit | CommunitySplit
 
 
 class Iterative(Solver):
@@ -66,6 +72,7 @@ class Iterative(Solver):
         super().__init__(storage)
         self.seed, self.probes = seed, probes
         self._couplings: LevelCouplings | None = None
+        self._communities = CommunityPlan(storage) if may_be_sparse(storage) else None
         self._probes: Array | None = None
 
     @property
@@ -75,17 +82,23 @@ class Iterative(Solver):
 
     def describe(self, names: Iterable[str]) -> str:
         """Return in words how the equations are stored and solved."""
-        text = f"conjugate gradients on a rest of {self.storage.dense_columns} columns that is not formed, "
-        return self.storage.describe(names, text + f"{self.probes} random probes")
+        text = f"conjugate gradients on a rest of {self.storage.dense_columns} columns, "
+        if self._communities is None:
+            text += "which is not formed"
+        else:
+            text += f"its blocks {self._communities.communities} communities"
+        return self.storage.describe(names, f"{text}; {self.probes} random probes")
 
-    def couplings(self, products: CrossProducts) -> LevelCouplings:
-        """Return the cross-products of different factors as matrices, kept while they are the same."""
-        kept = self._couplings
+    def split(self, products: CrossProducts, block: EliminatedFactor, factors: Sequence[Array]) -> Split:
+        """Return the rest at covariance factors, split into blocks and what is beside them."""
+        if self._communities is not None:
+            return CommunitySplit(self._communities, block, products, factors)
+        kept = self._couplings  # read once: another thread may replace it
         if kept is None or kept.products.cross is not products.cross:
             kept = self._couplings = LevelCouplings(self.storage, products)
-        return kept
+        return LevelSplit(kept, block, products.gram, factors)
 
-    def probe_columns(self, split: LevelSplit) -> Array:
+    def probe_columns(self, split: Split) -> Array:
         """Return the leading vectors at the first θ that is asked for, and the probes beside them; the same
         ever after.
         """
@@ -129,12 +142,11 @@ class IterativeFactorization(Factorization):
         super().__init__(solver, factors)
         self.products = products
         self.stage = solver.storage.stages[-1]
-        couplings = solver.couplings(products)
         self.block = EliminatedFactor(
             self.stage, products.gram[self.stage.factor], factors[self.stage.factor]
         )
-        self.split = LevelSplit(couplings, self.block, products.gram, self.factors)
-        self.layout = couplings.layout
+        self.split = solver.split(products, self.block, self.factors)
+        self.layout = self.split.layout
 
     @property
     def blur(self) -> float:
@@ -152,7 +164,7 @@ class IterativeFactorization(Factorization):
         """Return the right-hand sides of the eliminated factor, and the joined ones that are left."""
         own = rhs[self.stage.factor]
         weighted = _rows(sb.multiply(self.block.kernel, own))
-        return own, self.layout.join(rhs) - self.split.couplings.to_rest(weighted)
+        return own, self.layout.join(rhs) - self.split.to_rest(weighted)
 
     def reduce(self, rhs: Sequence[Array], outer: Array) -> Reduced:
         """Eliminate the random effects from right-hand sides."""
@@ -168,7 +180,7 @@ class IterativeFactorization(Factorization):
         own, joined, solved = reduced.kept
         left = joined - self.split.schur(solved)
         block, f = self.block, self.stage.factor
-        own = own - _levels(self.split.couplings.from_rest(solved), len(own))
+        own = own - _levels(self.split.from_rest(solved), len(own))
         modes = dict(zip(self.layout.factors, self.layout.split(solved), strict=True))
         projected = dict(zip(self.layout.factors, self.layout.split(left), strict=True))
         modes[f], projected[f] = sb.multiply(block.kernel, own), sb.multiply(block.residual_map, own)
@@ -212,7 +224,7 @@ class IterativeFactorization(Factorization):
     @cached_property
     def _beyond(self) -> tuple[list[Array], Array, Array]:
         """What columns add to the sums for each factor of the rest (q_k, q_k, columns), and to the blocks of
-        the eliminated factor before they are multiplied: N_fr ΛL⁻ᵀ w and N_fr ΛL⁻ᵀ(x − w) (q, columns, J).
+        the eliminated factor before they are multiplied: N_fr ΛL⁻ᵀ w and N_fr ΛL⁻ᵀ(x − w) (J q, columns).
         """
         split, w = self.split, self._columns
         more = self._probed.x - w  # (I − C)⁻¹w − w
@@ -222,12 +234,9 @@ class IterativeFactorization(Factorization):
         right = split.back(w)
         sums = []
         for k in self.layout.factors:
-            at, q = self.layout.columns_of(k), self.solver.storage.widths[k]
-            shape = (-1, q, w.shape[1])
-            sums.append(np.einsum("jac,jbc->abc", left[at].reshape(shape), right[at].reshape(shape)))
-        q = len(self.block.gram)
-        met = [_levels(split.couplings.from_rest(v), q) for v in (split.spread(w), spread)]
-        return sums, met[0], met[1]
+            at = self.layout.columns_of(k)
+            sums.append(_outer_sums(left[at], right[at], self.solver.storage.widths[k]))
+        return sums, split.from_rest(split.spread(w)), split.from_rest(spread)
 
     @cached_property
     def _of_first(self) -> tuple[Array, Array]:
@@ -236,12 +245,12 @@ class IterativeFactorization(Factorization):
         """
         block = self.block
         factor = self.factors[self.stage.factor]
-        known = self.split.couplings.sums_by_first(self.split.first_posterior(0))
         _, met, more = self._beyond
-        a, b = sb.multiply(block.residual_map, met), sb.multiply(block.residual_map, more)
-        taken = np.einsum("acj,bcj->abc", a, b, optimize=True)
+        left, right = (_times(block.residual_map, v) for v in (met, more))
+        taken = _outer_sums(left, right, len(factor))
         taken = (taken + taken.transpose(1, 0, 2)) / 2
-        return block.gram_sum(known) @ factor, np.einsum("abc,bd->adc", taken, factor)
+        known = block.gram_sum(self.split.first_coupled())
+        return known @ factor, np.einsum("abc,bd->adc", taken, factor)
 
     def gram_sums_times_factor(self) -> tuple[Array, ...]:
         """Return Σ_j (Z'V⁻¹Z)_jj F for each factor, (q_k, q_k)."""
@@ -267,15 +276,14 @@ class IterativeFactorization(Factorization):
         more = self._probed.x - w
         left, right = split.spread(more - split.couple(w)) * weights, split.spread(w)
         out = {}
-        for k, exact in zip(self.layout.factors, split.first_posterior(1), strict=True):
-            at, q = self.layout.columns_of(k), self.solver.storage.widths[k]
-            shape = (-1, q, w.shape[1])
-            own = np.einsum("jac,jbc->abj", left[at].reshape(shape), right[at].reshape(shape))
+        for k, exact in zip(self.layout.factors, split.first_posterior(), strict=True):
+            at = self.layout.columns_of(k)
+            own = _outer_by_level(left[at], right[at], self.solver.storage.widths[k])
             out[k] = exact + (own + own.transpose(1, 0, 2)) / 2
         _, met, beyond = self._beyond
-        coupled = np.einsum("acj,bcj,c->abj", met, beyond, weights, optimize=True)
+        coupled = _outer_by_level(met, beyond * weights, len(self.block.gram))
         coupled = (coupled + coupled.transpose(1, 0, 2)) / 2
-        coupled += split.couplings.sums_by_first(split.first_posterior(0))
+        coupled += split.first_coupled()
         out[self.stage.factor] = self.block.posterior(coupled)
         return tuple(out[k] for k in range(len(self.factors)))
 
@@ -301,3 +309,31 @@ def _rows(blocks: Array) -> Array:
 def _levels(rows: Array, width: int) -> Array:
     """Return rows (J q, r) as blocks (q, r, J)."""
     return np.ascontiguousarray(rows.reshape(-1, width, rows.shape[1]).transpose(1, 2, 0))
+
+
+def _times(blocks: Array, rows: Array) -> Array:
+    """Return each block (q, q, J) times its rows (J q, r)."""
+    q = len(blocks)
+    if q == 1:
+        return blocks[0, 0][:, None] * rows
+    return np.matmul(blocks.transpose(2, 0, 1), rows.reshape(-1, q, rows.shape[1])).reshape(rows.shape)
+
+
+def _outer_sums(left: Array, right: Array, width: int) -> Array:
+    """Return Σ_j l_j r_j' of each column of rows (J q, r), (q, q, r)."""
+    if width == 1:
+        return np.asarray(np.einsum("jc,jc->c", left, right)[None, None])
+    out = np.empty((width, width, left.shape[1]))
+    for a in range(width):
+        for b in range(width):
+            out[a, b] = np.einsum("jc,jc->c", left[a::width], right[b::width])
+    return out
+
+
+def _outer_by_level(left: Array, right: Array, width: int) -> Array:
+    """Return Σ over columns of l_j r_j' of each level, (q, q, J)."""
+    out = np.empty((width, width, len(left) // width))
+    for a in range(width):
+        for b in range(width):
+            out[a, b] = np.einsum("jc,jc->j", left[a::width], right[b::width])
+    return out

@@ -182,6 +182,14 @@ class LevelSplit:
 
     # ------------------------------------------------------------ products
 
+    def from_rest(self, columns: Array) -> Array:
+        """Return N_fr V for columns V (order, m), (J_f q_f, m)."""
+        return self.couplings.from_rest(columns)
+
+    def to_rest(self, columns: Array) -> Array:
+        """Return N_rf V for columns V (J_f q_f, m), (order, m)."""
+        return self.couplings.to_rest(columns)
+
     def beside(self, spread: Array) -> Array:
         """Return (N_o − N_rf K N_fr)V: the cross-products of the rest beside those of a level with itself."""
         couplings, kernel = self.couplings, self.block.kernel
@@ -245,10 +253,13 @@ class LevelSplit:
             out.append(sb.sum_of_products(left, inverse.transpose(1, 0, 2)))
         return out
 
-    def first_posterior(self, order: int) -> list[Array]:
-        """Return the diagonal blocks of ΛL⁻ᵀ(I + C)L⁻¹Λ', without C if `order` is 0."""
-        out = []
-        for spread, c in zip(self._spread, self.coupling_blocks if order else self._spread, strict=True):
-            middle = spread if not order else spread + sb.multiply(spread, c)
-            out.append(sb.multiply_right_transposed(middle, spread))
-        return out
+    def first_posterior(self) -> list[Array]:
+        """Return the diagonal blocks of ΛL⁻ᵀ(I + C)L⁻¹Λ' by factor, (q_k, q_k, J_k)."""
+        return [
+            sb.multiply_right_transposed(g + sb.multiply(g, c), g)
+            for g, c in zip(self._spread, self.coupling_blocks, strict=True)
+        ]
+
+    def first_coupled(self) -> Array:
+        """Return the diagonal blocks of N_fr ΛP⁻¹Λ' N_rf by level of the eliminated factor."""
+        return self.couplings.sums_by_first([sb.multiply_right_transposed(g, g) for g in self._spread])

@@ -37,6 +37,8 @@ _PATIENCE = 1.5
 _LEAST = 64
 #: When so many rounds have not made the whole cheaper by this factor, what is left is a dense matrix.
 _ROUNDS, _GAIN = 4, 0.9
+#: Rounds like the last one that are still hoped for.
+_FORESEEN = 8
 #: Columns of a dense end at most.
 _LARGEST = 20_000
 #: Entries that all batches may move at most.
@@ -207,14 +209,16 @@ class _Graph:
         self.keys, self.positions = self.keys[keep], self.positions[keep]
 
 
-def order_elimination(order: int, keys: Index) -> Elimination | None:
-    """Find an order of elimination; None where it would move more than `MOST_MOVES` entries.
+def order_elimination(order: int, keys: Index, worth: float = np.inf) -> Elimination | None:
+    """Find an order of elimination; None where it would move more than `MOST_MOVES` entries, or does not seem
+    to come down to the seconds that it is worth.
 
     Parameters
     ----------
     order : int
     keys : ndarray (edges,)
         Entries below the diagonal, smaller column · order + larger column, sorted and distinct.
+    worth : float
     """
     graph = _Graph(order, np.asarray(keys, dtype=np.int64))
     batches: list[Batch] = []
@@ -232,6 +236,8 @@ def order_elimination(order: int, keys: Index) -> Elimination | None:
             best = (dense, len(batches), left, (number[b], number[a], graph.positions))
         filled = len(graph.keys) > 0.35 * len(left) ** 2 / 2
         totals.append(dense)
+        if len(totals) > 2 and dense * (dense / totals[-2]) ** _FORESEEN > worth:
+            return None
         slow = len(totals) > _ROUNDS and totals[-1] > _GAIN * totals[-1 - _ROUNDS]
         if len(left) <= _LEAST or (filled and len(left) < _LARGEST) or (slow and len(left) < _LARGEST):
             break

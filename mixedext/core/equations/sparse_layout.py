@@ -30,6 +30,8 @@ class SparseLayout(DenseLayout):
     keys : ndarray (entries,)
         Entries that the elimination of the first factor makes: smaller column · order + larger column. Need
         not be distinct.
+    label : ndarray (order,), optional
+        Community of each column: entries between two of them are left out.
 
     Attributes
     ----------
@@ -41,10 +43,10 @@ class SparseLayout(DenseLayout):
         Positions of the other blocks, each once; k = l among them.
     """
 
-    def __init__(self, storage: Storage, factors: tuple[int, ...], keys: Index):
+    def __init__(self, storage: Storage, factors: tuple[int, ...], keys: Index, label: Index | None = None):
         super().__init__(storage, factors)
         diagonal = {k: (np.arange(storage.levels[k]),) * 2 for k in factors}
-        others = self._pairs_of_levels(keys)
+        others = self._pairs_of_levels(keys, label)
         found: list[Index] = [np.zeros(0, dtype=np.int64)]
         for blocks in ({(k, k): at for k, at in diagonal.items()}, others):
             for pair, at in blocks.items():
@@ -57,7 +59,7 @@ class SparseLayout(DenseLayout):
             pair: self.find(*self._columns_of_blocks(pair, *at)) for pair, at in others.items()
         }
 
-    def _pairs_of_levels(self, keys: Index) -> dict[Pair, tuple[Index, Index]]:
+    def _pairs_of_levels(self, keys: Index, label: Index | None) -> dict[Pair, tuple[Index, Index]]:
         """Return the distinct pairs of levels that have entries off the diagonal of blocks, by factor."""
         storage, factors = self.storage, self.factors
         first = np.concatenate([[0], np.cumsum([storage.levels[k] for k in factors])])
@@ -75,6 +77,11 @@ class SparseLayout(DenseLayout):
             if k in place and other in place:
                 parts.append((place[k] + pattern.rows) * first[-1] + place[other] + pattern.columns)
         a, b = np.divmod(distinct(np.concatenate(parts)), first[-1])
+        if label is not None:
+            of_level = np.empty(int(first[-1]), dtype=np.intp)
+            of_level[level_of] = label
+            together = of_level[a] == of_level[b]
+            a, b = a[together], b[together]
         out = {}
         for i, k in enumerate(factors):
             for j in range(i, len(factors)):
@@ -123,10 +130,19 @@ class SparseLayout(DenseLayout):
     @cached_property
     def elimination(self) -> Elimination:
         """In which order the columns go."""
-        found = order_elimination(self.order, self.keys)
+        found = self.elimination_within(np.inf)
         if found is None:
             raise MemoryError("the sparse factor of this design would be too large")
         return found
+
+    def elimination_within(self, worth: float) -> Elimination | None:
+        """Return the order, None where there is none or it seems to take more seconds; kept if found."""
+        if "elimination" not in self.__dict__:
+            found = order_elimination(self.order, self.keys, worth)
+            if found is None:
+                return None
+            self.__dict__["elimination"] = found
+        return self.elimination
 
     def values(self, gram: Sequence[Array], cross: Mapping[Pair, Array]) -> Array:
         """Return the entries of the cross-products of these factors with each other."""

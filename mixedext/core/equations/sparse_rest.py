@@ -195,9 +195,17 @@ class SparseRest:
         """Return L⁻¹Λ' rhs with LL' = S, for rows `rhs` (order, r)."""
         return self._factor.forward(self._scaled(rhs, transposed=True))
 
+    def unscaled_backward(self, rows: Array) -> Array:
+        """Return L⁻ᵀ rows (order, r)."""
+        return self._factor.backward(rows)
+
+    def backward(self, rows: Array) -> Array:
+        """Return ΛL⁻ᵀ rows (order, r)."""
+        return self._scaled(self._factor.backward(rows), transposed=False)
+
     def solve(self, rhs: Array) -> Array:
         """Return ΛS⁻¹Λ' rhs for rows `rhs` (order, r)."""
-        return self._scaled(self._factor.backward(self.forward(rhs)), transposed=False)
+        return self.backward(self.forward(rhs))
 
     @cached_property
     def _inverse(self) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.estimates import MonteCarlo
 from mixedext.data.design import Design
 from mixedext.errors import DataError
 from mixedext.fitted import FittedModel
@@ -51,6 +52,8 @@ class ComparisonRow:
     converged : bool
     maximised : bool
         False of ``nagq=0``, whose coefficients are those of the joint mode.
+    monte_carlo : MonteCarlo or None
+        Where the likelihood is known by random probes.
     """
 
     name: str
@@ -59,6 +62,7 @@ class ComparisonRow:
     design: Design
     converged: bool = True
     maximised: bool = True
+    monte_carlo: MonteCarlo | None = None
 
     @classmethod
     def of(cls, name: str, fit: FittedModel) -> ComparisonRow:
@@ -70,6 +74,7 @@ class ComparisonRow:
             design=fit.design,
             converged=fit.converged,
             maximised=fit.method.nagq != 0,
+            monte_carlo=fit.estimates.monte_carlo,
         )
 
 
@@ -122,6 +127,12 @@ def notes_on_fits(rows: Sequence[ComparisonRow], below: Sequence[ComparisonRow |
         if other is None:
             continue
         small, big = _by_size(row, other)
+        probed = row.monte_carlo or other.monte_carlo
+        if probed is not None:
+            error = probed.error_of_difference(other.monte_carlo if probed is row.monte_carlo else None)
+            out.append(
+                f"{big.name} against {small.name}: χ² has a standard error of {error:.2g} by random probes"
+            )
         if big.llf < small.llf - _ROUNDING:
             why = (
                 "its fit is no optimum"
