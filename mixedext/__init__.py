@@ -49,6 +49,7 @@ from mixedext.errors import (
     ExtrapolationWarning,
     FormulaError,
     IdentifiabilityWarning,
+    ImputationWarning,
     LikelihoodWarning,
     MissingValuesError,
     MixedextWarning,
@@ -60,6 +61,9 @@ from mixedext.errors import (
     SingularFitWarning,
     WorkerWarning,
 )
+from mixedext.imputation.impute import impute
+from mixedext.imputation.imputed import ImputedData
+from mixedext.imputation.imputer import imputer
 from mixedext.imputation.pooled import PooledResults
 from mixedext.imputation.pooling import pool
 from mixedext.inference.comparison.deletion import drop1
@@ -108,6 +112,8 @@ __all__ = [
     "GeneralizedLinearMixedModel",
     "GeneralizedMixedResults",
     "IdentifiabilityWarning",
+    "ImputationWarning",
+    "ImputedData",
     "LikelihoodWarning",
     "LinearMixedModel",
     "LinearMixedResults",
@@ -163,6 +169,8 @@ __all__ = [
     "glmer_nb",
     "hatvalues",
     "icc",
+    "impute",
+    "imputer",
     "influence",
     "isSingular",
     "lmList",

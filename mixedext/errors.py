@@ -128,6 +128,10 @@ class DoubleBarWarning(MixedextWarning):
     """A random term with ``||`` is not the model that lme4 fits by it: it has a factor, or a spline."""
 
 
+class ImputationWarning(MixedextWarning):
+    """Of several imputed data sets some are left out, or their fits are singular or did not converge."""
+
+
 class WorkerWarning(MixedextWarning):
     """Worker processes died, and some replicates of a simulation are missing."""
 

@@ -29,6 +29,7 @@ from mixedext.errors import (
     DoubleBarWarning,
     ExtrapolationWarning,
     IdentifiabilityWarning,
+    ImputationWarning,
     LikelihoodWarning,
     MixedextWarning,
     MovedWarning,
@@ -365,6 +366,11 @@ def warn_of_draws(text: str) -> None:
 def warn_of_refits(text: str) -> None:
     """Warn of responses, of many, that could not be fitted or whose optimiser stopped early."""
     _warn(text, ConvergenceWarning)
+
+
+def warn_of_imputation(text: str) -> None:
+    """Warn of imputed data sets that are left out, and of what their fits have in common."""
+    _warn(text, ImputationWarning)
 
 
 def warn_of_lost_workers(lost: str, done: int, asked: int, then: str) -> None:

@@ -72,6 +72,10 @@ def pool(results: Any, *, dfcom: Any = "residual") -> PooledResults:
     DataError
         If there are fewer than two fits, or they are of different models.
 
+    See Also
+    --------
+    impute : makes the data sets.
+
     Notes
     -----
     The total covariance is T = Ū + (1 + 1/m)B, of the mean Ū of the covariances of the m fits and the

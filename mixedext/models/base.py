@@ -95,7 +95,10 @@ class MixedModel(LikelihoodModel):
         if isinstance(endog, str) or formula is not None:
             raise DataError(f"a formula is for {cls.__name__}.from_formula(formula, data)")
         if terms is None:
-            raise DataError("terms must be given: the grouping variables of the random effects")
+            raise DataError(
+                "terms must be given: the grouping variables of the random effects (MICEData of statsmodels "
+                "is given a mixed model by data.set_imputer(**mixedext.imputer(formula, data)))"
+            )
         return None
 
     @staticmethod

@@ -8,6 +8,7 @@ from mixedext.options import FunctionRegistry
 from mixedext.plots.coefficients import draw_coefficients, draw_variance_parts
 from mixedext.plots.groups import draw_groups
 from mixedext.plots.histogram import draw_histogram
+from mixedext.plots.imputation import draw_imputed, draw_traces
 from mixedext.plots.influence import draw_influence
 from mixedext.plots.predictions import draw_predictions
 from mixedext.plots.profile import draw_profile
@@ -38,6 +39,8 @@ PICTURES = {
     "coefficients": draw_coefficients,
     "variance_parts": draw_variance_parts,
     "trace": draw_trace,
+    "imputation_traces": draw_traces,
+    "imputed": draw_imputed,
 }
 
 #: Those that users can name, and to which they add their own.
