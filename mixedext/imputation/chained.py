@@ -143,7 +143,9 @@ class Chain:
             If a formula cannot be read, or the data have not what it needs.
         """
         for part, model, coded in zip(self._parts, self._models, self._coded, strict=True):
-            model.model(part.rows(self._frame), part.known, coded)
+            # all columns, so that what is said of one that is not there can name those that are
+            rows = self._frame if part.groups is None else part.rows(self._frame)
+            model.model(rows, part.known, coded)
 
     def step(self) -> list[tuple[float, float]]:
         """Impute each variable once; return mean and standard deviation of what was imputed, of each.

@@ -79,6 +79,8 @@ class ImputedData:
             yield frame.copy()
 
     def __getitem__(self, number: int) -> pd.DataFrame:
+        if not isinstance(number, (int, np.integer)):
+            raise OptionError(f"data sets have numbers, from 0, not {number!r}")
         return list(self._frames.values())[number].copy()
 
     def __repr__(self) -> str:

@@ -102,6 +102,7 @@ def pool(results: Any, *, dfcom: Any = "residual") -> PooledResults:
             "pool() takes a list of results, of the fits of one model to several imputed data sets"
             if getattr(results, "fitted", None) is not None
             else f"pool() takes a list of results, not an object of type {type(results).__name__}"
+            + (": fit(formula) of it returns one" if callable(getattr(results, "fit", None)) else "")
         )
     named = {f"fit {number}": result for number, result in enumerate(results, start=1)}
     if len(named) < 2:

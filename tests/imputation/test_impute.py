@@ -385,13 +385,18 @@ def changed(**columns: Any) -> pd.DataFrame:
         ),
         (lambda: impute({"x": {"formula": "y", "level": "school"}}), "several values in 's00' of 'school'"),
         (lambda: impute({"x": "yy + (1 | school)"}, incomplete()[["y", "x", "school"]]), "yy"),
-        (lambda: impute({"x": "y + (1 | schol)"}, incomplete()[["y", "x", "school"]]), "schol"),
+        (
+            lambda: impute({"x": "y + (1 | schol)"}, incomplete().drop(columns=["w", "size"])),
+            "'schol'.*'school'",
+        ),
+        (lambda: mx.pool(imputed()), r"fit\(formula\) of it returns one"),
+        (lambda: imputed()["x"], "data sets have numbers"),
         (lambda: impute(derived={"x": lambda d: d["y"]}), "imputed and derived"),
         (lambda: impute(derived={"q": 3}), "derived must be a mapping"),
         (lambda: impute(derived={"q": lambda d: [1.0]}), "a value for each of 240 rows"),
         (lambda: impute({"x": {"formula": "y", "family": "binomial"}}), "values: a family of successes"),
         (lambda: impute({"x": {"formula": "y", "family": "gamma"}}), "gamma|Gamma"),
-        (lambda: impute(data=3), "data must be a pandas DataFrame"),
+        (lambda: impute(data=3), "data must be a .*DataFrame"),
         (
             lambda: impute(
                 {"size": {"formula": "town", "level": "school"}}, changed(town=np.arange(240).astype(str))
