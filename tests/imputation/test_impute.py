@@ -134,7 +134,7 @@ def test_binary_values_follow_their_schools():
     ],
 )
 def test_two_values_of_any_kind_are_drawn(formula, recode):
-    data = incomplete()[["y", "w", "school"]]
+    data = incomplete()[["y", "w", "school"]].copy()
     data["w"] = recode(data["w"])
     frame = impute({"w": formula}, data, m=1, iterations=1)[0]
     assert set(frame["w"]) == set(data["w"].dropna())
@@ -236,7 +236,7 @@ def test_names_of_the_users_scope_are_found():
 
 
 def test_whole_numbers_that_were_drawn_as_such_stay_so():
-    data = incomplete()[["y", "w", "school"]]
+    data = incomplete()[["y", "w", "school"]].copy()
     data["score"] = whole()["y"].round().astype("Int64").mask(data["w"].isna())
     models = {"score": {"formula": "y + (1 | school)", "method": "pmm"}}
     assert impute(models, data.drop(columns="w"), m=1)[0]["score"].dtype == "Int64"
