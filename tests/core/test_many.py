@@ -232,7 +232,7 @@ def test_components_are_nested_levels_and_blocks_change_no_number(monkeypatch: p
     assert design.place.shape == (1, 15)
     responses = responses_of(rows, 20, 0.5)
     whole = assert_as_one_by_one(problem, responses, True, 0.9)
-    monkeypatch.setattr(coupled, "_BLOCK", 7)
+    monkeypatch.setattr(coupled, "_BLOCK", 9)
     parts = fit_many(problem, responses, True, TOLERANCE)
     assert parts.theta == pytest.approx(whole.theta, rel=1e-9, abs=1e-12)
 

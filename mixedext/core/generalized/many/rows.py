@@ -39,7 +39,7 @@ class ManyRows:
         self.x, self.n, self.p = np.ascontiguousarray(work.x), work.n, work.p
         self.q, self.levels = len(z), work.rows.factors[0].n_levels
         self.offset = work.offset[:, None] if isinstance(work.offset, np.ndarray) else work.offset
-        self._codes = codes
+        self._codes, self._z = codes, z
         #: elements of the lower triangle of a level's block
         self._pairs = [(a, b) for a in range(self.q) for b in range(a + 1)]
         self._to_levels = self._sums([*z])
@@ -57,11 +57,7 @@ class ManyRows:
 
     @cached_property
     def _to_fixed(self) -> sp.csr_array:
-        z = self._to_levels
-        blocks = [z[a * self.levels : (a + 1) * self.levels] for a in range(self.q)]
-        shape = (self.n, self.n)  # SciPy before 1.11 has no diags_array
-        scales = [sp.dia_array((x[None], [0]), shape=shape) for x in self.x.T]
-        return sp.vstack([b @ scale for b in blocks for scale in scales], format="csr")
+        return self._sums([z * x for z in self._z for x in self.x.T])
 
     @cached_property
     def _products_of_x(self) -> Array:

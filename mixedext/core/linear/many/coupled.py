@@ -27,8 +27,8 @@ Index = NDArray[np.intp]
 #: couplings and their products may take; multiplications of a factorisation beyond which most of the time of
 #: one response is that of BLAS, as 2.0 to 2.6 ms together are of 5.1 with 80 × 100 levels.
 _MOST_EFFECTS, _MOST_COEFFICIENTS, _MOST_NUMBERS, _MOST_WORK = 3, 12, 1_000_000, 1_000_000
-#: Numbers of one block of responses, and most responses in one.
-_BLOCK_NUMBERS, _BLOCK = 500_000, 1_000
+#: Numbers of one block of responses, most responses in one, and fewest for which it pays.
+_BLOCK_NUMBERS, _BLOCK, _FEWEST = 500_000, 1_000, 8
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,11 @@ class CoupledFactors:
         touched = abs(self.coupling[:, : self.levels])
         for a in range(1, self.q):
             touched = touched + abs(self.coupling[:, a * self.levels : (a + 1) * self.levels])
-        number, label = connected_components(touched @ touched.T + abs(self.rest), directed=False)
+        graph = sp.csr_array(touched @ touched.T + abs(self.rest))
+        # SciPy 1.11 reads indices of 32 bits alone
+        indices, starts = graph.indices.astype(np.int32), graph.indptr.astype(np.int32)
+        graph = sp.csr_array((graph.data, indices, starts), shape=graph.shape)
+        number, label = connected_components(graph, directed=False)
         sizes = np.bincount(label)
         order = np.argsort(label, kind="stable")
         within = np.arange(r) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -275,7 +279,7 @@ def coupled_factors(problem: LinearProblem) -> CoupledFactors | None:
     if factors[eliminated].width > _MOST_EFFECTS or rest * factors[eliminated].n_levels > _MOST_NUMBERS:
         return None
     found = CoupledFactors(problem, eliminated)
-    if found.work > _MOST_WORK or found.numbers() > 2 * _MOST_NUMBERS:
+    if found.work > _MOST_WORK or found.numbers() > _MOST_NUMBERS or found.block < _FEWEST:
         return None
     found.prepare()
     return found
