@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,10 @@ class GeneralizedMethod(Method):
     ) -> GeneralizedEstimates:
         """Return the estimates of a problem by an optimiser with given options."""
         try:
-            return fit_generalized(problem, self.nagq, options, start)
+            found: GeneralizedEstimates = self.probed(
+                problem, lambda own, at: fit_generalized(own, self.nagq, options, at), start
+            )
+            return found
         except np.linalg.LinAlgError as error:
             remedy = "; the criterion of hessian='expected' exists more widely" if problem.observed else ""
             raise DataError(NO_LIKELIHOOD.format(error) + remedy) from error
@@ -238,13 +242,20 @@ class GeneralizedMethod(Method):
         return FittedModel(
             model,
             estimates,
-            self,
+            self._with(self.settled(estimates)),
             self.covariance,
             model.design.labels(),
             family,
             dispersion,
             tuple(r.text for r in findings),
         )
+
+    def _with(self, solving: Solving) -> GeneralizedMethod:
+        if solving == self.solving:
+            return self
+        other = copy(self)
+        other.solving = solving
+        return other
 
     def findings(self, model: Any, estimates: GeneralizedEstimates) -> list[Remark]:
         """Return what the data say of a fit."""

@@ -28,6 +28,7 @@ from mixedext.core.equations.sparse_rest import SparseRest
 
 Array = NDArray[np.float64]
 Index = NDArray[np.integer]
+Pair = tuple[int, int]
 
 #: Shares of the most that a level shares with another one, from which on they are of one community: the first
 #: of which no community has more columns than so many.
@@ -173,8 +174,16 @@ class CommunitySplit:
         """Return the diagonal blocks of ΛP⁻¹Λ'; those of first order in C are zero."""
         return self._rest.posterior_blocks()
 
+    def first_pattern(self, block: EliminatedFactor) -> dict[Pair, Array]:
+        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, with P in the place of S."""
+        return self.coupling.selected(block, self.first_coupled(), self._posterior)
+
     def first_coupled(self) -> Array:
         """Return the diagonal blocks of N_fr ΛP⁻¹Λ' N_rf by level of the eliminated factor."""
-        posterior = np.zeros(self.plan.crossed.layout.size)
-        posterior[self.plan.at] = self._rest.posterior
-        return self.coupling.coupled_posterior(posterior)
+        return self.coupling.coupled_posterior(self._posterior)
+
+    @cached_property
+    def _posterior(self) -> Array:
+        out = np.zeros(self.plan.crossed.layout.size)
+        out[self.plan.at] = self._rest.posterior
+        return out

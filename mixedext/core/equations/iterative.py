@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from mixedext.core.equations.level_split import LevelCouplings, LevelSplit
 from mixedext.core.equations.locality import may_be_sparse
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.probing import Solved, conjugate_gradients, leading_vectors
-from mixedext.core.equations.solver import Answer, BackSolved, Factorization, Reduced, Solver
+from mixedext.core.equations.solver import Answer, BackSolved, Factorization, PosteriorForms, Reduced, Solver
 
 Array = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ class Iterative(Solver):
         "log_determinant": "estimate",
         "gram_sums": "estimate",
         "posterior_blocks": "estimate",
-        "posterior_pattern": "refused",
+        "posterior_pattern": "estimate",
         "level_roots": "refused",
     }
 
@@ -72,6 +72,7 @@ class Iterative(Solver):
         super().__init__(storage)
         self.seed, self.probes = seed, probes
         self._couplings: LevelCouplings | None = None
+        self._indices: dict[tuple[int, int], Any] = {}
         self._communities = CommunityPlan(storage) if may_be_sparse(storage) else None
         self._probes: Array | None = None
 
@@ -79,6 +80,11 @@ class Iterative(Solver):
     def largest_matrix(self) -> int:
         """Order of the largest dense matrix that it works with."""
         return 0
+
+    @property
+    def numbers_for_pattern(self) -> float:
+        """Numbers for the answer to "posterior_pattern"; solutions for single rows are better than that."""
+        return np.inf
 
     def describe(self, names: Iterable[str]) -> str:
         """Return in words how the equations are stored and solved."""
@@ -95,7 +101,7 @@ class Iterative(Solver):
             return CommunitySplit(self._communities, block, products, factors)
         kept = self._couplings  # read once: another thread may replace it
         if kept is None or kept.products.cross is not products.cross:
-            kept = self._couplings = LevelCouplings(self.storage, products)
+            kept = self._couplings = LevelCouplings(self.storage, products, self._indices)
         return LevelSplit(kept, block, products.gram, factors)
 
     def probe_columns(self, split: Split) -> Array:
@@ -286,6 +292,39 @@ class IterativeFactorization(Factorization):
         coupled += split.first_coupled()
         out[self.stage.factor] = self.block.posterior(coupled)
         return tuple(out[k] for k in range(len(self.factors)))
+
+    def posterior_forms(self) -> PosteriorForms:
+        """Return ΛM⁻¹Λ' as the leverages of rows ask for it: what is exact, and what each column adds."""
+        return self._forms
+
+    @cached_property
+    def _forms(self) -> PosteriorForms:
+        split, w, f = self.split, self._columns, self.stage.factor
+        sides = []
+        for rest, met in (
+            (split.spread(self._probed.x - w), self._beyond[2]),
+            (split.spread(w), self._beyond[1]),
+        ):
+            own = dict(zip(self.layout.factors, self.layout.split(rest), strict=True))
+            own[f] = _levels(-_times(self.block.kernel, met), len(self.block.gram))
+            sides.append(tuple(own[k] for k in range(len(self.factors))))
+        return PosteriorForms(split.first_pattern(self.block), sides[0], sides[1], self._weights)
+
+    def posterior_pattern(self) -> dict[tuple[int, int], Array]:
+        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together."""
+        forms = self.posterior_forms()
+        out = {(k, k): blocks for k, blocks in enumerate(self.posterior_blocks())}
+        for (k, other), block in forms.pattern.items():
+            if k == other:
+                continue
+            pattern = self.solver.storage.pairs[k, other]
+            own = block.copy()
+            for c, weight in enumerate(forms.weights):
+                for a, b in ((forms.left, forms.right), (forms.right, forms.left)):
+                    one, two = a[k][:, c, pattern.rows], b[other][:, c, pattern.columns]
+                    own += 0.5 * weight * one[:, None] * two[None]
+            out[k, other] = own
+        return out
 
     def probe_errors(self) -> ProbeErrors:
         """Return how far what each probe says is from the mean of all."""

@@ -34,6 +34,8 @@ class LevelCouplings:
     storage : Storage
         Whose last stage is crossed.
     products : CrossProducts
+    indices : dict
+        Of the matrices, kept from one to the next.
 
     Attributes
     ----------
@@ -45,15 +47,15 @@ class LevelCouplings:
         Of factors of the rest with each other.
     """
 
-    def __init__(self, storage: Storage, products: CrossProducts):
+    def __init__(self, storage: Storage, products: CrossProducts, indices: dict[Pair, Any]):
         self.storage = storage
         self.products = products
         self.stage = storage.stages[-1]
         self.layout = DenseLayout(storage, self.stage.rest)
         f = self.stage.factor
-        self.with_first = {k: _matrix(storage, products, (f, k)) for k in self.stage.rest}
+        self.with_first = {k: _matrix(storage, products, (f, k), indices) for k in self.stage.rest}
         self.among = {
-            pair: _matrix(storage, products, pair)
+            pair: _matrix(storage, products, pair, indices)
             for pair in storage.pairs
             if pair[0] in self.stage.rest and pair[1] in self.stage.rest
         }
@@ -92,11 +94,16 @@ class LevelCouplings:
         return out
 
 
-def _matrix(storage: Storage, products: CrossProducts, pair: Pair) -> Any:
+def _matrix(storage: Storage, products: CrossProducts, pair: Pair, indices: dict[Pair, Any]) -> Any:
     """Return cross-products as a sparse matrix with short indices."""
+    block = products.cross[pair]
+    if pair in indices:
+        return sp.csr_array((block.reshape(-1), *indices[pair]), shape=storage.pairs[pair].shape)
     matrix = storage.pairs[pair].matrix(products.cross[pair])
     if max(matrix.shape) < 2**31 and matrix.nnz < 2**31:
         parts = (matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
+        if block.shape[:2] == (1, 1):
+            indices[pair] = parts[1:]
         return sp.csr_array(parts, shape=matrix.shape)
     return matrix
 
@@ -259,6 +266,21 @@ class LevelSplit:
             sb.multiply_right_transposed(g + sb.multiply(g, c), g)
             for g, c in zip(self._spread, self.coupling_blocks, strict=True)
         ]
+
+    def first_pattern(self, block: EliminatedFactor) -> dict[Pair, Array]:
+        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, with P in the place of S."""
+        couplings = self.couplings
+        storage, f = couplings.storage, couplings.stage.factor
+        posterior = [sb.multiply_right_transposed(g, g) for g in self._spread]
+        out = {(f, f): block.posterior(self.first_coupled())}
+        for k, own in zip(self.rest, posterior, strict=True):
+            pattern = storage.pairs[f, k]
+            met = sb.multiply(couplings.products.cross[f, k], own[:, :, pattern.columns])
+            out[f, k] = -sb.multiply(block.kernel[:, :, pattern.rows], met)
+            out[k, k] = own
+        for pair in couplings.among:
+            out[pair] = np.zeros_like(couplings.products.cross[pair])
+        return out
 
     def first_coupled(self) -> Array:
         """Return the diagonal blocks of N_fr ΛP⁻¹Λ' N_rf by level of the eliminated factor."""

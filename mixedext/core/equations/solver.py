@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -114,6 +114,25 @@ class LevelRoot:
         return np.asarray(2.0 * np.log(np.einsum("aaj->aj", self.lower)).sum(axis=0), dtype=float)
 
 
+@dataclass(frozen=True)
+class PosteriorForms:
+    """ΛM⁻¹Λ' as rows ask for it: blocks at the pairs of levels that occur together, and products beside them.
+
+    Attributes
+    ----------
+    pattern : dict of pair to ndarray
+        As `Factorization.posterior_pattern`.
+    left, right : tuple of ndarray (q_k, r, J_k)
+        Σ_c `weights`_c l_c r_c' is added to the blocks, whichever rows these belong to.
+    weights : ndarray (r,)
+    """
+
+    pattern: dict[tuple[int, int], Array]
+    left: tuple[Array, ...] = ()
+    right: tuple[Array, ...] = ()
+    weights: Array = field(default_factory=lambda: np.zeros(0))
+
+
 class Factorization:
     """The equations at given covariance factors; a solver's own class overrides what it answers.
 
@@ -183,6 +202,10 @@ class Factorization:
         `Storage.pairs`, (q_k, q_l, pairs).
         """
         return self._refuse("posterior_pattern")
+
+    def posterior_forms(self) -> PosteriorForms:
+        """Return ΛM⁻¹Λ' as the leverages z'ΛM⁻¹Λ'z of rows ask for it."""
+        return PosteriorForms(self.posterior_pattern())
 
     def posterior_pairs(self, k: int, rows: Index, other: int, columns: Index) -> Array | None:
         """Return the blocks of ΛM⁻¹Λ' at any pairs of levels of two factors, (q_k, q_l, pairs).

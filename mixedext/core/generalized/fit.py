@@ -13,6 +13,7 @@ from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.generalized.quadrature import QuadratureState
 from mixedext.core.generalized.start import begin, working_moments
 from mixedext.core.linear.fit import modes_on_data_scale, relative_covariances
+from mixedext.core.linear.monte_carlo import monte_carlo
 from mixedext.core.linear.scan import circles, local_minima, minima_of_circle, near, near_on_circle
 from mixedext.core.search.boundary import BoundarySearch
 from mixedext.core.search.criterion import Criterion
@@ -234,6 +235,7 @@ def _estimates(
         penalty=laplace.modes.penalty,
         hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",
         point=point,
+        monte_carlo=monte_carlo(problem, laplace),
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -288,6 +289,29 @@ class LaplaceState:
             cross = a @ g.T
             out.append(product - (g @ g.T - (cross + cross.T) / 2) @ factor)
         return tuple(out)
+
+    def probe_slopes(self, errors: Any) -> list[Array]:
+        """Return how far each probe's `slopes` are from their mean, by factor (q_k, q_k, probes): by traces,
+        and by leverages through the adjoint of the modes.
+        """
+        work, at = self.problem.work, self.derivatives
+        slope = at.observed_slope if self.problem.observed else at.slope
+        count = errors.log_determinant.shape[0]
+        rhs = [np.zeros((f.width, count, f.n_levels)) for f in self.problem.rows.factors]
+        for c in range(count):
+            moved = work.contract(slope, work.form_leverages(self.factorization, c - count))
+            for block, own in zip(rhs, work.transposed(moved), strict=True):
+                block[:, c] = own
+        rhs = [block - block.mean(axis=1, keepdims=True) for block in rhs]
+        adjoint = self._observed[1].solve(rhs).projected
+        out = []
+        for product, g, a, factor in zip(
+            errors.gram_sums_times_factor, self.modes.g, adjoint, self.factors, strict=True
+        ):
+            cross = np.einsum("acj,bj->abc", a, g)
+            cross = (cross + cross.transpose(1, 0, 2)) / 2
+            out.append(product + np.einsum("abc,bd->adc", cross, factor))
+        return out
 
     @cached_property
     def gradient(self) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.plan import Storage, choose_storage
-from mixedext.core.equations.solver import Factorization, Solver
+from mixedext.core.equations.solver import Factorization, PosteriorForms, Solver
 from mixedext.core.equations.solvers import make_solver
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.core.rows import Basis, Rows, find_basis
@@ -191,8 +191,8 @@ class WorkingRows:
     def leverages(self, factorization: Factorization) -> Array:
         """Return the diagonal of ZΛM⁻¹Λ'Z' (n,)."""
         total: Array | None = None
-        posterior = factorization.posterior_pattern()
-        for (k, other), block in posterior.items():
+        forms = factorization.posterior_forms()
+        for (k, other), block in forms.pattern.items():
             index = self.codes[k] if k == other else self.pairs[k, other]
             for a in range(len(self.z[k])):
                 for b in range(a + 1 if k == other else len(self.z[other])):
@@ -204,7 +204,18 @@ class WorkingRows:
                             part *= self.z[factor][column]
                     total = part if total is None else np.add(total, part, out=total)
         assert total is not None
+        for c, weight in enumerate(forms.weights):
+            total += weight * self._form(forms, c)
         return total
+
+    def form_leverages(self, factorization: Factorization, c: int) -> Array:
+        """Return what one of the products beside the blocks adds to the leverages, unweighted (n,)."""
+        return self._form(factorization.posterior_forms(), c)
+
+    def _form(self, forms: PosteriorForms, c: int) -> Array:
+        part = self.random_part([own[:, c] for own in forms.left])
+        part *= self.random_part([own[:, c] for own in forms.right])
+        return part
 
 
 def _columns(columns: Sequence[Array], transform: Array) -> Array:

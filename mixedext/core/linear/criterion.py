@@ -13,6 +13,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,6 +203,11 @@ class LinearState:
                 taken += sb.sum_of_products(half, half)
             out.append(product - taken @ self.factors[k])
         return tuple(out)
+
+    def probe_slopes(self, errors: Any) -> list[Array]:
+        """Return how far each probe's `slopes` are from their mean, by factor (q_k, q_k, probes)."""
+        found: list[Array] = errors.gram_sums_times_factor
+        return found
 
     @cached_property
     def gradient(self) -> Array:

@@ -32,8 +32,8 @@ def monte_carlo(parameters: Any, state: Any) -> MonteCarlo | None:
     probes = len(errors.log_determinant)
     size = parameters.size
     theta = state.point[:size]
-    sums = errors.gram_sums_times_factor
-    slopes = [parameters.gradient(theta, [own[:, :, i] for own in sums]) for i in range(probes)]
+    by_probe = state.probe_slopes(errors)
+    slopes = [parameters.gradient(theta, [own[:, :, i] for own in by_probe]) for i in range(probes)]
     shares = np.zeros(size)
     if probes > 1:
         information = state.information()[:size, :size]
