@@ -318,3 +318,52 @@ def test_leading_vectors_are_those_of_the_largest_eigenvalues() -> None:
     np.testing.assert_allclose(found.T @ found, np.eye(3), atol=1e-12)
     assert np.abs(found[3:]).max() < 1e-6
     assert leading_vectors(lambda v: v, 2, 5, 3, 0).shape == (2, 2)
+
+
+def responses(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return binary responses and counts of the same rows."""
+    rng = np.random.default_rng(seed)
+    eta = 0.8 * (table["y"] - table["y"].mean()) / table["y"].std()
+    return table.assign(
+        b=(rng.random(len(table)) < 1 / (1 + np.exp(-eta))) + 0.0, k=rng.poisson(np.exp(eta / 2))
+    )
+
+
+@pytest.mark.parametrize("kind", ["two factors", "three factors", "local"])
+@pytest.mark.parametrize(("of", "family"), [("b", "binomial"), ("k", "poisson")])
+def test_generalized_fits_are_those_of_the_dense_solver(kind: str, of: str, family: str) -> None:
+    formula, _, make = DESIGNS[kind]
+    model = mx.glmer(formula.replace("y ~", f"{of} ~"), responses(make(1), 2), family=family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mx.errors.SingularFitWarning)
+        dense, probed = model.fit(solver="dense"), model.fit(solver="iterative")
+    exact, found = dense.fitted.estimates, probed.fitted.estimates
+    joint = dense.fitted.joint_covariance
+    assert joint is not None
+    known = np.diag(joint) > 0
+    errors = np.sqrt(np.diag(joint)[known])
+    assert (np.abs(found.point - exact.point)[known] / errors).max() < 0.01
+    np.testing.assert_allclose(probed.bse, dense.bse, rtol=2e-3)
+    assert found.monte_carlo is not None
+    assert found.monte_carlo.largest < 0.01
+    assert abs(probed.objective - dense.objective) < 5 * found.monte_carlo.objective_error + 1e-6
+    assert "random probes (solver 'iterative')" in " ".join(str(probed.summary()).split())
+
+
+@pytest.mark.parametrize("kind", ["two factors", "slopes of the rest", "local"])
+def test_leverages_of_rows_are_as_near_as_probes_say(kind: str) -> None:
+    formula, _, make = DESIGNS[kind]
+    model = mx.glmer(formula.replace("y ~", "k ~"), responses(make(1), 2), family="poisson")
+    problem = model.problem.with_solver(BlockElimination)
+    point = np.concatenate([np.linspace(0.3, 0.6, problem.size), np.zeros(2)])
+    exact = problem.evaluate(point)
+    probed = problem.with_solver(Iterative(problem.storage, 0, 400)).evaluate(point)
+    one, two = (s.problem.work.leverages(s.factorization) for s in (exact, probed))
+    np.testing.assert_allclose(two, one, rtol=0, atol=0.05 * one.max())
+    assert two.sum() == pytest.approx(one.sum(), rel=1e-3)
+    scale = 1 + np.abs(exact.gradient).max()
+    np.testing.assert_allclose(probed.gradient, exact.gradient, rtol=0, atol=1e-3 * scale)
+    pattern, found = exact.factorization.posterior_pattern(), probed.factorization.posterior_pattern()
+    assert pattern.keys() == found.keys()
+    for pair, block in pattern.items():
+        np.testing.assert_allclose(found[pair], block, rtol=0, atol=0.1 * np.abs(block).max())

@@ -38,7 +38,7 @@ _LONG = 0.6
 _WORTH = 20.0
 #: Columns that conjugate gradients solve for at once, iterations that they take, and seconds of one product
 #: of an entry.
-_COLUMNS, _ITERATIONS, _PRODUCT_COST = 24, 12, 2e-9
+_COLUMNS, _ITERATIONS, _PRODUCT_COST = 24, 12, 1e-9
 
 
 class TooLargeError(Exception):
@@ -203,7 +203,7 @@ def choose_solver(
     if not exact and is_iterable(storage):
         probing = iterative_need(storage)
         needed["iterative"] = probing.memory
-        if probing.memory <= limit and (quickest is None or 4 * probing.seconds < quickest[0].seconds):
+        if probing.memory <= limit and (quickest is None or 2 * probing.seconds < quickest[0].seconds):
             return Iterative(storage, seed, probes)
     if quickest is None:
         raise TooLargeError(needed, limit)

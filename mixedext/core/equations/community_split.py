@@ -175,7 +175,7 @@ class CommunitySplit:
         return self._rest.posterior_blocks()
 
     def first_pattern(self, block: EliminatedFactor) -> dict[Pair, Array]:
-        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, with P in the place of S."""
+        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, P in place of S."""
         return self.coupling.selected(block, self.first_coupled(), self._posterior)
 
     def first_coupled(self) -> Array:

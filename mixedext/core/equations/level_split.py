@@ -268,7 +268,7 @@ class LevelSplit:
         ]
 
     def first_pattern(self, block: EliminatedFactor) -> dict[Pair, Array]:
-        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, with P in the place of S."""
+        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, P in place of S."""
         couplings = self.couplings
         storage, f = couplings.storage, couplings.stage.factor
         posterior = [sb.multiply_right_transposed(g, g) for g in self._spread]
