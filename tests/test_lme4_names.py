@@ -292,3 +292,13 @@ def test_negative_binomial_models_have_their_own_door() -> None:
 
 def test_means_of_the_table_are_marginal_means() -> None:
     assert {"contrasts", "joint_tests", "test", "table", "linfct"} <= set(dir(MarginalMeans))
+
+
+def test_results_of_statsmodels_layout_are_taken_too() -> None:
+    result = mx.mixedlm(
+        "Reaction ~ Days", load_data("sleepstudy"), groups="Subject", re_formula="~Days"
+    ).fit()
+    assert_allclose(mx.fixef(result), sleep().params, rtol=1e-6)
+    assert mx.vcov(result).shape == (2, 2)
+    assert mx.getME(result, "Z").shape == (180, 36)
+    assert mx.devfun(result)(mx.getME(result, "theta")) == pytest.approx(sleep().objective, abs=1e-6)

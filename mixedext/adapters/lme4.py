@@ -81,8 +81,8 @@ def fixef(results: object) -> pd.Series:
     >>> mx.fixef(result).round(3).to_dict()
     {'Intercept': 251.405, 'Days': 10.467}
     """
-    params: pd.Series = _results(results, "fixef").params
-    return params
+    fit = read_fit(results, "fixef")
+    return pd.Series(fit.params.copy(), index=list(fit.labels.exog_names))
 
 
 @answers_keywords
@@ -253,8 +253,9 @@ def ngrps(results: object) -> dict[str, int]:
 
 def vcov(results: object) -> pd.DataFrame:
     """Return the covariance of the fixed effects, `cov_params` of the results."""
-    out: pd.DataFrame = _results(results, "vcov").cov_params()
-    return out
+    fit = read_fit(results, "vcov")
+    names = list(fit.labels.exog_names)
+    return pd.DataFrame(fit.cov_params.copy(), index=names, columns=names)
 
 
 def model_frame(results: object) -> pd.DataFrame:
