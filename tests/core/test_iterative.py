@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -220,6 +221,26 @@ def test_tests_of_the_coefficients_and_predictions_work() -> None:
     assert again.fitted.estimates.monte_carlo is not None
     errors = [fit.get_prediction().summary_frame()["mean_se"] for fit in (dense, probed)]
     np.testing.assert_allclose(errors[1], errors[0], rtol=0.05)
+
+
+def test_models_like_it_take_what_suits_them() -> None:
+    model = mx.lmer(TWO, ratings(1500, 90, 60))
+    dense, probed = (mx.ranova(model.fit(solver=name)) for name in ("dense", "iterative"))
+    np.testing.assert_allclose(probed["chisq"], dense["chisq"], rtol=0, atol=0.1)
+    assert "random probes" in " ".join(probed.attrs["notes"])
+
+
+def test_bootstraps_profiles_and_saved_fits_work(tmp_path: Path) -> None:
+    model = mx.lmer(TWO, ratings(1500, 90, 60))
+    dense, probed = (model.fit(solver=name, reml=False) for name in ("dense", "iterative"))
+    one, two = (fit.confint(method="profile") for fit in (dense, probed))
+    np.testing.assert_allclose(two, one, rtol=0, atol=2e-3)
+    one, two = (fit.bootstrap(4, rng=1).confint() for fit in (dense, probed))
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-3)
+    probed.save(tmp_path / "fit")
+    loaded = mx.LinearMixedResults.load(tmp_path / "fit")
+    assert loaded.fitted.estimates.monte_carlo.probes == 16
+    np.testing.assert_allclose(loaded.pvalues, probed.pvalues, rtol=1e-4)
 
 
 def test_robust_covariances_work() -> None:

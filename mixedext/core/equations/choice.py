@@ -32,8 +32,8 @@ _PAIR_BYTES = 32
 _DENSE_BYTES = 24.0
 #: Seconds that a product of two entries takes.
 _PAIR_COST = 4e-9
-#: Seconds of an exact evaluation up to which there are no probes.
-_LONG = 0.6
+#: Seconds of an exact evaluation, and of one by a sparse elimination, up to which there are no probes.
+_LONG, _LONG_SPARSE = 0.6, 5.0
 #: Seconds that a sparse elimination may take where there are probes too.
 _WORTH = 20.0
 #: Columns that conjugate gradients solve for at once, iterations that they take, and seconds of one product
@@ -198,8 +198,10 @@ def choose_solver(
             needed["sparse"] = own.memory
     fitting = [way for way in ways if way[0].memory <= limit]
     quickest = min(fitting, key=lambda way: way[0].seconds, default=None)
-    if quickest is not None and (exact or quickest[0].seconds < _LONG):
-        return quickest[1]()
+    if quickest is not None:
+        long = _LONG if quickest[0] is dense else _LONG_SPARSE
+        if exact or quickest[0].seconds < long:
+            return quickest[1]()
     if not exact and is_iterable(storage):
         probing = iterative_need(storage)
         needed["iterative"] = probing.memory
