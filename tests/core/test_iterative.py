@@ -13,6 +13,7 @@ import mixedext as mx
 from mixedext.core.equations import choice, probing
 from mixedext.core.equations.elimination import BlockElimination
 from mixedext.core.equations.iterative import Iterative
+from mixedext.core.equations.locality import may_be_sparse
 from mixedext.core.equations.probing import SlowSolveError, conjugate_gradients, leading_vectors
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.errors import DataError, OptionError
@@ -307,6 +308,16 @@ def test_large_crossed_factors_are_probed_by_themselves(monkeypatch: pytest.Monk
     assert fit.fitted.estimates.monte_carlo is not None
     assert "conjugate gradients on a rest of 600 columns, which is not formed; 16 random" in model.describe()
     np.testing.assert_allclose(fit.theta, model.fit(solver="dense").theta, rtol=1e-4)
+
+
+def test_long_tails_are_not_taken_for_schools() -> None:
+    rng = np.random.default_rng(0)
+    shares = [rng.lognormal(0.0, s, count) for s, count in ((1.2, 2000), (2.0, 1500))]
+    u, i = (rng.choice(len(p), 40_000, p=p / p.sum()) for p in shares)
+    tailed = pd.DataFrame({"y": rng.normal(size=40_000), "u": u, "i": i})
+    storage = mx.lmer("y ~ 1 + (1 | u) + (1 | i)", tailed).problem.storage
+    assert not may_be_sparse(storage)
+    assert may_be_sparse(mx.lmer(TWO, local(0.03, 1)).problem.storage)
 
 
 @pytest.mark.parametrize("n", [1, 2, 40])
