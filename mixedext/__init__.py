@@ -206,6 +206,16 @@ __all__ = [
 ]
 
 
+#: What users look for here and is elsewhere.
+_ELSEWHERE = {
+    "load": (
+        "what result.save(file) has written is read by statsmodels.api.load(file), or by the class of the "
+        "results, mixedext.LinearMixedResults.load(file)"
+    ),
+    "save": "results are written by result.save(file)",
+}
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)
 
@@ -214,7 +224,7 @@ def __getattr__(name: str) -> Any:
     """Find a module of version 0.1 that was an attribute of the package."""
     if name in old_paths.MOVED:
         return import_module(f"mixedext.{name}")
-    known = sentence_for(name)
+    known = sentence_for(name) or _ELSEWHERE.get(name)
     said = f": {known}" if known else nearest(name, __all__)
     raise AttributeError(f"module 'mixedext' has no attribute {name!r}{said}")
 

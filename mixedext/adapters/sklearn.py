@@ -121,6 +121,18 @@ class _MixedEstimator(BaseEstimator):
 
     def _numbers(self, X: Any, reset: bool) -> pd.DataFrame:
         """Return the columns of X besides the groups, which are numbers."""
+        try:
+            return self._read_numbers(X, reset)
+        except ValueError as error:
+            wrong = _column_of_text(X, self.groups)
+            if wrong is None:
+                raise
+            raise DataError(
+                f"column {wrong!r} holds texts, and without a formula columns are numbers: encode it by "
+                "OneHotEncoder, or write a formula, in which texts are factors"
+            ) from error
+
+    def _read_numbers(self, X: Any, reset: bool) -> pd.DataFrame:
         if self.groups is None or callable(self.groups):
             array = validate_data(self, X, reset=reset, dtype=np.float64, ensure_min_samples=1 + reset)
             names = list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(array.shape[1])]))
@@ -434,3 +446,14 @@ def _free(name: str, frame: pd.DataFrame) -> str:
     while name in frame.columns:
         name += "_"
     return name
+
+
+def _column_of_text(X: Any, groups: Any) -> Any:
+    """Return the name of the first column of a frame, besides the groups, that holds no numbers, or None."""
+    if not isinstance(X, pd.DataFrame):
+        return None
+    own = [] if groups is None or callable(groups) else [groups]
+    for name in X.columns.difference(own, sort=False):
+        if X[name].notna().any() and pd.to_numeric(X[name], errors="coerce").isna().all():
+            return name
+    return None

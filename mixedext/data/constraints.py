@@ -30,7 +30,7 @@ def linear_constraints(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Ar
     except patsy.PatsyError as error:
         raise OptionError(
             f"{hypotheses!r} cannot be read as a hypothesis: {first_line(error)}"
-            f"{_meant_coefficient(error, names)} {listed}"
+            f"{_written_otherwise(each, names) or _meant_coefficient(error, names)} {listed}"
         ) from error
     except ValueError as error:
         raise OptionError(f"{hypotheses!r} cannot be read as a hypothesis: {error} {listed}") from error
@@ -59,6 +59,16 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _written_otherwise(hypotheses: Sequence[Any], names: Sequence[str]) -> str:
+    """Return a hint at a coefficient that stands in a hypothesis with other spaces, or an empty string."""
+    given = ["".join(word.split()) for word in hypotheses if isinstance(word, str)]
+    for name in sorted(names, key=len, reverse=True):
+        spaceless = "".join(name.split()).replace("**", "^")
+        if spaceless != name and any(spaceless in word.replace("**", "^") for word in given):
+            return f"; did you mean {name!r}?"
+    return ""
 
 
 def _meant_coefficient(error: patsy.PatsyError, names: Sequence[str]) -> str:

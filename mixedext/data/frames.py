@@ -193,7 +193,8 @@ def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) 
         TypeError,
         ValueError,
     ) as error:
-        raise OptionError(f"subset {subset!r} cannot be evaluated: {error}") from error
+        why = error.msg if isinstance(error, SyntaxError) else error
+        raise OptionError(f"subset {subset!r} cannot be evaluated: {why}") from error
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
         raise OptionError(f"subset {subset!r} must give True or False for each row")
     # a row for which the answer is missing is not chosen, as in R

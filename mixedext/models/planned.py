@@ -27,10 +27,10 @@ Array = NDArray[np.float64]
 @small_matrices
 def simulate(
     formula: str,
-    data: Any,
+    data: Any = None,
     *,
-    beta: Any,
-    varcorr: Any,
+    beta: Any = None,
+    varcorr: Any = None,
     sigma: float | None = None,
     nsim: int = 1,
     family: Any = None,
@@ -96,6 +96,13 @@ def simulate(
     (60, 3)
     >>> fit = mx.lmer("y ~ t + (t | g)", plan.assign(y=y["sim_1"])).fit()
     """
+    if hasattr(formula, "simulate"):
+        raise FormulaError(
+            "simulate takes the formula of a planned study: of a fit write result.simulate(nsim)"
+        )
+    for name, value in (("data", data), ("beta", beta), ("varcorr", varcorr)):
+        if value is None:
+            raise OptionError(f"{name}= is needed: simulate(formula, data, beta=, varcorr=, sigma=)")
     count, generator = check_count(nsim, "nsim"), check_generator(rng)
     given = opened(data)
     data = received(given, (formula, weights, offset))

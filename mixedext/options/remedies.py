@@ -20,6 +20,8 @@ _NO = "is not offered"
 #: Keywords of other packages, a keyword of ours by which the function is known, the remedy; the first row
 #: counts. ``subset`` is one of ``from_formula``, ``maxiter`` of ``fit``, ``terms`` of models of arrays.
 REMEDIES = (
+    ("group", "use_sqrt", "write groups="),
+    ("random", "use_sqrt", "random effects are re_formula= and vc_formula=, or terms of mixedext.lmer"),
     ("groups group re_formula vc_formula random", "subset", _RANDOM),
     (
         "groups group exog_re exog_vc random",

@@ -233,7 +233,11 @@ def _chosen_levels(fit: FittedModel, group: str, levels: Any) -> tuple[NDArray[n
     found = known.get_indexer(pd.Index(levels, dtype=object))
     if (found < 0).any():
         wrong = levels[int(np.flatnonzero(found < 0)[0])]
-        raise OptionError(f"levels: {shown(wrong)} is not one of the {len(known)} levels of {group!r}")
+        kinds = {type(level) for level in known}
+        hint = nearest(str(wrong), [str(level) for level in known])
+        if type(wrong) not in kinds and str(wrong) in set(map(str, known)):
+            hint = f" but {wrong} is, of type {next(iter(kinds)).__name__}"
+        raise OptionError(f"levels: {shown(wrong)} is not one of the {len(known)} levels of {group!r}{hint}")
     return found.astype(np.intp), ""
 
 

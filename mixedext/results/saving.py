@@ -41,6 +41,10 @@ def save(results: Any, file: Any) -> None:
     path = Path(os.path.realpath(Path(file).expanduser()))
     if path.is_dir():
         raise DataError(f"{os.fspath(file)!r} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{os.fspath(file)!r} cannot be written: there is no folder {str(path.parent)!r}"
+        )
     if path.exists() and not path.is_file():
         _pickle(results, path)  # a pipe or a device has nothing to lose
         return

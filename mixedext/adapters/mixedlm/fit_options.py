@@ -13,6 +13,8 @@ METHODS = ("bfgs", "lbfgs", "cg", "powell", "nm", "basinhopping", "minimize")
 _REFUSED = ("newton", "ncg")
 #: Keywords of its optimisers; the first means something here.
 _OPTIMIZER = ("maxiter", "gtol", "ftol", "tol", "eps", "maxcor", "maxls", "disp")
+#: Those that mean something here.
+_NAMED = ("start_params", "reml", "free", "full_output", "method", "solver", "max_memory")
 #: What is said of others that users of statsmodels give.
 _INSTEAD = {
     "cov_type": "a sandwich over clusters is get_robustcov_results(groups=...) of the results",
@@ -46,7 +48,7 @@ def check_fit_options(do_cg: Any, method: Any, given: Mapping[str, Any]) -> int:
             )
     for name in given:
         if name not in _OPTIMIZER:
-            raise unknown_keyword("fit", name, _OPTIMIZER, _INSTEAD.get(name, ""))
+            raise unknown_keyword("fit", name, (*_NAMED, *_OPTIMIZER), _INSTEAD.get(name, ""))
     return check_count(given.get("maxiter", 200), "maxiter")
 
 

@@ -21,7 +21,7 @@ from mixedext.data.built import BuiltDesign
 from mixedext.data.design import Design, DesignTerm
 from mixedext.data.frames import read_frame
 from mixedext.data.given import RowOptions
-from mixedext.errors import DataError, OptionError
+from mixedext.errors import DataError, FormulaError, OptionError
 from mixedext.models.built import linear_from_formula
 from mixedext.options import nearest, shown
 
@@ -30,6 +30,10 @@ def door_of_formula(
     formula: Any, data: Any, groups: Any, re_formula: Any, vc_formula: Any, options: RowOptions
 ) -> Door:
     """Build the design of statsmodels' formulas."""
+    if not isinstance(formula, str) and isinstance(data, str):
+        raise FormulaError("the formula comes first, then the data")
+    if groups is None and isinstance(data, str):
+        raise OptionError(f"the data come after the formula, and the groups by name: groups={data!r}")
     if groups is None:
         raise OptionError(
             "groups= is needed: the column, or the values by row, that say which rows go together"

@@ -51,7 +51,7 @@ def read_labelled(file: Path, columns: list[str] | None) -> Reading:
         raise
     # what a damaged file raises within the reader depends on the place of the damage
     except Exception as error:
-        raise unreadable(file, error) from error
+        raise unreadable(file, f"{error}: it is damaged, cut off, or no {file.suffix} file") from error
 
     if columns is not None:
         frame = frame[columns]

@@ -1,0 +1,114 @@
+"""Mistakes of a first hour with the package: each is answered by what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mixedext as mx
+
+
+def oats() -> Any:
+    return mx.datasets.load("Oats")
+
+
+def fitted() -> Any:
+    return mx.lmer("yield ~ np.sin(2*nitro) + (1 | Block)", oats()).fit()
+
+
+MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "load of the package": (lambda: mx.load, AttributeError, r"LinearMixedResults\.load\(file\)"),
+    "save of the package": (lambda: mx.save, AttributeError, r"result\.save\(file\)"),
+    "data before the formula of mixedlm": (
+        lambda: mx.mixedlm(oats(), "nitro ~ 1", groups="Block"),
+        mx.FormulaError,
+        "the formula comes first",
+    ),
+    "groups in the place of the data": (
+        lambda: mx.mixedlm("nitro ~ 1", "Block", oats()),
+        mx.OptionError,
+        "groups='Block'",
+    ),
+    "group= of mixedlm": (lambda: mx.mixedlm("nitro ~ 1", oats(), group="Block"), TypeError, "write groups="),
+    "REML= of mixedlm": (
+        lambda: mx.mixedlm("nitro ~ 1", oats(), groups="Block").fit(REML=False),
+        TypeError,
+        "did you mean 'reml'",
+    ),
+    "a coefficient without its spaces": (
+        lambda: fitted().t_test("np.sin(2*nitro) = 0"),
+        mx.OptionError,
+        r"did you mean 'np\.sin\(2 \* nitro\)'",
+    ),
+    "a fit in the place of a planned study": (
+        lambda: mx.simulate(fitted(), 2),
+        mx.FormulaError,
+        r"write result\.simulate\(nsim\)",
+    ),
+    "a planned study without parameters": (
+        lambda: mx.simulate("~ 1 + (1 | Block)", oats()),
+        mx.OptionError,
+        "beta= is needed",
+    ),
+    "a planned study without data": (
+        lambda: mx.simulate("~ 1 + (1 | Block)", beta={"Intercept": 1}, varcorr={"Block": 1}),
+        mx.OptionError,
+        "data= is needed",
+    ),
+    "half an expression as subset": (
+        lambda: mx.lmer("nitro ~ 1 + (1 | Block)", oats(), subset="nitro >"),
+        mx.OptionError,
+        "cannot be evaluated: invalid syntax$",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_first_mistake_is_answered_by_what_to_write(mistake: str) -> None:
+    call, kind, words = MISTAKES[mistake]
+    with pytest.raises(kind, match=words):
+        call()
+
+
+def test_a_coefficient_is_found_by_the_power_sign_of_the_formula() -> None:
+    squared = mx.lmer("yield ~ I(nitro^2) + (1 | Block)", oats()).fit()
+    with pytest.raises(mx.OptionError, match=r"did you mean 'I\(nitro \*\* 2\)'"):
+        squared.t_test("I(nitro^2) = 0")
+
+
+def test_results_are_not_written_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"fit\.pickle' cannot be written: there is no folder"):
+        fitted().save(tmp_path / "none" / "fit.pickle")
+
+
+def test_a_file_that_is_none_of_its_ending_is_said_to_be_none(tmp_path: Path) -> None:
+    file = tmp_path / "letter.dta"
+    file.write_text("hello world")
+    with pytest.raises(mx.DataError, match=r"cannot read 'letter\.dta': .*cut off, or no \.dta file"):
+        mx.read_data(file)
+
+
+def test_levels_of_a_picture_that_are_not_there_are_answered_by_those_that_are() -> None:
+    pytest.importorskip("matplotlib")
+    numbered = oats().assign(block=np.repeat(np.arange(6), 12))
+    result = mx.lmer("yield ~ nitro + (1 | block)", numbered).fit()
+    with pytest.raises(
+        mx.OptionError, match="'1' is not one of the 6 levels of 'block' but 1 is, of type int"
+    ):
+        result.plot_groups("nitro", levels=["1"])
+    with pytest.raises(mx.OptionError, match="did you mean 'III'"):
+        fitted().plot_groups("nitro", levels=["iii"])
+
+
+def test_a_column_of_texts_is_named_where_there_is_no_formula() -> None:
+    pytest.importorskip("sklearn")
+    from mixedext.sklearn import MixedRegressor
+
+    X, y = oats()[["nitro", "Variety", "Block"]], oats()["yield"]
+    for model, options in ((MixedRegressor(groups="Block"), {}), (MixedRegressor(), {"groups": X["Block"]})):
+        with pytest.raises(mx.DataError, match="column 'Variety' holds texts"):
+            model.fit(X if model.groups else X[["nitro", "Variety"]], y, **options)
