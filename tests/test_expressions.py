@@ -442,7 +442,7 @@ def test_a_missing_group_is_the_population_where_new_levels_are() -> None:
 
 def test_levels_with_colons_and_numbers_beside_texts_stay_apart() -> None:
     rng = np.random.default_rng(5)
-    pairs = [("a:b", "c"), ("a", "b:c"), ("a", "c"), (1, "c"), ("1", "c"), (1.5, "c")]
+    pairs = [("a:b", "c"), ("a", "b:c"), ("a", "c"), (1, "c"), ("1:", "c"), (1.5, "c")]
     row = np.repeat(np.arange(6), 10)
     data = pd.DataFrame({"y": rng.normal(size=6)[row] * 3 + rng.normal(size=60)})
     data["g"] = pd.Series([pairs[i][0] for i in row], dtype=object)

@@ -116,7 +116,8 @@ class LinearMethod(Method):
     def fitted(self, model: Any, estimates: LinearEstimates, findings: Sequence[Remark] = ()) -> FittedModel:
         """Return the record of estimates of a model."""
         texts = tuple(r.text for r in findings)
-        method = LinearMethod(self.reml, self.settled(estimates))
+        solving = self.settled(estimates)
+        method = self if solving == self.solving else LinearMethod(self.reml, solving)
         return FittedModel(model, estimates, method, self.covariance, model.design.labels(), findings=texts)
 
     def findings(self, model: Any, estimates: LinearEstimates) -> list[Remark]:

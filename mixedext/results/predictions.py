@@ -173,7 +173,7 @@ class Predictions:
         >>> fixed = result.get_prediction(new, random_effects="all").se
         >>> estimated = result.get_prediction(new, random_effects="all", theta="estimated").se
         >>> round(float(fixed[0]), 2), round(float(estimated[0]), 2)
-        (13.86, 13.88)
+        (13.86, 14.31)
         """
         given = GivenOffsets(offset, exposure)
         return get_prediction(

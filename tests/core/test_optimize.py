@@ -23,6 +23,7 @@ class Known:
     slope: Callable[[Array], Array]
     curvature: Callable[[Array], Array]
     rounding: float = 1e-15
+    blur: float = 0.0
 
     @property
     def objective(self) -> float:
