@@ -255,7 +255,7 @@ def test_following_needs_no_information_and_learns_the_hessian() -> None:
     true = np.array([[3.0, 1.0], [1.0, 2.0]])
 
     class Quadratic:
-        rounding = 1e-14
+        rounding, blur = 1e-14, 0.0
 
         def __init__(self, point: Array):
             self.point = point
