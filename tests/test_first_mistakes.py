@@ -112,3 +112,19 @@ def test_a_column_of_texts_is_named_where_there_is_no_formula() -> None:
     for model, options in ((MixedRegressor(groups="Block"), {}), (MixedRegressor(), {"groups": X["Block"]})):
         with pytest.raises(mx.DataError, match="column 'Variety' holds texts"):
             model.fit(X if model.groups else X[["nitro", "Variety"]], y, **options)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_results_without_data_predict_is_what_the_guide_says(tmp_path: Path, saved: bool) -> None:
+    file, new = tmp_path / "fit.pickle", oats().head(2)
+    for formula, learned in (("yield ~ nitro + (1 | Block)", False), ("yield ~ Variety + (1 | Block)", True)):
+        result = mx.lmer(formula, oats()).fit()
+        expected = result.predict(new)
+        result.save(file, remove_data=saved)
+        loaded = mx.LinearMixedResults.load(file)
+        loaded.remove_data()
+        if learned:
+            with pytest.raises(mx.DataError, match="save and load results with their data"):
+                loaded.predict(new)
+        else:
+            np.testing.assert_allclose(loaded.predict(new), expected)

@@ -321,7 +321,7 @@ class MixedModel(LikelihoodModel):
             if self.data.kept is None:
                 raise DataError(
                     "the data of this model were removed, and with them what its formula learned of them; "
-                    "predict before saving, or save without remove_data"
+                    "predict new rows before saving, or save and load results with their data"
                 )
             options = RowOptions(
                 missing=self.origin.missing,
