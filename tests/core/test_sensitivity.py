@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear
+from mixedext.core.linear.hessian import profiled_hessian
 from mixedext.core.linear.sensitivity import kenward_roger, sensitivity
 from mixedext.core.rows import Rows
 from mixedext.core.search.optimize import OptimizerOptions
@@ -68,6 +69,20 @@ def test_the_covariance_of_the_parameters_is_the_inverse_hessian(kind, reml):
     expected = 2 * np.linalg.inv((hessian + hessian.T) / 2)
     found = sensitivity(problem, theta, reml).parameters
     assert_allclose(found, expected, rtol=2e-3, atol=2e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["single 1", "single 2", "terms of one factor"])
+@pytest.mark.parametrize("reml", [False, True], ids=["ML", "REML"])
+@pytest.mark.parametrize("empty", [False, True], ids=["full rank", "without a variance"])
+def test_the_hessian_of_one_factor_has_the_slopes_of_the_gradient(kind, reml, empty):
+    problem = LinearProblem(random_rows(kind, 3, weighted=True))
+    theta = random_theta(problem.size, 5)
+    if empty:
+        theta[-1] = 0.0
+    found = profiled_hessian(problem, problem.evaluate(theta, reml))
+    for i, row in enumerate(found):
+        slopes = central_differences(lambda at, i=i: problem.evaluate(at, reml).gradient[i], theta, 1e-4)
+        assert_allclose(row, slopes, rtol=1e-6, atol=1e-8 * np.abs(found).max())
 
 
 def paper(rows: Rows, dense: DenseModel, scale: float) -> tuple[Array, list[Array], Array]:

@@ -49,8 +49,11 @@ class FreeEntries(CovarianceStructure):
 
     def curvature(self, theta: Array, product: Array) -> Array:
         """Return the part of the Hessian in θ that comes of Σ = FF' being quadratic in F, (size, size)."""
+        return self.curvature_from(right_divide(product, self.factor(theta)))
+
+    def curvature_from(self, gamma: Array) -> Array:
+        """Return the same from Γ (q, q) itself, of which `curvature` does not see what has no variance."""
         rows, columns = self.positions
-        gamma = right_divide(product, self.factor(theta))
         return np.asarray(2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns))
 
     def directions(self, theta: Array, score: Array) -> Array:

@@ -3,8 +3,8 @@
 Both methods look at C(φ) = σ²(X'V⁻¹X)⁻¹ as a function of the covariance parameters φ.
 
 Satterthwaite (Giesbrecht & Burns 1985; Kuznetsova, Brockhoff & Christensen 2017) needs ∂C/∂φ and the
-asymptotic covariance A = 2H⁻¹ of φ̂, H the Hessian of the criterion in φ = (θ̃, log σ²). The first is exact; H
-is made of central differences of the exact gradient: a few evaluations, and no more memory than the fit.
+asymptotic covariance A = 2H⁻¹ of φ̂, H the Hessian of the criterion in φ = (θ̃, log σ²)
+(`core.linear.hessian`).
 
 Kenward & Roger (1997) is invariant to linear changes of φ as long as V is linear in it. So V itself may
 stand for the residual part: with G_r = Z u_r u_r'Z' for vectors u_r whose u_r u_r' span the covariances of a
@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.triangles import lower_factor
 from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.linear.criterion import LinearProblem, LinearState
+from mixedext.core.linear.hessian import profiled_hessian
 from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 
-#: Step of the differences of the gradient, in standard errors of a parameter. With half or twice of it the
-#: covariance of φ̂ changes by less than 4e-7 (sleepstudy), with ten times by 1e-5.
-STEP = 3e-4
 #: Step of the one-sided differences in a covariance, relative to the variance that would hide it. With half
 #: or twice of it W changes by less than 5e-8 (sleepstudy, Pastes), with ten times by 2e-6.
 _ONE_SIDED = 1e-4
@@ -62,7 +60,7 @@ def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity
     state = problem.evaluate(point, reml)
     size = problem.size
     hessian = np.empty((size + 1, size + 1))
-    profiled = _profiled_hessian(problem, state)
+    profiled = profiled_hessian(problem, state)
     degrees = float(state.degrees)
     # (θ̃, log σ²): σ² profiled out is the Schur complement of its element, n or n − p
     squares = [-(s @ s.T) @ f for s, f in zip(state.scores, state.factors, strict=True)]
@@ -74,25 +72,6 @@ def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity
     covariance = state.scale * (to_data @ to_data.T)
     derivatives = np.concatenate([_covariance_slopes(problem, state, to_data), covariance[None]])
     return Sensitivity(covariance, derivatives, 2.0 * inverse_where_curved(hessian))
-
-
-def _profiled_hessian(problem: LinearProblem, state: LinearState) -> Array:
-    """Return the Hessian of the profiled criterion in θ̃ by central differences of its gradient, or, where
-    that is an estimate, the average information.
-    """
-    if problem.solver.answer("gram_sums") != "exact":
-        return state.information()
-    size = problem.size
-    curvature = np.maximum(np.diag(state.information()), 1e-6)
-    steps = STEP * np.minimum(np.sqrt(2.0 / curvature), np.maximum(1.0, np.abs(state.point)))
-    hessian = np.empty((size, size))
-    for i, size_of_step in enumerate(steps):
-        step = np.zeros(size)
-        step[i] = size_of_step
-        ahead = problem.evaluate(state.point + step, state.reml).gradient
-        behind = problem.evaluate(state.point - step, state.reml).gradient
-        hessian[i] = (ahead - behind) / (2 * size_of_step)
-    return (hessian + hessian.T) / 2
 
 
 def _covariance_slopes(problem: LinearProblem, state: LinearState, to_data: Array) -> Array:

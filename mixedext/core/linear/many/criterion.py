@@ -118,8 +118,7 @@ class LevelStates:
         out = np.einsum("u,abum->abm", self.moments.counts, self.residual_gram)
         out -= self.score_squares.sum(axis=2) / self.scale
         if self.reml and self.problem.p:
-            inverse = np.einsum("jkm,jlm->klm", self.x_root_inverse, self.x_root_inverse)
-            out -= self._mapped(self._fixed_weighted(inverse)).sum(axis=2)
+            out -= self.fixed_squares().sum(axis=2)
         return (out + out.transpose(1, 0, 2)) / 2
 
     @property
@@ -146,14 +145,19 @@ class LevelStates:
             for k in range(i + 1):
                 working[i, k] = working[k, i] = (left[i] * right[k]).sum(axis=(0, 1, 2))
         if p:
-            fixed = np.einsum("iabm,abkm->kim", changes, self._fixed_scores())
+            fixed = np.einsum("iabm,abkm->kim", changes, self.fixed_scores())
             half = np.einsum("klm,lim->kim", self.x_root_inverse, fixed)
             working -= np.einsum("kim,kjm->ijm", half, half)
         out = working / self.scale - first[:, None] * first[None] / (self.scale**2 * self.degrees)
         out += entries.curvature(self.slopes, self.factors)
         return out
 
-    def _fixed_scores(self) -> Array:
+    def fixed_squares(self) -> Array:
+        """Return Σ_j Z_j'V⁻¹X (X'V⁻¹X)⁻¹ X'V⁻¹Z_j of each class, (q, q, U, m)."""
+        inverse = np.einsum("jkm,jlm->klm", self.x_root_inverse, self.x_root_inverse)
+        return self._mapped(self._fixed_weighted(inverse))
+
+    def fixed_scores(self) -> Array:
         """Return Σ_j of Z_j'V⁻¹X ⊗ s_j, (q, q, p, m)."""
         q, p, _, _, classes = self.moments.fixed.shape
         # Σ_j r_jk e_j', e_j = Z_j'Wy − Σ_l r_jl β_l
@@ -172,10 +176,6 @@ class LevelStates:
                 sums = np.broadcast_to(fixed[:, k, :, other, :, None], self.kernel.shape)
                 out[:, :, k, other] = self._mapped(sums).sum(axis=2)
         return out
-
-    def beside(self, step: Array) -> LevelStates:
-        """Return the states at other points, each as far away as `step` (size, m) says."""
-        return LevelStates(self.problem, self.entries, self.moments, self.point + step, self.reml)
 
     def take(self, index: NDArray[np.intp]) -> LevelStates:
         """Return the states of some of the responses."""

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.linear.criterion import LinearProblem
+from mixedext.core.linear.hessian import LevelSums, hessian_of_sums
 from mixedext.core.linear.many.criterion import LevelStates
 from mixedext.core.linear.many.moments import LevelClasses, Moments
-from mixedext.core.linear.sensitivity import STEP, Sensitivity, inverse_where_curved
+from mixedext.core.linear.sensitivity import Sensitivity, inverse_where_curved
 from mixedext.core.many.entries import Entries
 
 Array = NDArray[np.float64]
@@ -44,7 +45,7 @@ def _of_block(problem: LinearProblem, moments: Moments, point: Array, reml: bool
         squares = np.einsum("abm,bcm->acm", state.score_squares.sum(axis=2), state.factor)
         cross = 2.0 * squares[entries.rows, entries.columns] / state.scale
         hessian = np.empty((size + 1, size + 1, m))
-        hessian[:size, :size] = _profiled_hessian(state) + cross[:, None] * cross[None] / state.degrees
+        hessian[:size, :size] = _profiled_hessians(state) + cross[:, None] * cross[None] / state.degrees
         hessian[:size, size] = hessian[size, :size] = cross
         hessian[size, size] = state.degrees
         to_data = np.einsum("ij,kjm->ikm", problem.basis.x_transform, state.x_root_inverse)
@@ -63,14 +64,29 @@ def _of_block(problem: LinearProblem, moments: Moments, point: Array, reml: bool
     ]
 
 
-def _profiled_hessian(state: LevelStates) -> Array:
-    """Return the Hessians of the profiled criteria in θ̃ by central differences of their gradients."""
-    point = state.point
-    curvature = np.maximum(np.einsum("iim->im", state.information()), 1e-6)
-    steps = STEP * np.minimum(np.sqrt(2.0 / curvature), np.maximum(1.0, np.abs(point)))
-    hessian = np.empty((len(point), *point.shape))
-    for i, length in enumerate(steps):
-        step = np.zeros_like(point)
-        step[i] = length
-        hessian[i] = (state.beside(step).gradient - state.beside(-step).gradient) / (2 * length)
-    return (hessian + hessian.transpose(1, 0, 2)) / 2
+def _profiled_hessians(state: LevelStates) -> Array:
+    """Return the Hessians of the profiled criteria in θ̃, (size, size, m)."""
+    moments, root, m = state.moments, state.x_root_inverse, state.point.shape[1]
+    scaled = state.score_squares / state.scale
+    of_fixed = state.fixed_squares()
+    with_scores = np.einsum("klm,ablm->abkm", root, state.fixed_scores()) / np.sqrt(state.scale)
+    fixed_products = np.einsum("ikm,jlm,abklm->abijm", root, root, state.fixed_products(), optimize=True)
+    return np.stack(
+        [
+            hessian_of_sums(
+                state.problem,
+                state.point[:, j],
+                state.reml,
+                LevelSums(
+                    blocks=state.residual_gram[..., j],
+                    counts=moments.counts,
+                    of_fixed=of_fixed[..., j],
+                    squares=scaled[..., j],
+                    with_scores=with_scores[..., j],
+                    fixed_products=fixed_products[..., j],
+                ),
+            )
+            for j in range(m)
+        ],
+        axis=2,
+    )
