@@ -128,3 +128,15 @@ def test_what_results_without_data_predict_is_what_the_guide_says(tmp_path: Path
                 loaded.predict(new)
         else:
             np.testing.assert_allclose(loaded.predict(new), expected)
+
+
+def test_groups_that_are_a_column_of_the_data_are_found_in_new_rows() -> None:
+    data = oats().rename(columns={"yield": "grain"})
+    result = mx.mixedlm("grain ~ nitro", data, groups=data["Block"]).fit()
+    assert result.params.index[-1] == "Group Var"
+    assert result.model.mixed_formula == "grain ~ nitro + (1 | Block)"
+    means = result.predict(data.head(3), random_effects="all")
+    np.testing.assert_allclose(means, result.fittedvalues.iloc[:3])
+    other = mx.mixedlm("grain ~ nitro", data, groups=data["Block"].to_numpy()).fit()
+    np.testing.assert_allclose(other.params, result.params, rtol=1e-9)
+    assert other.model.mixed_formula == "grain ~ nitro + (1 | Group)"

@@ -85,7 +85,7 @@ def test_growth_of_pigs() -> None:
     for ours, theirs in results:
         compared(ours, theirs)
     apart = results[2][0]
-    assert apart.model.mixed_formula == "Weight ~ Time + (Time || Group)"
+    assert apart.model.mixed_formula == "Weight ~ Time + (Time || Pig)"
     assert apart.bse["Group x Time Cov"] == 0
     found = [r.profile_re(1, "re", dist_low=0.1, num_low=2, dist_high=0.2, num_high=1) for r in results[1]]
     assert_allclose(found[0], found[1], rtol=2e-3)

@@ -74,6 +74,11 @@ def _with_groups(frame: pd.DataFrame, groups: Any) -> tuple[pd.DataFrame, Any, s
             "groups has other row labels than the data: bring them into one order, or pass an array to match "
             "by position"
         )
+    if isinstance(groups, pd.Series) and isinstance(groups.name, str) and groups.name in frame.columns:
+        own = frame[groups.name]
+        if isinstance(own, pd.Series) and own.equals(groups):
+            # the usual groups=data["g"]: new rows then have their groups in the same column
+            return frame, groups.name, "Group"
     column = "Group"
     while column in frame.columns:
         column += "_"
