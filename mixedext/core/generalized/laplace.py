@@ -252,7 +252,9 @@ class LaplaceState:
     @property
     def blur(self) -> float:
         """How far the criterion may be from the integral of its gradient, where both are estimates."""
-        return self.factorization.blur
+        # what is exact is not factorised again for it
+        exact = self.problem.solver.answer("log_determinant") == "exact"
+        return 0.0 if exact else self.factorization.blur
 
     @cached_property
     def _observed(self) -> tuple[CrossProducts, Factorization]:

@@ -155,7 +155,9 @@ class LinearState:
     @property
     def blur(self) -> float:
         """How far the criterion may be from the integral of its gradient, where both are estimates."""
-        return self.factorization.blur
+        # what is exact is not factorised again for it
+        exact = self.problem.solver.answer("log_determinant") == "exact"
+        return 0.0 if exact else self.factorization.blur
 
     @cached_property
     def reduced(self) -> Reduced:
