@@ -85,8 +85,9 @@ def _communities(layout: SparseLayout, shared: Index) -> Index:
     label = np.zeros(n, dtype=np.intp)
     for share in _SHARES:
         keep = (shared >= share * most[small]) & (shared >= share * most[large])
-        one = np.concatenate([small[keep], *own_small])
-        two = np.concatenate([large[keep], *own_large])
+        # SciPy 1.11 refuses longer integers
+        one = np.concatenate([small[keep], *own_small]).astype(np.int32)
+        two = np.concatenate([large[keep], *own_large]).astype(np.int32)
         graph = sp.csr_array((np.ones(len(one), dtype=np.int8), (one, two)), shape=(n, n))
         label = connected_components(graph, directed=False)[1].astype(np.intp)
         if np.bincount(label).max() <= _LARGE:
