@@ -447,6 +447,15 @@ def test_mediation_draws_from_the_model() -> None:
     assert 0.2 < table.loc["ACME (average)", "Estimate"] < 0.7
 
 
+def test_draws_at_variances_below_zero_are_those_at_zero() -> None:
+    model = mx.mixedlm("Reaction ~ Days", sleep(), groups="Subject", re_formula="Days")
+    drawn = [
+        model.get_distribution(np.array([250.0, 10.0, *variances]), scale=4.0).rvs(rng=4)
+        for variances in ([-0.3, 0.0, -1.0], [0.0, 0.0, 0.0])
+    ]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_nothing_of_the_users_data_is_changed() -> None:
     frame = sleep().copy()
     before = frame.copy()

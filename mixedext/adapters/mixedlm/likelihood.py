@@ -175,13 +175,14 @@ class LikelihoodOfGroups(GroupedModel):
         Parameters
         ----------
         params : array_like or MixedLMParams
-            As `MixedLMResults.params`: coefficients, and (co)variances over `scale`.
+            As `MixedLMResults.params`: coefficients, and (co)variances over `scale`. Negative variances,
+            which normal draws of parameters can have (as `Mediation` of statsmodels makes them), count as 0.
         scale : float
             The residual variance.
         exog : array_like (n, k_fe), optional
             Columns of the fixed effects; by default those of the model.
         """
-        read = read_params(params, self.layout, False)
+        read = read_params(params, self.layout, False, nearest=True)
         mean = self.predict(read, exog)
         return MixedLMDistribution(
             mean,

@@ -24,7 +24,9 @@ def made_params(fe_params: Array, cov_re: Array, vcomp: Array) -> MixedLMParams:
     return MixedLMParams.from_components(fe_params=fe_params, cov_re=cov_re, vcomp=vcomp)
 
 
-def read_params(given: Any, layout: Layout, use_sqrt: bool, what: str = "params") -> MixedLMParams:
+def read_params(
+    given: Any, layout: Layout, use_sqrt: bool, what: str = "params", nearest: bool = False
+) -> MixedLMParams:
     """Return parameters that a user gave, on the scale of the profile likelihood.
 
     Parameters
@@ -36,6 +38,8 @@ def read_params(given: Any, layout: Layout, use_sqrt: bool, what: str = "params"
     use_sqrt : bool
     what : str
         For messages.
+    nearest : bool
+        Whether to take the nearest covariance where the numbers are none.
 
     Raises
     ------
@@ -55,6 +59,10 @@ def read_params(given: Any, layout: Layout, use_sqrt: bool, what: str = "params"
         has_fe = len(vector) == with_fe
         packed = MixedLMParams.from_packed(vector, layout.k_fe, layout.k_re, use_sqrt, has_fe)
         fe, cov_re, vcomp = packed.fe_params, packed.cov_re, np.asarray(packed.vcomp, dtype=float)
+    if nearest:
+        values, vectors = np.linalg.eigh(cov_re)
+        cov_re = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        vcomp = np.maximum(vcomp, 0.0)
     if layout.k_re and np.linalg.eigvalsh(cov_re)[0] < -1e-12 * max(1.0, float(np.abs(cov_re).max())):
         raise OptionError(f"cov_re of {what} is no covariance matrix: it has a negative eigenvalue")
     if (vcomp < 0).any():
