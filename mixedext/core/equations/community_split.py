@@ -25,6 +25,7 @@ from mixedext.core.equations.crossed_sparse import sparse_plan
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.sparse_layout import SparseLayout
 from mixedext.core.equations.sparse_rest import SparseRest
+from mixedext.core.equations.split import Split
 
 Array = NDArray[np.float64]
 Index = NDArray[np.integer]
@@ -95,7 +96,7 @@ def _communities(layout: SparseLayout, shared: Index) -> Index:
     return label
 
 
-class CommunitySplit:
+class CommunitySplit(Split):
     """S = L(I − C)L' at given covariance factors, P = LL' the entries of S within communities.
 
     Parameters
@@ -154,18 +155,6 @@ class CommunitySplit:
     def within(self, columns: Array) -> Array:
         """Return the cross-products within communities, times V."""
         return np.asarray(self._rest.schur @ columns)
-
-    def apply(self, columns: Array) -> Array:
-        """Return (I − C)V."""
-        return columns + self.gather(self.beside(self.spread(columns)))
-
-    def couple(self, columns: Array) -> Array:
-        """Return CV."""
-        return -self.gather(self.beside(self.spread(columns)))
-
-    def schur(self, columns: Array) -> Array:
-        """Return the cross-products of the rest, less what the elimination took, times V."""
-        return self.within(columns) + self.beside(columns)
 
     def first_gram_sums(self) -> list[Array]:
         """Return the diagonal blocks of NΛP⁻¹ summed over levels, N the cross-products within communities."""

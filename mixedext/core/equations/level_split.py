@@ -21,6 +21,7 @@ from mixedext.core.equations.block import EliminatedFactor
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.layout import DenseLayout
 from mixedext.core.equations.plan import Storage
+from mixedext.core.equations.split import Split
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -119,7 +120,7 @@ def _sums_around(values: Array, middle: Array, source: Any, target: Any, size: i
     return sb.segment_sum(sb.multiply_right_transposed(half, values), target, size)
 
 
-class LevelSplit:
+class LevelSplit(Split):
     """S = L(I − C)L' at given covariance factors.
 
     Parameters
@@ -210,18 +211,6 @@ class LevelSplit:
         out = couplings.to_rest(met)
         couplings.add_among(spread, out)
         return out
-
-    def apply(self, columns: Array) -> Array:
-        """Return (I − C)V."""
-        return columns + self.gather(self.beside(self.spread(columns)))
-
-    def couple(self, columns: Array) -> Array:
-        """Return CV."""
-        return -self.gather(self.beside(self.spread(columns)))
-
-    def schur(self, columns: Array) -> Array:
-        """Return the cross-products of the rest, less what the elimination took, times V."""
-        return self.within(columns) + self.beside(columns)
 
     def within(self, columns: Array) -> Array:
         """Return the cross-products of each level of the rest with itself, times V."""
