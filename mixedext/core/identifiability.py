@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
+import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.rows import Factor, Rows
+from mixedext.core.wide import WIDE, compressed, gram_of, well_conditioned_root
 
 Array = NDArray[np.float64]
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -348,6 +350,8 @@ def absorbed(rows: Rows) -> list[int]:
 
 def _spanned(rows: Rows, factor: Factor, part: slice) -> bool:
     """Whether X spans the columns of Z of one term; some rows tell where it does not."""
+    if rows.x.shape[1] >= WIDE and _leaves_something(rows, factor, part):
+        return False
     few = np.unique(np.linspace(0, rows.n - 1, min(rows.n, 20 * rows.x.shape[1] + 200)).astype(np.intp))
     for chosen in (few, np.arange(rows.n)) if len(few) < rows.n else (few,):
         basis, values, _ = np.linalg.svd(_of_unit_length(rows.x[chosen]), full_matrices=False)
@@ -360,6 +364,22 @@ def _spanned(rows: Rows, factor: Factor, part: slice) -> bool:
             if (np.linalg.norm(left, axis=0) > 1e-7 * np.linalg.norm(z, axis=0)).any():
                 return False
     return True
+
+
+def _leaves_something(rows: Rows, factor: Factor, part: slice) -> bool:
+    """Whether X, of many columns, certainly does not span Z: one combination of its columns tells."""
+    x = compressed(rows.x)
+    lower = well_conditioned_root(gram_of(x))
+    if lower is None:
+        return False
+    drawn = np.random.default_rng(0).standard_normal((part.stop - part.start, factor.n_levels))
+    for column, effects in zip(factor.columns[part], drawn, strict=True):
+        z = column * effects[factor.codes]
+        left = z - x @ sla.cho_solve((lower, True), x.T @ z)
+        left = left - x @ sla.cho_solve((lower, True), x.T @ left)
+        if np.linalg.norm(left) > 1e-6 * np.linalg.norm(z):
+            return True
+    return False
 
 
 def _of_unit_length(columns: Array) -> Array:

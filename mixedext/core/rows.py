@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.threads import LARGE, threads_of_first
+from mixedext.core.wide import WIDE, compressed, gram_of, inverse_of_lower, well_conditioned_root
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -33,8 +34,6 @@ _DEPENDENT = 1e-7
 _LOST = 1e-11
 #: Squared part of a unit column that is its own from which on one pass of Cholesky QR keeps enough digits.
 _ONE_PASS = 1e-4
-#: Columns of X from which on their products gain by all threads.
-_WIDE = 128
 #: Rows in one chunk; two arrays of this many rows stay in cache for a handful of columns. Of a million rows
 #: of four columns, chunks of 2¹³ rows and of 2¹⁹ and more take a fifth to a third longer.
 _CHUNK = 1 << 17
@@ -105,7 +104,7 @@ class Rows:
 
 
 def _order(rows: Rows) -> int:
-    return LARGE if rows.x.shape[1] >= _WIDE else 0
+    return LARGE if rows.x.shape[1] >= WIDE else 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,8 @@ class Basis:
     start: Array
     z_transforms: tuple[Array, ...]
     z_from_x: tuple[Array | None, ...] = field(repr=False)
+    #: of many columns far from dependent X'WX (p, p): cross-products are then formed of the columns as given
+    gram: Array | None = field(default=None, repr=False)
 
 
 @threads_of_first(_order)
@@ -140,16 +141,20 @@ def find_basis(rows: Rows) -> Basis:
         If X is not of full column rank; `independent_columns` says which columns to keep.
     """
     n, p = rows.x.shape
-    gram = np.zeros((p, p))
-    moment = np.zeros(p)
-    for part in rows.chunks():
-        x = rows.x[part]
-        wx = x if rows.weights is None else x * rows.weights[part, None]
-        gram += wx.T @ x
-        moment += wx.T @ rows.y[part]
-    transform = _orthogonaliser(gram / n, lambda t: _gram(rows, lambda part: rows.x[part] @ t))
+    wide = _wide_transform(rows) if p >= WIDE else None
+    if wide is not None:
+        transform, root, moment = wide[:3]
+    else:
+        gram = np.zeros((p, p))
+        moment = np.zeros(p)
+        for part in rows.chunks():
+            x = rows.x[part]
+            wx = x if rows.weights is None else x * rows.weights[part, None]
+            gram += wx.T @ x
+            moment += wx.T @ rows.y[part]
+        transform = _orthogonaliser(gram / n, lambda t: _gram(rows, lambda part: rows.x[part] @ t))
+        root = np.asarray(np.linalg.inv(transform), dtype=float) if p else transform
     start = transform @ (transform.T @ moment) / n
-    root = np.linalg.inv(transform) if p else transform
     transforms, from_x = [], []
     for factor in rows.factors:
         places = [_column_of(rows.x, column) for column in factor.columns]
@@ -167,7 +172,18 @@ def find_basis(rows: Rows) -> Basis:
                     parts.append(_term_transform(rows, factor.columns[own]))
         transforms.append(sla.block_diag(*parts))
         from_x.append(root[:, places] @ transforms[-1] if inside else None)
-    return Basis(transform, start, tuple(transforms), tuple(from_x))
+    return Basis(transform, start, tuple(transforms), tuple(from_x), wide and wide[3])
+
+
+def _wide_transform(rows: Rows) -> tuple[Array, Array, Array, Array] | None:
+    """Return R⁻¹, R, X'Wy and X'WX = n R'R where no column is near to depending on others, else None."""
+    x = compressed(rows.x)
+    products = gram_of(x, rows.weights)
+    lower = well_conditioned_root(products / rows.n)
+    if lower is None:
+        return None
+    moment = x.T @ (rows.y if rows.weights is None else rows.y * rows.weights)
+    return inverse_of_lower(lower).T, lower.T, np.asarray(moment), products
 
 
 def _gram(rows: Rows, columns: Callable[[slice], Array]) -> Array:
@@ -256,7 +272,8 @@ def independent_columns(rows: Rows) -> NDArray[np.intp]:
     R.
     """
     p = rows.x.shape[1]
-    gram = _gram(rows, lambda part: rows.x[part])
+    wide = p >= WIDE
+    gram = gram_of(compressed(rows.x), rows.weights) if wide else _gram(rows, lambda part: rows.x[part])
     length = np.sqrt(gram.diagonal())
     if p and length.all():
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -84,8 +83,7 @@ def wald_table(
     statistic = np.array([t.statistic for t in tests], dtype=float)
     columns: dict[str, Any] = {}
     if not chi_squared:
-        factors = [method.joint(L)[1] if len(L) else math.nan for L in hypotheses.values()]
-        columns["mean_sq"] = statistic / np.array(factors, dtype=float) * fit.scale
+        columns["mean_sq"] = statistic / np.array([t.factor for t in tests], dtype=float) * fit.scale
         columns = {"sum_sq": columns["mean_sq"] * num_df, **columns}
     columns |= {
         "num_df": num_df,

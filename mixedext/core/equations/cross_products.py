@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.plan import Storage
 from mixedext.core.rows import Basis, Codes, Rows
+from mixedext.core.wide import compressed, sums_by_level
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -145,6 +146,8 @@ class CrossProducts:
 
 def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
     """Form the cross-products in `basis` in one pass over the rows."""
+    if basis.gram is not None:
+        return _of_many_columns(rows, basis, storage, basis.gram)
     p = rows.x.shape[1]
     factors = rows.factors
     grams = [np.zeros((f.width, f.width, f.n_levels)) for f in factors]
@@ -180,6 +183,49 @@ def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
                     )
     for gram in grams:
         gram[:] = (gram + gram.transpose(1, 0, 2)) / 2
+    return CrossProducts(storage, tuple(grams), cross, tuple(rhs), outer)
+
+
+def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, gram: Array) -> CrossProducts:
+    """Form the cross-products of the columns of X as they are, and bring them into `basis` afterwards.
+
+    That takes p² multiplications a level in the place of as many a row.
+    """
+    p, factors = rows.x.shape[1], rows.factors
+    x = compressed(rows.x)
+    transform = basis.x_transform
+    left = rows.y - x @ basis.start
+    weights = np.ones(rows.n) if rows.weights is None else rows.weights
+    outer = np.empty((p + 1, p + 1))
+    outer[:p, :p] = transform.T @ gram @ transform
+    outer[:p, p] = outer[p, :p] = transform.T @ (x.T @ (weights * left))
+    outer[p, p] = left @ (weights * left)
+    columns, grams, rhs = [], [], []
+    for k, factor in enumerate(factors):
+        from_x = basis.z_from_x[k]
+        if from_x is not None:
+            columns.append(np.asarray(x @ (transform @ from_x)))
+        else:
+            columns.append(np.column_stack(factor.columns) @ basis.z_transforms[k])
+        z = columns[k]
+        grams.append(np.empty((factor.width, factor.width, factor.n_levels)))
+        rhs.append(np.empty((factor.width, p + 1, factor.n_levels)))
+        for a in range(factor.width):
+            wz = z[:, a] * weights
+            rhs[k][a, :p] = (sums_by_level(factor.codes, wz, x, factor.n_levels) @ transform).T
+            beside = sums_by_level(factor.codes, wz, np.column_stack([left, z]), factor.n_levels)
+            rhs[k][a, p] = beside[:, 0]
+            grams[k][a] = beside[:, 1:].T
+        grams[k] = (grams[k] + grams[k].transpose(1, 0, 2)) / 2
+    cross = {}
+    for (k, m), pattern in storage.pairs.items():
+        index, size = pattern.row_index(slice(0, rows.n)), len(pattern.rows)
+        cross[k, m] = np.array(
+            [
+                [np.bincount(index, a * b * weights, minlength=size) for b in columns[m].T]
+                for a in columns[k].T
+            ]
+        )
     return CrossProducts(storage, tuple(grams), cross, tuple(rhs), outer)
 
 

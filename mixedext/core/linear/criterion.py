@@ -27,6 +27,7 @@ from mixedext.core.equations.solvers import make_solver
 from mixedext.core.joint import JointCovariance
 from mixedext.core.movement import Movement
 from mixedext.core.rows import Rows, find_basis
+from mixedext.core.wide import inverse_of_lower
 
 Array = NDArray[np.float64]
 
@@ -126,7 +127,7 @@ class LinearState:
         outer = self.reduced.outer
         self.x_root = np.linalg.cholesky(outer[:p, :p]) if p else np.zeros((0, 0))
         # X̃ is orthonormal but for V: its triangle is well-conditioned, and products cost less than solving
-        self.x_root_inverse = np.linalg.inv(self.x_root)
+        self.x_root_inverse = inverse_of_lower(self.x_root)
         half = self.x_root_inverse @ outer[:p, p]
         #: coefficients in the basis X̃, relative to `basis.start`
         self.coefficients = self.x_root_inverse.T @ half

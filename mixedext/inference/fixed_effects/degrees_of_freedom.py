@@ -13,6 +13,7 @@ from scipy import stats
 
 from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
+from mixedext.core.wide import WIDE, inverse_of_lower, well_conditioned_root
 from mixedext.errors import OptionError
 from mixedext.fitted import DegreesOfFreedom, FittedModel
 from mixedext.options import check_level
@@ -32,12 +33,15 @@ class JointTest:
         Rank of the hypotheses.
     den_df : float
     p_value : float
+    factor : float
+        By which the method scales F.
     """
 
     statistic: float
     num_df: int
     den_df: float
     p_value: float
+    factor: float
 
 
 class Infinite(DegreesOfFreedom):
@@ -172,15 +176,21 @@ def joint_test(
     combinations = _whitening(contrasts, ddf.cov_params)
     rank = len(combinations)
     if not rank:
-        return JointTest(math.nan, 0, math.nan, math.nan)
+        return JointTest(math.nan, 0, math.nan, math.nan, math.nan)
     statistic = float(((combinations @ (contrasts @ params - null)) ** 2).sum()) / rank
     den_df, factor = ddf.joint(contrasts)
     statistic *= factor
-    return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df))
+    return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df), factor)
 
 
 def quadratic_forms(rows: Array, matrix: Array) -> Array:
     """Return ℓ'Mℓ of each of the rows ℓ, (k,); some thousands at once take as long as one product."""
+    if len(matrix) >= WIDE and np.count_nonzero(rows) <= len(rows):
+        places = np.nonzero(rows)
+        if len(np.unique(places[0])) == len(places[0]):  # one coefficient each: the diagonal is all
+            out = np.zeros(len(rows))
+            out[places[0]] = rows[places] ** 2 * np.diag(matrix)[places[1]]
+            return out
     return np.asarray(((rows @ matrix) * rows).sum(axis=1))
 
 
@@ -192,6 +202,10 @@ def _whitening(contrasts: Array, covariance: Array) -> Array:
     joint = contrasts @ covariance @ contrasts.T
     scale = np.sqrt(np.diag(joint))
     scale = np.where(scale > 0, scale, 1.0)
+    if len(scale) >= WIDE:
+        lower = well_conditioned_root(joint)
+        if lower is not None:
+            return inverse_of_lower(lower)
     values, vectors = np.linalg.eigh(joint / np.outer(scale, scale))
     keep = values > 1e-10 * values.max(initial=0.0)
     return np.asarray((vectors[:, keep] / np.sqrt(values[keep])).T / scale)

@@ -23,6 +23,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from mixedext.core.wide import WIDE, compressed, gram_of, well_conditioned_root
 from mixedext.data.columns import TermFactors, term_factors, without_contrasts
 from mixedext.data.design import Design, restored
 from mixedext.data.formula.parser import MixedFormula
@@ -126,12 +127,9 @@ class FixedEffects:
         assert builder is not None  # a model with a formula has one
         full = without_contrasts(builder)
         levels = model.columns_of(full, [formula.fixed])
-        inside = self._orthonormal.T @ levels
-        length = np.linalg.norm(levels, axis=0)
-        outside = np.linalg.norm(levels - self._orthonormal @ inside, axis=0)
-        if (outside > 1e-6 * length).any():
+        coordinates = self._coordinates(levels)
+        if coordinates is None:
             return None
-        coordinates = scipy.linalg.solve_triangular(self._root, inside)
         spans = {t.name: coordinates[:, list(full.terms[t.parts.name])] for t in terms}
         # one scale for all terms with the same numeric factors: their effects are compared with each other
         for numeric in {t.parts.numeric for t in terms}:
@@ -140,6 +138,34 @@ class FixedEffects:
             spans |= {name: spans[name] / size for name in alike}
         return spans
 
+    def _coordinates(self, levels: Array) -> Array | None:
+        """Return the coordinates (p, k) of columns (n, k) in the scaled ones of X; None if X spans less."""
+        if self._wide_root is None:
+            inside = self._orthonormal.T @ levels
+            length = np.linalg.norm(levels, axis=0)
+            outside = np.linalg.norm(levels - self._orthonormal @ inside, axis=0)
+            if (outside > 1e-6 * length).any():
+                return None
+            return np.asarray(scipy.linalg.solve_triangular(self._root, inside))
+        x, columns = compressed(self._exog), compressed(levels)
+        moments = x.T @ columns
+        moments = moments if isinstance(moments, np.ndarray) else moments.toarray()
+        out = scipy.linalg.cho_solve((self._wide_root, True), moments / self._scale[:, None])
+        # combinations of the columns, at length 1, leave nothing where none of the columns does
+        length = np.linalg.norm(levels, axis=0)
+        drawn = np.random.default_rng(0).standard_normal((len(length), 4))
+        drawn /= np.where(length > 0, length, 1.0)[:, None]
+        whole = columns @ drawn
+        left = whole - x @ ((out @ drawn) / self._scale[:, None])
+        return out if np.linalg.norm(left) <= 1e-6 * np.linalg.norm(whole) else None
+
+    @cached_property
+    def _wide_root(self) -> Array | None:
+        """Lower R' of X of many columns that are far from dependent: of their products, not of the rows."""
+        if self.p < WIDE:
+            return None
+        return well_conditioned_root(gram_of(compressed(self._exog)) / np.outer(self._scale, self._scale))
+
     @cached_property
     def _orthonormal(self) -> Array:
         return np.linalg.qr(self._exog / self._scale)[0]
@@ -147,6 +173,8 @@ class FixedEffects:
     @cached_property
     def _root(self) -> Array:
         """R with R'R = X'X, of the scaled columns."""
+        if self._wide_root is not None:
+            return np.asarray(self._wide_root.T)
         return np.asarray(self._orthonormal.T @ (self._exog / self._scale))
 
     @cached_property
@@ -281,11 +309,20 @@ def _null_space(columns: Array) -> Array:
     p = len(columns)
     if not columns.size:
         return np.eye(p)
+    if p >= WIDE:
+        # rows of zeros are unit vectors of the null space, which is no larger where the rest are independent
+        size = np.linalg.norm(columns, axis=1)
+        used = size > 1e-2 * _NOTHING * size.max()
+        own = columns[used]
+        if len(own) <= columns.shape[1] and well_conditioned_root(own @ own.T) is not None:
+            return np.asarray(np.eye(p)[:, ~used])
     u, s, _ = np.linalg.svd(columns)
     rank = int((s > _NOTHING * max(s[0], _NOTHING)).sum())
     return np.asarray(u[:, rank:])
 
 
 def _is_singular(square: Array) -> bool:
+    if len(square) >= WIDE and well_conditioned_root(square @ square.T) is not None:
+        return False
     s = np.linalg.svd(square, compute_uv=False)
     return bool(len(s) and s[-1] <= _NOTHING * s[0])
