@@ -65,6 +65,7 @@ THIRD_PARTIES = {
         "mixedext.data.contrasts",
         "mixedext.data.evaluating",
         "mixedext.data.expressions",
+        "mixedext.data.learned",
         "mixedext.data.operations",
         "mixedext.data.r_functions",
     ),

@@ -195,7 +195,7 @@ class Design:
         )
 
     def without_builders(self) -> Design:
-        """Return a design that pickles: patsy's memory of the data does not."""
+        """Return a design that pickles: patsy's memory of the data does not by itself (`data.learned`)."""
         built = [self.fixed_builder, *(t.builder for t in self.terms), *self.offset_parts]
         built += [f.expression for t in self.terms for f in t.factors]
         if all(part is None or part.plain for part in built):

@@ -18,6 +18,7 @@ from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.from_formula import built_from_parts
 from mixedext.data.given import RowOptions, align_response
 from mixedext.data.kept import Kept
+from mixedext.data.learned import packed_builders, with_builders
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.response import ResponseKind
 from mixedext.data.saved import checked_format, with_format
@@ -53,6 +54,7 @@ class MixedModel(LikelihoodModel):
         self.template: Design = design.without_rows()
         self._problem = built.problem
         self._of_other_rows: tuple[str, ...] | None = None
+        self._learned: bytes | None = None
         super().__init__(design.endog, design.exog)
         self.data.kept = built.kept
         self.weights, self.offset = design.weights, design.offset
@@ -314,14 +316,19 @@ class MixedModel(LikelihoodModel):
     def builders(self) -> Design:
         """Return a design without rows that can build the columns of new ones.
 
-        What patsy learned of the data does not pickle: after unpickling it is learned again from the data.
+        After unpickling they are what was saved with the model, or learned again from the data where that
+        cannot be read.
         """
         parts = self._parts()
+        if self.template.fixed_builder is None and self._learned is not None:
+            self.template = with_builders(self.template, self._learned) or self.template
         if self.template.fixed_builder is None:
             if self.data.kept is None:
                 raise DataError(
-                    "the data of this model were removed, and with them what its formula learned of them; "
-                    "predict new rows before saving, or save and load results with their data"
+                    "the data of this model were removed, and what its formula learned of them could not be "
+                    "saved with it, or cannot be read here; predict new rows before saving, save and load "
+                    "results with their data, or define functions that the formula uses in a module that can "
+                    "be imported here"
                 )
             options = RowOptions(
                 missing=self.origin.missing,
@@ -404,6 +411,8 @@ class MixedModel(LikelihoodModel):
         state = dict(self.__dict__)
         state["_problem"] = None
         state["origin"] = self.origin.packed()
+        if self.template.fixed_builder is not None:
+            state["_learned"] = packed_builders(self.template)
         state["template"] = self.template.without_builders()
         if self.design is not None:
             state["design"] = self.design.without_builders()
@@ -411,6 +420,7 @@ class MixedModel(LikelihoodModel):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         known = checked_format(state, "models", readable=(1,))
+        self._learned = None  # models of earlier versions have none
         self.__dict__.update(known if "origin" in known else _read_old_state(known))
 
 

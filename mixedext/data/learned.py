@@ -1,0 +1,80 @@
+"""What a formula learned of the data of a fit, as bytes that are saved with a model.
+
+patsy's objects refuse to be pickled, since their attributes may change between its versions. Here they are
+pickled by their attributes all the same: bytes that another version cannot read are left unread, and the
+model learns again from its data, where it has them. Functions that mean the same in every formula are saved
+by name.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import importlib
+import io
+import pickle
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from patsy.origin import Origin
+from patsy.util import no_pickling
+
+from mixedext.data.design import Design
+from mixedext.data.operations import OPERATIONS
+from mixedext.data.r_functions import PATSY_FUNCTIONS, R_FUNCTIONS
+
+_FUNCTIONS: dict[str, Any] = {**PATSY_FUNCTIONS, **R_FUNCTIONS, **OPERATIONS}
+#: Name → function, or what patsy makes of one that learns.
+_MEANINGS = _FUNCTIONS | {
+    f"{name}()": function.__patsy_stateful_transform__
+    for name, function in _FUNCTIONS.items()
+    if hasattr(function, "__patsy_stateful_transform__")
+}
+_NAMES = {id(value): name for name, value in _MEANINGS.items()}
+#: By what patsy's objects refuse to be pickled.
+_REFUSALS = (no_pickling, Origin.__getstate__)
+#: Errors of values that do not pickle: functions of a notebook's cell, open files, …
+_NO_PICKLE = (pickle.PicklingError, AttributeError, NotImplementedError, TypeError)
+#: Errors of bytes whose classes or functions are not known here, or mean something else.
+_NO_LOAD = (pickle.UnpicklingError, AttributeError, ImportError, KeyError, TypeError, ValueError)
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, obj: Any) -> str | None:
+        return _NAMES.get(id(obj))
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, ModuleType):
+            return importlib.import_module, (obj.__name__,)
+        if getattr(type(obj), "__getstate__", None) in _REFUSALS:
+            return copyreg.__newobj__, (type(obj),), vars(obj)  # type: ignore[attr-defined]
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: str) -> Any:
+        return _MEANINGS[pid]
+
+
+def packed_builders(design: Design) -> bytes | None:
+    """Return what builds the columns of new rows as bytes, None where a value of it cannot be pickled."""
+    terms = [(term.builder, term.factors) for term in design.terms]
+    out = io.BytesIO()
+    try:
+        _Pickler(out, protocol=5).dump((design.fixed_builder, terms, design.offset_parts))
+    except _NO_PICKLE:
+        return None
+    return out.getvalue()
+
+
+def with_builders(design: Design, packed: bytes) -> Design | None:
+    """Return a design with the builders that were saved, None where they cannot be read here."""
+    try:
+        fixed, terms, offsets = _Unpickler(io.BytesIO(packed)).load()
+    except _NO_LOAD:
+        return None
+    kept = tuple(
+        replace(term, builder=builder, factors=factors)
+        for term, (builder, factors) in zip(design.terms, terms, strict=True)
+    )
+    return replace(design, fixed_builder=fixed, terms=kept, offset_parts=offsets)
