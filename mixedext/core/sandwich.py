@@ -315,7 +315,7 @@ def _criterion_by_cluster(
     else:
         state = LaplaceState(problem, point, joint_beta=False)
         out = -2.0 * np.bincount(
-            clusters, problem.response.row_loglik(state.modes.eta, state.nuisance), minlength=size
+            clusters, problem.response.row_loglik(state.at.eta, state.nuisance), minlength=size
         )
         for factor, g, parent in zip(state.factors, state.modes.g, parents, strict=True):
             out += np.bincount(parent, ((factor.T @ g) ** 2).sum(axis=0), minlength=size)

@@ -97,7 +97,7 @@ def _working_problem(fit: FittedModel) -> LinearProblem:
     state = fit.problem.with_hessian(fit.method.hessian or "expected").aside().evaluate(fit.estimates.point)
     weights, left = state.problem.work.working(state.derivatives)
     offset = 0.0 if fit.design.offset is None else fit.design.offset
-    return LinearProblem(Rows(state.modes.eta - offset + left, rows.x, weights, rows.factors))
+    return LinearProblem(Rows(state.at.eta - offset + left, rows.x, weights, rows.factors))
 
 
 def _at_working_scale(fit: FittedModel, left: LinearProblem, theta: Array) -> DeletedFit:

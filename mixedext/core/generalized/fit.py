@@ -231,7 +231,7 @@ def _estimates(
         nagq=nagq,
         nuisance=laplace.nuisance,
         nuisance_names=problem.response.nuisance_names,
-        eta=laplace.modes.eta,
+        eta=laplace.at.eta,
         penalty=laplace.modes.penalty,
         hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",
         point=point,

@@ -13,6 +13,7 @@ For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered b
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -32,8 +33,10 @@ from mixedext.core.generalized.modes import (
     solve_working,
     squared_length,
 )
-from mixedext.core.generalized.response import ResponseModel
+from mixedext.core.generalized.response import ResponseModel, RowDerivatives
+from mixedext.core.generalized.rows_at import RowsAt
 from mixedext.core.generalized.stacked import StackedRows
+from mixedext.core.generalized.sums_at import AdjointSums, Kind, NuisanceSums, SumsAt, image
 from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.joint import JointCovariance
 from mixedext.core.movement import Movement
@@ -118,6 +121,18 @@ class GeneralizedProblem(CovarianceParameters):
         problem.mode_search = copy(self.mode_search)
         return problem
 
+    def at(self, random: Sequence[Array], beta: Array, nuisance: Array, settled: bool = False) -> SumsAt:
+        """Return the sums over rows at b by factor (q_k, J_k), β̃ (p,) and nuisance parameters; of `settled`
+        says `SumsAt.moved`.
+        """
+        work = self.work
+        fixed = work.fixed_part(beta)
+        return RowsAt(work, self.response, beta, fixed, work.random_part(random), nuisance)
+
+    def parts(self) -> Iterator[tuple[WorkingRows, ResponseModel]]:
+        """Yield rows in memory, with their response, that make up all rows: all at once here."""
+        yield self.work, self.response
+
     def evaluate(self, point: Array, joint_beta: bool = False) -> LaplaceState:
         """Return the state of the criterion at a point: if `joint_beta`, of the fast profile, in which the
         coefficients are part of the mode.
@@ -153,14 +168,19 @@ class LaplaceState:
             problem.mode_search.go_on_from(modes)
         self.modes = modes
         self.beta = modes.beta
-        self.derivatives = self.modes.derivatives
-        deviance = self.modes.penalty - 2.0 * self.derivatives.loglik
+        self.at = modes.at
+        deviance = modes.penalty - 2.0 * self.at.loglik
         self.objective = deviance + self.factorization.log_determinant
         if not np.isfinite(self.objective):
             raise np.linalg.LinAlgError("the Laplace criterion is not finite")
         #: rounding error of the objective
         self.rounding = 32 * float(np.finfo(float).eps) * (1.0 + abs(self.objective) + problem.n)
-        self.rounding += 4 * problem.response.rounding(self.derivatives.weight)
+        self.rounding += 4 * self.at.rounding
+
+    @property
+    def derivatives(self) -> RowDerivatives:
+        """Those of the log-likelihood by row, of rows that are in memory."""
+        return self.at.derivatives
 
     def _find_modes(self, beta: Array | None) -> Modes:
         """Search from where the last modes are or are going to; the coefficients too if `beta` is None."""
@@ -168,15 +188,9 @@ class LaplaceState:
         starts = problem.mode_search.starts(self.point, self.factors, beta is None)
         for number, (start, start_beta) in enumerate(starts):
             try:
-                return find_modes(
-                    problem.work,
-                    problem.response,
-                    self.factors,
-                    start_beta if beta is None else beta,
-                    self.nuisance,
-                    start,
-                    beta is None,
-                )
+                own = start_beta if beta is None else beta
+                at = problem.at(apply_covariance(self.factors, start), own, self.nuisance)
+                return find_modes(at, problem.solver, self.factors, start, own, beta is None)
             except np.linalg.LinAlgError:
                 # the start may be out of the range of a link that does not take every linear predictor
                 if number + 1 == len(starts):
@@ -191,7 +205,7 @@ class LaplaceState:
         if not self.joint_beta:
             self.problem.mode_search.go_on_from(self.modes, self.tangent)
         made = ("factorization", "_fisher_factorization", "_fisher", "_fisher_modes_only", "_observed")
-        for name in (*made, "_adjoint", "tangent"):
+        for name in (*made, "_adjoint", "_nuisance", "tangent"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -202,18 +216,16 @@ class LaplaceState:
         products, factorization = self._observed
         images = products.apply(problem.directions(self.point[:size], self.modes.g))
         rhs = []
-        for image in images:
-            block = np.zeros((image.shape[0], m, image.shape[2]))
-            block[:, :size] = -image
+        for moved in images:
+            block = np.zeros((moved.shape[0], m, moved.shape[2]))
+            block[:, :size] = -moved
             rhs.append(block)
         if not self.joint_beta:
             for block, fixed in zip(rhs, products.rhs, strict=True):
                 block[:, size : size + p] = -fixed
         if problem.extra:
-            _, _, scores = problem.response.nuisance_derivatives(self.derivatives, self.nuisance)
-            for i, score in enumerate(scores, start=m - problem.extra):
-                for block, moved in zip(rhs, problem.work.transposed(score), strict=True):
-                    block[:, i] = moved
+            for block, moved in zip(rhs, self._nuisance.random, strict=True):
+                block[:, m - problem.extra :] = moved
         return Tangent(self.point, self.modes.g, factorization.solve(rhs).projected)
 
     def nearby_state(self, change: Array) -> LaplaceState:
@@ -225,20 +237,28 @@ class LaplaceState:
         size, p = problem.size, problem.p
         g, beta = self.tangent.at(point), point[size : size + p]
         factors = problem.factors(point[:size])
-        work = problem.work
-        eta = work.x @ beta + work.offset + work.random_part(apply_covariance(factors, g))
-        at = problem.response.derivatives(eta, point[len(point) - problem.extra :])
-        modes = Modes(g, beta, eta, at, squared_length(factors, g), 0)
+        nuisance = point[len(point) - problem.extra :]
+        random = apply_covariance(factors, g)
+        at = problem.at(random, beta, nuisance, settled=True)
+        modes = Modes(g, beta, at, squared_length(factors, g), 0)
         return LaplaceState(problem, point, joint_beta=False, modes=modes)
 
     @cached_property
     def _fisher(self) -> CrossProducts:
-        work = self.problem.work
-        return work.with_columns(self._fisher_modes_only, self.derivatives.weight, work.x)
+        return self.at.with_fixed(self._fisher_modes_only, "expected")
 
     @cached_property
     def _fisher_modes_only(self) -> CrossProducts:
-        return self.problem.work.weighted_products(self.derivatives.weight)
+        return self.at.products("expected")
+
+    @property
+    def _kind(self) -> Kind:
+        """The weights of the log-determinant."""
+        return "observed" if self.problem.observed else "expected"
+
+    @cached_property
+    def _nuisance(self) -> NuisanceSums:
+        return self.at.nuisance()
 
     @cached_property
     def _fisher_factorization(self) -> Factorization:
@@ -261,24 +281,19 @@ class LaplaceState:
         """Products and M with the observed weights, X among them."""
         if self.problem.response.canonical:
             return self._fisher, self._fisher_factorization
-        work = self.problem.work
-        products = work.weighted_products(self.derivatives.observed, work.x)
-        return products, work.solver.factorize(products, self.factors)
+        products = self.at.with_fixed(self.at.products("observed"), "observed")
+        return products, self.problem.solver.factorize(products, self.factors)
 
     @cached_property
-    def _adjoint(self) -> tuple[tuple[Array, ...], Array, Array, Array]:
-        """Return a by factor, c (n,), Zb_a (+ X v_β in the fast profile) and the leverages (n,)."""
-        work = self.problem.work
-        leverages = work.leverages(self.factorization)
-        at = self.derivatives
-        c = work.contract(at.observed_slope if self.problem.observed else at.slope, leverages)
+    def _adjoint(self) -> tuple[tuple[Array, ...], tuple[Array, ...], Array, AdjointSums]:
+        """Return a and b_a by factor, v_β (0 but in the fast profile) and the sums that they come of."""
+        sums = self.at.adjoint(self.factorization, self._kind)
         if self.problem.response.canonical and not self.joint_beta:
             products, factorization = self._fisher_modes_only, self.factorization
         else:
             products, factorization = self._observed
-        adjoint, modes, v = solve_working(work, factorization, products, c, self.joint_beta)
-        image = work.random_part(modes)
-        return adjoint, c, image + work.x @ v if self.joint_beta else image, leverages
+        found = solve_working(factorization, products, sums.random, sums.fixed, self.joint_beta)
+        return *found, sums
 
     @cached_property
     def slopes(self) -> tuple[Array, ...]:
@@ -296,16 +311,10 @@ class LaplaceState:
         """Return how far each probe's `slopes` are from their mean, by factor (q_k, q_k, probes): by traces,
         and by leverages through the adjoint of the modes.
         """
-        work, at = self.problem.work, self.derivatives
-        slope = at.observed_slope if self.problem.observed else at.slope
         count = errors.log_determinant.shape[0]
-        rhs = [np.zeros((f.width, count, f.n_levels)) for f in self.problem.rows.factors]
-        for c in range(count):
-            moved = work.contract(slope, work.form_leverages(self.factorization, c - count))
-            for block, own in zip(rhs, work.transposed(moved), strict=True):
-                block[:, c] = own
-        rhs = [block - block.mean(axis=1, keepdims=True) for block in rhs]
-        adjoint = self._observed[1].solve(rhs).projected
+        rhs = self.at.forms(self.factorization, self._kind, count)
+        centred = [block - block.mean(axis=1, keepdims=True) for block in rhs]
+        adjoint = self._observed[1].solve(centred).projected
         out = []
         for product, g, a, factor in zip(
             errors.gram_sums_times_factor, self.modes.g, adjoint, self.factors, strict=True
@@ -319,17 +328,12 @@ class LaplaceState:
     def gradient(self) -> Array:
         """Derivative of the criterion in the point."""
         parts = [self.problem.gradient(self.point[: self.problem.size], self.slopes)]
-        _, c, image, leverages = self._adjoint
-        response, at = self.problem.response, self.derivatives
+        _, moved, v, sums = self._adjoint
         if not self.joint_beta:
-            work = self.problem.work
-            parts.append(work.x.T @ (c - 2.0 * at.score - work.weigh(at.observed, image)))
+            parts.append(sums.fixed - 2.0 * sums.score - self.at.fixed_image(moved))
         if self.problem.extra:
-            logliks, weights, scores = response.nuisance_derivatives(at, self.nuisance)
-            if self.problem.observed:
-                weights = response.observed_by_nuisance(at, self.nuisance)
-            own = zip(logliks, weights, scores, strict=True)
-            parts.append(np.array([np.vdot(leverages, w) - 2.0 * loglik + image @ s for loglik, w, s in own]))
+            own = self._nuisance
+            parts.append(sums.nuisance - 2.0 * own.loglik + own.fixed @ v + image(own.random, moved))
         return np.concatenate(parts)
 
     def information(self) -> Array:
@@ -342,10 +346,10 @@ class LaplaceState:
         images = self._fisher.apply(vectors)
         rhs, outer = [], np.zeros((p + size, p + size))
         outer[:p, :p] = self._fisher.outer
-        for vector, image, fixed in zip(vectors, images, self._fisher.rhs, strict=True):
-            rhs.append(np.concatenate([fixed, image], axis=1))
+        for vector, own, fixed in zip(vectors, images, self._fisher.rhs, strict=True):
+            rhs.append(np.concatenate([fixed, own], axis=1))
             outer[:p, p:] += np.tensordot(fixed, vector, axes=((0, 2), (0, 2)))
-            outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
+            outer[p:, p:] += np.tensordot(vector, own, axes=((0, 2), (0, 2)))
         outer[p:, :p] = outer[:p, p:].T
         reduced = self._fisher_factorization.reduce(rhs, outer).outer
         total = len(self.point)
@@ -371,14 +375,10 @@ class LaplaceState:
         """Return the second derivatives of −2ℓ in the nuisance parameters at fixed η, by differences of the
         first, raised to 1 where it curves less.
         """
-        response, eta, k = self.problem.response, self.modes.eta, self.problem.extra
-        out = np.empty((k, k))
-        for i, step in enumerate(1e-4 * np.eye(k)):
-            behind, ahead = (
-                -2.0 * response.nuisance_derivatives(response.derivatives(eta, at), at)[0]
-                for at in (self.nuisance - step, self.nuisance + step)
-            )
-            out[i] = (ahead - behind) / 2e-4
+        k = self.problem.extra
+        steps = 1e-4 * np.eye(k)
+        slopes = self.at.nuisance_slopes([self.nuisance + sign * s for s in steps for sign in (-1.0, 1.0)])
+        out = np.array([-2.0 * (b - a) / 2e-4 for a, b in zip(slopes[::2], slopes[1::2], strict=True)])
         if k == 1:
             return np.maximum(out, 1.0)
         values, vectors = np.linalg.eigh((out + out.T) / 2)

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import CrossProducts
-from mixedext.core.equations.solver import Factorization
-from mixedext.core.generalized.response import ResponseModel, RowDerivatives
-from mixedext.core.generalized.working_rows import WorkingRows
+from mixedext.core.equations.solver import Factorization, Solver
+from mixedext.core.generalized.sums_at import SumsAt
 
 Array = NDArray[np.float64]
 
@@ -34,9 +33,8 @@ class Modes:
         u = Λ'g.
     beta : ndarray (p,)
         Coefficients in the well-conditioned basis (as given, or the joint mode).
-    eta : ndarray (n,)
-    derivatives : RowDerivatives
-        At η.
+    at : SumsAt
+        The rows at η.
     penalty : float
         ‖û‖².
     steps : int
@@ -45,8 +43,7 @@ class Modes:
 
     g: tuple[Array, ...]
     beta: Array
-    eta: Array
-    derivatives: RowDerivatives
+    at: SumsAt
     penalty: float
     steps: int
 
@@ -70,65 +67,48 @@ _MOST_STEPS = 200
 # a step that overflows is not finite, and is shortened as any that does not lower the deviance
 @np.errstate(over="ignore", invalid="ignore")
 def find_modes(
-    work: WorkingRows,
-    response: ResponseModel,
-    factors: Sequence[Array],
-    beta: Array,
-    nuisance: Array,
-    start: Sequence[Array],
-    joint_beta: bool,
+    at: SumsAt, solver: Solver, factors: Sequence[Array], g: Sequence[Array], beta: Array, joint_beta: bool
 ) -> Modes:
-    """Return the modes, jointly with the coefficients if `joint_beta`.
+    """Return the modes, jointly with the coefficients if `joint_beta`, from those at which the sums are.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If no step lowers the penalised deviance or the log-likelihood is not finite at the start.
     """
-    g = tuple(start)
-    random = work.random_part(apply_covariance(factors, g))
-    fixed = work.x @ beta + work.offset
-    eta = fixed + random
-    at = response.derivatives(eta, nuisance)
+    g = tuple(g)
     penalty = squared_length(factors, g)
     current = penalty - 2 * at.loglik
     if not np.isfinite(current):
         raise np.linalg.LinAlgError("the log-likelihood is not finite at the start of the modes")
     previous, was_exact = np.inf, False
     for step in range(_MOST_STEPS):
-        here = (work, response, factors, g, beta, at, random, joint_beta)
+        here = (solver, factors, g, beta, at, joint_beta)
         new_g, new_beta, decrement, exact = _newton(*here, previous < _NEAR)
         if not decrement >= 0:
             new_g, new_beta, decrement, exact = _newton(*here, False)
         if exact is not was_exact:
             previous = np.inf  # steps of two kinds say nothing of convergence
         was_exact = exact
-        last = is_last_step(decrement, previous, exact)
+        last = bool(is_last_step(decrement, previous, exact))
         previous = decrement
-        new_random = work.random_part(apply_covariance(factors, new_g))
-        new_fixed = work.x @ new_beta + work.offset if joint_beta else fixed
-        length = 1.0
+        new = at.moved(apply_covariance(factors, new_g), new_beta, last)
+        trial, trial_g, trial_beta, length = new, new_g, new_beta, 1.0
         for _ in range(40):
-            if length == 1.0:
-                trial_g, trial_random, trial_fixed = new_g, new_random, new_fixed
-            else:
-                trial_g = tuple(a + length * (b - a) for a, b in zip(g, new_g, strict=True))
-                trial_random = random + length * (new_random - random)
-                trial_fixed = fixed + length * (new_fixed - fixed) if joint_beta else fixed
-            eta = trial_fixed + trial_random
-            trial = response.derivatives(eta, nuisance)
             penalty = squared_length(factors, trial_g)
             value = penalty - 2 * trial.loglik
             ends, falls = accepted(value, current, last)
             if ends:
-                return Modes(trial_g, new_beta, eta, trial, penalty, step + 1)
+                return Modes(trial_g, trial_beta, trial, penalty, step + 1)
             if falls:
                 break
             length /= 2
+            trial = at.between(new, length)
+            trial_g = tuple(a + length * (b - a) for a, b in zip(g, new_g, strict=True))
+            trial_beta = beta + length * (new_beta - beta) if joint_beta else beta
         else:
             raise np.linalg.LinAlgError("no step lowers the penalised deviance")
-        g, random, fixed, at, current = trial_g, trial_random, trial_fixed, trial, value
-        beta = beta + length * (new_beta - beta) if joint_beta else beta
+        g, beta, at, current = trial_g, trial_beta, trial, value
     raise np.linalg.LinAlgError("the modes did not converge")
 
 
@@ -172,25 +152,26 @@ def squared_length(factors: Sequence[Array], g: Sequence[Array]) -> float:
 
 
 def solve_working(
-    work: WorkingRows,
     factorization: Factorization,
     products: CrossProducts,
-    values: Array,
+    random: Sequence[Array],
+    fixed: Array,
     joint_beta: bool,
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], Array]:
-    """Solve the penalised equations for rows R'Wv = `values` (n,), jointly with coefficients if `joint_beta`.
+    """Solve the penalised equations for rows of which Z'r by factor (q_k, J_k) and X'r (p,) are given,
+    jointly with coefficients if `joint_beta`.
 
-    Returns Z'V⁻¹(v − Xc) and the modes ΛM⁻¹Λ'Z'W(v − Xc) by factor (q_k, J_k), and c (p,), which is zero
-    unless `joint_beta`; `products` must hold those with X for it.
+    Returns Z'V⁻¹(v − Xc) and the modes ΛM⁻¹Λ'Z'W(v − Xc) with Wv = r by factor (q_k, J_k), and c (p,), which
+    is zero unless `joint_beta`; `products` must hold those with X for it.
     """
-    own = [z[:, None] for z in work.transposed(values)]
-    p = work.p if joint_beta else 0
-    c = np.zeros(work.p)
+    own = [z[:, None] for z in random]
+    p = len(fixed) if joint_beta else 0
+    c = np.zeros(len(fixed))
     if joint_beta:
         rhs = [np.concatenate([a, b], axis=1) for a, b in zip(products.rhs, own, strict=True)]
         outer = np.zeros((p + 1, p + 1))
         outer[:p, :p] = products.outer
-        outer[:p, p] = outer[p, :p] = work.x.T @ values
+        outer[:p, p] = outer[p, :p] = fixed
         reduced = factorization.reduce(rhs, outer)
         solved = factorization.back_solve(reduced)
         c[:] = np.linalg.solve(reduced.outer[:p, :p], reduced.outer[:p, p])
@@ -206,27 +187,22 @@ def solve_working(
 
 
 def _newton(
-    work: WorkingRows,
-    response: ResponseModel,
+    solver: Solver,
     factors: Sequence[Array],
     g: tuple[Array, ...],
     beta: Array,
-    at: RowDerivatives,
-    random: Array,
+    at: SumsAt,
     joint_beta: bool,
     near: bool,
 ) -> tuple[tuple[Array, ...], Array, float, bool]:
     """Return the g and β of a full Newton step, the squared length of the step, and whether it is
     Newton's.
     """
-    weights, exact = (at.observed, True) if response.canonical else work.newton_weights(at, near)
-    score = work.transposed(at.score)
-    moment = work.weigh(weights, random)
-    moment += at.score  # W(z − Xβ − o) with z the working response
-    products = work.weighted_products(weights, work.x if joint_beta else None)
-    factorization = work.solver.factorize(products, factors)
-    new_g, _, change = solve_working(work, factorization, products, moment, joint_beta)
-    decrement = float(change @ (work.x.T @ at.score)) if joint_beta else 0.0
-    for f, a, b, s in zip(factors, g, new_g, score, strict=True):
+    sums = at.newton(joint_beta, near)
+    factorization = solver.factorize(sums.products, factors)
+    own = (sums.moment, sums.fixed_moment)
+    new_g, _, change = solve_working(factorization, sums.products, *own, joint_beta)
+    decrement = float(change @ sums.fixed_score) if joint_beta else 0.0
+    for f, a, b, s in zip(factors, g, new_g, sums.score, strict=True):
         decrement += float(np.vdot(_spherical(f, b - a), _spherical(f, s - a)))
-    return new_g, beta + change, decrement, exact
+    return new_g, beta + change if joint_beta else beta, decrement, sums.exact

@@ -49,31 +49,31 @@ class QuadratureState:
         self.rounding, self.blur = self.laplace.rounding, self.laplace.blur
 
     def _integrate(self) -> float:
-        laplace, work, response = self.laplace, self.problem.work, self.problem.response
+        laplace, problem = self.laplace, self.problem
         (root,) = laplace.factorization.level_roots().values()
-        (factor,), (g,), (z,), (codes,) = self.factors, laplace.modes.g, work.z, work.codes
+        (factor,), (g,) = self.factors, laplace.modes.g
         q, levels = g.shape
-        fixed = work.x @ self.beta + work.offset
         u = factor.T @ g
         b = factor @ u
         # u = û + √2 L⁻'t, b = Λu
         spread = _inverse_transposed(root.lower)
         nodes, weights = hermgauss(self.nagq)
-        terms = []
+        terms, effects = [], []
         for chosen in itertools.product(range(self.nagq), repeat=q):
             t = nodes[list(chosen)]
             du = np.sqrt(2.0) * np.einsum("abj,b->aj", spread, t)
-            db = np.sqrt(2.0) * np.einsum("baj,b->aj", root.kernel_root, t)
-            here = b + db
-            eta = fixed + sum((z[a] * here[a][codes] for a in range(1, q)), z[0] * here[0][codes])
-            by_row = response.row_loglik(eta, laplace.nuisance)
-            loglik = np.bincount(codes[: len(by_row)], by_row, minlength=levels)
+            effects.append(b + np.sqrt(2.0) * np.einsum("baj,b->aj", root.kernel_root, t))
             log_weight = float(np.log(weights[list(chosen)]).sum() + t @ t)
-            terms.append(log_weight + loglik - 0.5 * ((u + du) ** 2).sum(axis=0))
+            terms.append(log_weight - 0.5 * ((u + du) ** 2).sum(axis=0))
+        for part, response in problem.parts():
+            fixed, (codes,) = part.fixed_part(self.beta), part.codes
+            for term, here in zip(terms, effects, strict=True):
+                by_row = response.row_loglik(fixed + part.random_part([here]), laplace.nuisance)
+                term += np.bincount(codes[: len(by_row)], by_row, minlength=levels)
         integral = logsumexp(np.array(terms), axis=0) - 0.5 * q * np.log(np.pi)
         self.integrals = integral
         return laplace.factorization.log_determinant - 2.0 * (
-            float(integral.sum()) + response.loglik_constant
+            float(integral.sum()) + problem.response.loglik_constant
         )
 
     @cached_property

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.generalized.laplace import GeneralizedProblem
-from mixedext.core.generalized.response import ResponseModel
 
 Array = NDArray[np.float64]
 
@@ -25,25 +24,28 @@ def _nuisance_start(problem: GeneralizedProblem) -> Array:
     """Return the nuisance parameters (n_nuisance,) that the model without random effects suggests, one after
     the other.
     """
-    response = problem.response
-    nuisance = response.start_nuisance()
+    nuisance = problem.response.start_nuisance()
     for _ in range(3 if problem.extra else 0):
         beta = pooled_start(problem, nuisance)
-        eta = problem.work.x @ beta + problem.work.offset
         for own in np.eye(problem.extra):
-            nuisance = _newton_in_nuisance(response, eta, nuisance, own)
+            nuisance = _newton_in_nuisance(problem, beta, nuisance, own)
     return nuisance
 
 
-def _newton_in_nuisance(response: ResponseModel, eta: Array, nuisance: Array, own: Array) -> Array:
-    """Return the nuisance parameters of the largest log-likelihood at fixed η along one of them."""
+def _newton_in_nuisance(problem: GeneralizedProblem, beta: Array, nuisance: Array, own: Array) -> Array:
+    """Return the nuisance parameters of the largest log-likelihood at fixed β along one of them."""
 
-    def slope(at: Array) -> float:
-        return -float(own @ response.nuisance_derivatives(response.derivatives(eta, at), at)[0])
+    def slopes(*nuisance: Array) -> list[float]:
+        total = np.zeros(len(nuisance))
+        for part, response in problem.parts():
+            eta = part.fixed_part(beta)
+            for i, at in enumerate(nuisance):
+                total[i] -= own @ response.nuisance_derivatives(response.derivatives(eta, at), at)[0]
+        return [float(slope) for slope in total]
 
     for _ in range(30):
-        here = slope(nuisance)
-        curvature = (slope(nuisance + 1e-3 * own) - here) / 1e-3
+        here, beside = slopes(nuisance, nuisance + 1e-3 * own)
+        curvature = (beside - here) / 1e-3
         step = -here / curvature if curvature > 0 else -np.sign(here)
         step = float(np.clip(step, -1.0, 1.0))
         nuisance = np.clip(nuisance + step * own, -20.0, 20.0)
@@ -56,10 +58,13 @@ def working_moments(problem: GeneralizedProblem, beta: Array, nuisance: Array) -
     """Return the cross-products of X and the working residuals without random effects, for starting
     values.
     """
-    work = problem.work
-    at = problem.response.derivatives(work.x @ beta + work.offset, nuisance)
-    weights, working = work.working(at)
-    return work.weighted_products(weights, np.column_stack([work.x, working]))
+    total: CrossProducts | None = None
+    for part, response in problem.parts():
+        at = response.derivatives(part.fixed_part(beta), nuisance)
+        weights, working = part.working(at)
+        total = part.weighted_products(weights, np.column_stack([part.x, working]), total)
+    assert total is not None
+    return total
 
 
 def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
@@ -70,23 +75,14 @@ def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
     numpy.linalg.LinAlgError
         If no coefficients are found that put every row in the range of the link.
     """
-    work, response = problem.work, problem.response
     # a constant linear predictor, if X has one, is in the range of every link: what is out of it is brought
     # back here
-    flat = response.flat_eta() - work.offset + np.zeros(work.n)
-    beta = np.linalg.lstsq(work.x.T @ work.x, work.x.T @ flat, rcond=None)[0]
-    best = response.derivatives(work.x @ beta + work.offset, nuisance).loglik
-    if not np.isfinite(best):
-        best = -np.inf
-    eta = response.start_eta()
+    beta = _flat_start(problem)
+    best = _pooled_loglik(problem, beta, nuisance)
+    _, new = _pooled(problem, None, nuisance)
     for _ in range(50):
-        at = response.derivatives(eta, nuisance)
-        weights, working = work.working(at)
-        weighted = work.weigh_columns(weights, work.x)
-        new = np.linalg.lstsq(weighted.T @ work.x, weighted.T @ (eta - work.offset + working), rcond=None)[0]
         for _ in range(30):
-            eta = work.x @ new + work.offset
-            loglik = response.derivatives(eta, nuisance).loglik
+            loglik, after = _pooled(problem, new, nuisance)
             if np.isfinite(loglik) and loglik >= best - 1e-8 * (1 + abs(loglik)):
                 break
             new = (new + beta) / 2
@@ -95,6 +91,44 @@ def pooled_start(problem: GeneralizedProblem, nuisance: Array) -> Array:
         beta, change, best = new, loglik - best, loglik
         if abs(change) < 1e-6 * (1 + abs(loglik)):
             break
+        new = after
     if not np.isfinite(best):
         raise np.linalg.LinAlgError("no coefficients put all rows in the range of the link")
     return np.asarray(beta, dtype=float)
+
+
+def _flat_start(problem: GeneralizedProblem) -> Array:
+    """Return the β̃ by which the linear predictor is nearest to that whose mean is the data's."""
+    p, flat = problem.p, problem.response.flat_eta()
+    gram, moment = np.zeros((p, p)), np.zeros(p)
+    for part, _ in problem.parts():
+        gram += part.x.T @ part.x
+        moment += part.x.T @ (flat - part.offset + np.zeros(part.n))
+    return np.asarray(np.linalg.lstsq(gram, moment, rcond=None)[0], dtype=float)
+
+
+def _pooled_loglik(problem: GeneralizedProblem, beta: Array, nuisance: Array) -> float:
+    """Return the log-likelihood at β̃ without random effects, −∞ out of the range of the link."""
+    logliks = [
+        response.derivatives(part.fixed_part(beta), nuisance).loglik for part, response in problem.parts()
+    ]
+    return sum(logliks) if np.isfinite(logliks).all() else -np.inf
+
+
+def _pooled(problem: GeneralizedProblem, beta: Array | None, nuisance: Array) -> tuple[float, Array]:
+    """Return the log-likelihood at β̃ without random effects and the β̃ of the next reweighting; without β̃
+    those of a linear predictor near the data. Out of the range of the link there is no next one.
+    """
+    p, loglik = problem.p, 0.0
+    gram, moment = np.zeros((p, p)), np.zeros(p)
+    for part, response in problem.parts():
+        eta = response.start_eta() if beta is None else part.fixed_part(beta)
+        at = response.derivatives(eta, nuisance)
+        loglik += at.loglik
+        if beta is not None and not np.isfinite(at.loglik):
+            return at.loglik, beta
+        weights, working = part.working(at)
+        weighted = part.weigh_columns(weights, part.x)
+        gram += weighted.T @ part.x
+        moment += weighted.T @ (eta - part.offset + working)
+    return loglik, np.asarray(np.linalg.lstsq(gram, moment, rcond=None)[0], dtype=float)

@@ -20,6 +20,7 @@ from mixedext.core.generalized.response import RowDerivatives
 from mixedext.core.rows import Basis, Rows, find_basis
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 #: What the criterion and its derivatives ask of a solver.
 _QUESTIONS = ("reduce", "solve", "log_determinant", "gram_sums", "posterior_blocks", "posterior_pattern")
@@ -82,6 +83,12 @@ class WorkingRows:
         work.solver.require(_QUESTIONS, "a generalized model")
         return work
 
+    def fixed_part(self, beta: Array) -> Array:
+        """Return Xβ + o (n,)."""
+        out: Array = self.x @ beta
+        out += self.offset
+        return out
+
     def random_part(self, modes: Sequence[Array]) -> Array:
         """Return Zb (n,) for b by factor (q_k, J_k)."""
         total: Array | None = None
@@ -96,18 +103,20 @@ class WorkingRows:
         assert total is not None  # a model has random effects
         return total
 
-    def transposed(self, values: Array) -> tuple[Array, ...]:
-        """Return Z'v by factor (q_k, J_k) for v (n,)."""
+    def transposed(self, values: Array, total: tuple[Array, ...] | None = None) -> tuple[Array, ...]:
+        """Return Z'v by factor (q_k, J_k) for v (n,), added to a `total` if one is given."""
         out: list[Array] = []
         for k, (z, codes) in enumerate(zip(self.z, self.codes, strict=True)):
             size, constant = self.rows.factors[k].n_levels, self._constant[k]
+            into = (None,) * len(z) if total is None else total[k]
             if constant is not None:
-                sums = constant * np.bincount(codes, values, minlength=size)
-                out.append(np.asarray(sums[None], dtype=float))
+                sums = grouped(codes, values, size, constant, into[0])
+                out.append(sums[None])
             else:
-                columns = [np.bincount(codes, values * column, minlength=size) for column in z]
-                out.append(np.asarray(columns, dtype=float))
-        return tuple(out)
+                pairs = zip(z, into, strict=True)
+                columns = [grouped(codes, values * column, size, 1.0, t) for column, t in pairs]
+                out.append(np.asarray(columns, dtype=float) if total is None else total[k])
+        return tuple(out) if total is None else total
 
     # --------------------------------------- what weights do; `StackedRows` answers it for several predictors
 
@@ -150,43 +159,63 @@ class WorkingRows:
 
     # ------------------------------------------------------------------------------------- cross-products
 
-    def weighted_products(self, weights: Array, right: Array | None = None) -> CrossProducts:
-        """Return Z'WZ and, for columns `right` (n, r), Z'WR and R'WR."""
+    def weighted_products(
+        self, weights: Array, right: Array | None = None, total: CrossProducts | None = None
+    ) -> CrossProducts:
+        """Return Z'WZ and, for columns `right` (n, r), Z'WR and R'WR, added to a `total` if one is given."""
         grams, cross = [], {}
         for k, (z, codes) in enumerate(zip(self.z, self.codes, strict=True)):
             q, size = len(z), self.rows.factors[k].n_levels
-            gram = np.empty((q, q, size))
+            gram = np.empty((q, q, size)) if total is None else total.gram[k]
             for a in range(q):
                 wz, before = self._weighted_column(weights, k, a)
                 for b in range(a + 1):
                     values, again = self._times_column(wz, k, b)
-                    np.multiply(before * again, np.bincount(codes, values, minlength=size), out=gram[a, b])
+                    into = None if total is None else gram[a, b]
+                    gram[a, b] = grouped(codes, values, size, before * again, into)
                     gram[b, a] = gram[a, b]
             grams.append(gram)
         for (k, other), index in self.pairs.items():
             size = len(self.storage.pairs[k, other].rows)
-            block = np.empty((len(self.z[k]), len(self.z[other]), size))
+            shape = (len(self.z[k]), len(self.z[other]), size)
+            block = np.empty(shape) if total is None else total.cross[k, other]
             for a in range(len(self.z[k])):
                 wz, before = self._weighted_column(weights, k, a)
                 for b in range(len(self.z[other])):
                     values, again = self._times_column(wz, other, b)
-                    block[a, b] = before * again * np.bincount(index, values, minlength=size)
+                    into = None if total is None else block[a, b]
+                    sums = grouped(index, values, size, before * again, into)
+                    if total is None:
+                        block[a, b] = sums
             cross[k, other] = block
-        products = CrossProducts(self.storage, tuple(grams), cross, (), np.zeros((0, 0)))
-        return products if right is None else self.with_columns(products, weights, right)
+        if total is None:
+            products = CrossProducts(self.storage, tuple(grams), cross, (), np.zeros((0, 0)))
+        else:
+            products = total
+        return products if right is None else self.with_columns(products, weights, right, total)
 
-    def with_columns(self, products: CrossProducts, weights: Array, right: Array) -> CrossProducts:
-        """Return the products with Z'WR and R'WR for columns `right` (n, r) added."""
-        rhs = [
-            np.empty((len(z), right.shape[1], f.n_levels))
-            for z, f in zip(self.z, self.rows.factors, strict=True)
-        ]
+    def with_columns(
+        self, products: CrossProducts, weights: Array, right: Array, total: CrossProducts | None = None
+    ) -> CrossProducts:
+        """Return the products with Z'WR and R'WR for columns `right` (n, r) added, to those of a `total` if
+        one is given.
+        """
+        if total is None:
+            count = right.shape[1]
+            rhs = tuple(
+                np.empty((len(z), count, f.n_levels)) for z, f in zip(self.z, self.rows.factors, strict=True)
+            )
+        else:
+            rhs = total.rhs
         for j in range(right.shape[1]):
             weighted = self.weigh(weights, right[:, j])
-            for block, sums in zip(rhs, self.transposed(weighted), strict=True):
-                block[:, j] = sums
+            if total is None:
+                for block, sums in zip(rhs, self.transposed(weighted), strict=True):
+                    block[:, j] = sums
+            else:
+                self.transposed(weighted, tuple(block[:, j] for block in rhs))
         outer = self.weigh_columns(weights, right).T @ right
-        return replace(products, rhs=tuple(rhs), outer=outer)
+        return replace(products, rhs=rhs, outer=outer if total is None else total.outer + outer)
 
     def leverages(self, factorization: Factorization) -> Array:
         """Return the diagonal of ZΛM⁻¹Λ'Z' (n,)."""
@@ -216,6 +245,15 @@ class WorkingRows:
         part = self.random_part([own[:, c] for own in forms.left])
         part *= self.random_part([own[:, c] for own in forms.right])
         return part
+
+
+def grouped(index: Index, values: Array, size: int, times: float, total: Array | None) -> Array:
+    """Return `times` the sums of values (n,) by index (size,), added to a `total` if one is given."""
+    if total is None:
+        return np.multiply(times, np.bincount(index, values, minlength=size), dtype=float)
+    # as fast as `bincount`, and however many groups there are
+    np.add.at(total, index, values if times == 1.0 else times * values)
+    return total
 
 
 def _columns(columns: Sequence[Array], transform: Array) -> Array:
