@@ -27,6 +27,8 @@ class MonteCarlo:
         Of the criterion by each probe from the mean of all.
     shares : ndarray (size,)
         Standard deviation of each θ̃ by other probes, over its standard error.
+    goal : float
+        What the largest of `shares` was to be at most.
     """
 
     solver: str
@@ -34,6 +36,7 @@ class MonteCarlo:
     probes: int
     deviations: Array
     shares: Array
+    goal: float = np.inf
 
     @property
     def objective_error(self) -> float:
@@ -118,11 +121,14 @@ class Estimates:
         found = self.monte_carlo
         if found is None:
             return self.solved_otherwise
-        return (
+        text = (
             f"Equations solved by conjugate gradients with {found.probes} random probes (solver "
             f"{found.solver!r}): standard error of the log-likelihood {found.objective_error / 2:.2g}, Monte "
             f"Carlo s.d. of θ at most {found.largest:.2g} of its standard error"
         )
+        if found.largest > found.goal:
+            text += f"; the {found.goal:.2g} that was asked for needs more probes than are taken"
+        return text
 
     def __post_init__(self) -> None:
         # several results show one record: what a user does with an array of theirs must not reach it

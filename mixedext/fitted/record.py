@@ -38,10 +38,8 @@ from mixedext.options import check_option
 Array = NDArray[np.float64]
 
 
-#: Monte Carlo error of θ over its standard error up to which no probes are added, and their number at most.
-PROBE_ERROR, MOST_PROBES = 0.01, 512
-#: Times that they are added.
-_MOST_RENEWALS = 2
+#: Number of random probes at most, and times that they are added.
+MOST_PROBES, _MOST_RENEWALS = 512, 2
 
 
 class Method(ABC):
@@ -93,15 +91,21 @@ class Method(ABC):
         """
         try:
             estimates = fit(problem, start)
+            goal = self.solving.probe_error
             for _ in range(_MOST_RENEWALS):
                 found = estimates.monte_carlo
-                if found is None or found.largest <= PROBE_ERROR or found.probes >= MOST_PROBES:
+                if found is None or found.largest <= goal or found.probes >= MOST_PROBES:
                     break
-                wanted = 1.3 * found.probes * (found.largest / PROBE_ERROR) ** 2
+                wanted = 1.3 * found.probes * (found.largest / goal) ** 2
                 probes = int(min(MOST_PROBES, 8 * np.ceil(wanted / 8)))
                 asked = replace(self.solving, solver=type(problem.solver), probes=probes)
-                problem = problem.with_solver(asked.solver_of(problem.storage))
+                try:
+                    problem = problem.with_solver(asked.solver_of(problem.storage))
+                except TooLargeError:
+                    break  # the summary says which error is left
                 estimates = fit(problem, estimates.theta)
+            if estimates.monte_carlo is not None:
+                estimates = replace(estimates, monte_carlo=replace(estimates.monte_carlo, goal=goal))
         except SlowSolveError as error:
             try:
                 other = replace(self.solving, solver=None, exact=True).solver_of(problem.storage)

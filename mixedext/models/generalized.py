@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixedext.core.equations.choice import TooLargeError
+from mixedext.core.equations.solvers import PROBE_ERROR
 from mixedext.core.generalized.fit import fit_generalized
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.search.optimize import OptimizerOptions
@@ -257,6 +258,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         maxiter: int = 200,
         solver: str = "auto",
         rng: Any = None,
+        probe_error: float = PROBE_ERROR,
         max_memory: float | str | None = None,
     ) -> GeneralizedMixedResultsWrapper:
         """Fit the model.
@@ -293,6 +295,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             takes what is expected to need less time.
         rng : int or numpy Generator, optional
             Of the random probes; by default they are always the same.
+        probe_error : float
+            How far random probes may let θ be off, over its standard error: probes are added, up to 512,
+            until their error is no larger. The summary says what was reached. Exact solvers have neither
+            probes nor this error.
         max_memory : float or str, optional
             Memory that the equations may take, in bytes or as ``"4 GB"``; by default what the machine has.
 
@@ -322,7 +328,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         check_option(hessian, "hessian", ("expected", "observed"))
         cov_type = check_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
         cov_kwds = check_cov_kwds(cov_kwds, cov_type)
-        solving = solvers.solving(self.problem, solver, max_memory, rng)
+        solving = solvers.solving(self.problem, solver, max_memory, rng, probe_error)
         problem = self.problem.with_hessian(hessian)
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))

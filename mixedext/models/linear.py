@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from mixedext.core.equations.choice import TooLargeError
+from mixedext.core.equations.solvers import PROBE_ERROR
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.search.optimize import OptimizerOptions
 from mixedext.core.threads import small_matrices
@@ -223,6 +224,7 @@ class LinearMixedModel(LikelihoodModelSide):
         cov_kwds: Mapping[str, Any] | None = None,
         solver: str = "auto",
         rng: Any = None,
+        probe_error: float = PROBE_ERROR,
         max_memory: float | str | None = None,
     ) -> LinearMixedResultsWrapper:
         """Fit the model.
@@ -253,6 +255,10 @@ class LinearMixedModel(LikelihoodModelSide):
             takes what is expected to need less time; `describe` says which.
         rng : int or numpy Generator, optional
             Of the random probes; by default they are always the same.
+        probe_error : float
+            How far random probes may let θ be off, over its standard error: probes are added, up to 512,
+            until their error is no larger. The summary says what was reached. Exact solvers have neither
+            probes nor this error.
         max_memory : float or str, optional
             Memory that the equations may take, in bytes or as ``"4 GB"``; by default what the machine has.
 
@@ -280,7 +286,7 @@ class LinearMixedModel(LikelihoodModelSide):
         problem = self.problem
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
-        method = LinearMethod(bool(reml), solvers.solving(problem, solver, max_memory, rng))
+        method = LinearMethod(bool(reml), solvers.solving(problem, solver, max_memory, rng, probe_error))
         estimates = method.minimize(problem, self.design, options, start)
         findings = method.findings(self, estimates)
         fit = method.fitted(self, estimates, findings)

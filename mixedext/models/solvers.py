@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 from mixedext.core.equations.choice import TooLargeError, is_iterable
 from mixedext.core.equations.solver import QUESTIONS, Answer, RefusedQuestion
-from mixedext.core.equations.solvers import AUTOMATIC, SOLVERS, Solving
+from mixedext.core.equations.solvers import AUTOMATIC, PROBE_ERROR, SOLVERS, Solving
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.errors import OptionError
-from mixedext.options import Registry, asking, check_generator, check_memory, check_option
+from mixedext.options import Registry, asking, check_generator, check_memory, check_option, check_probe_error
 
 P = TypeVar("P", LinearProblem, GeneralizedProblem)
 
@@ -86,8 +87,15 @@ class SolverRegistry(Registry):
                 f"solver {name!r} ({shown}) cannot be called as factorize(products, factors): {error}"
             ) from None
 
-    def solving(self, problem: Any, solver: Any, max_memory: Any = None, rng: Any = None) -> Solving:
-        """Return how a user's ``solver=`` and ``max_memory=`` want the equations of a problem solved.
+    def solving(
+        self,
+        problem: Any,
+        solver: Any,
+        max_memory: Any = None,
+        rng: Any = None,
+        probe_error: Any = PROBE_ERROR,
+    ) -> Solving:
+        """Return how a user's options want the equations of a problem solved.
 
         Parameters
         ----------
@@ -98,16 +106,18 @@ class SolverRegistry(Registry):
             Bytes, or a text such as "4 GB".
         rng : int or Generator, optional
             Of the probes of a solver that draws them.
+        probe_error : float
+            Error by them, over standard errors, up to which none are added.
 
         Raises
         ------
         OptionError
             If there is no such solver, or it does not suit the problem, or needs more memory.
         """
-        memory = check_memory(max_memory)
+        memory, error = check_memory(max_memory), check_probe_error(probe_error)
         seed = 0 if rng is None else int(check_generator(rng).integers(1 << 62))
         if solver == "auto" and memory is None and rng is None:
-            return AUTOMATIC
+            return AUTOMATIC if error == PROBE_ERROR else replace(AUTOMATIC, probe_error=error)
         known = dict.fromkeys(("auto", *_ALIASES, *self))
         check_option(solver, "solver", known)
         member = None if solver == "auto" else self[self._registered(solver)]
@@ -122,7 +132,7 @@ class SolverRegistry(Registry):
                 "solver='iterative' is for crossed grouping factors of which none is nested in all others: "
                 "take solver='auto'"
             )
-        asked = Solving(member, memory, seed)
+        asked = Solving(member, memory, seed, probe_error=error)
         try:
             if member is None:
                 asked.solver_of(storage)

@@ -326,6 +326,7 @@ def fit(
     cov_kwds: Mapping[str, Any] | None = None,
     solver: str | None = None,
     rng: Any = None,
+    probe_error: float | None = None,
     max_memory: float | str | None = None,
 ) -> FittedModel:
     """Fit a numerical problem: the last of the steps of which a fit is made.
@@ -338,7 +339,7 @@ def fit(
         As `LinearMixedModel.fit` takes it.
     nagq, hessian
         As `GeneralizedLinearMixedModel.fit` takes them.
-    start_theta, tol, maxiter, cov_type, cov_kwds, solver, rng, max_memory
+    start_theta, tol, maxiter, cov_type, cov_kwds, solver, rng, probe_error, max_memory
         As both take them; what is not given is as there.
 
     Returns
@@ -385,6 +386,7 @@ def fit(
         "cov_kwds": cov_kwds,
         "solver": solver,
         "rng": rng,
+        "probe_error": probe_error,
         "max_memory": max_memory,
     }
     given = {name: value for name, value in options.items() if value is not None}

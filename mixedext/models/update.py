@@ -158,4 +158,5 @@ def fit_options(fit: FittedModel, changes: Mapping[str, Any]) -> dict[str, Any]:
         method.nagq is not None and kind == "fixed_theta" and method.nagq
     ):
         options["cov_type"] = kind
+    options |= {"probe_error": method.solving.probe_error, "max_memory": method.solving.memory}
     return {**options, **{name: value for name, value in changes.items() if value is not None}}

@@ -101,6 +101,22 @@ def check_memory(value: Any) -> float | None:
     return float(size)
 
 
+def check_probe_error(value: Any) -> float:
+    """Return the option ``probe_error=`` as a float.
+
+    Raises
+    ------
+    OptionError
+        If it does not lie between 0 and 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise OptionError(
+            "probe_error must lie between 0 and 1, as 0.01: the error of θ by random probes, over its "
+            f"standard error; not {value!r}"
+        )
+    return float(value)
+
+
 def check_count(value: Any, name: str) -> int:
     """Return a number of replications.
 

@@ -204,6 +204,57 @@ def test_probes_are_added_until_they_tell(monkeypatch: pytest.MonkeyPatch) -> No
     assert fit.fitted.problem.solver.probes == found.probes
 
 
+def test_the_error_that_probes_may_leave_is_an_option() -> None:
+    model = mx.lmer(TWO, ratings(1500, 90, 60))
+    usual = model.fit(solver="iterative")
+    first = usual.fitted.estimates.monte_carlo
+    assert first is not None
+    asked = 0.7 * first.largest
+    fit = model.fit(solver="iterative", probe_error=asked)
+    found = fit.fitted.estimates.monte_carlo
+    assert found is not None
+    assert found.probes > first.probes
+    assert found.largest < first.largest
+    loose = model.fit(solver="iterative", probe_error=0.9).fitted.estimates.monte_carlo
+    assert loose is not None
+    assert loose.probes == 16
+    # what was asked for holds for refits, and for models changed by `update`
+    assert fit.fitted.method.solving.probe_error == asked
+    assert fit.update(". ~ . - x").fitted.method.solving.probe_error == asked
+    again = fit.refit(model.endog).fitted.estimates.monte_carlo
+    assert again is not None
+    assert again.probes == found.probes
+    # an exact solver has no such error, and numbers do not depend on the option
+    assert model.fit(solver="dense", probe_error=0.5).objective == model.fit(solver="dense").objective
+    assert mx.fit(mx.problem(mx.design(TWO, ratings(1500, 90, 60))), probe_error=0.5).converged
+
+
+def test_an_error_that_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = mx.lmer(TWO, ratings(1500, 90, 60))
+    monkeypatch.setattr("mixedext.fitted.record.MOST_PROBES", 24)
+    fit = model.fit(solver="iterative", probe_error=1e-6)
+    assert fit.fitted.estimates.monte_carlo.probes == 24
+    said = "the 1e-06 that was asked for needs more probes than are taken"
+    assert said in " ".join(str(fit.summary()).split())
+    fit.save(tmp_path / "fit")
+    loaded = mx.LinearMixedResults.load(tmp_path / "fit")
+    assert said in " ".join(str(loaded.summary()).split())
+    assert loaded.fitted.method.solving.probe_error == 1e-6
+    # nor are there more of them than fit into the memory
+    monkeypatch.setattr("mixedext.fitted.record.MOST_PROBES", 512)
+    room = choice.iterative_need(model.problem.storage, 40).memory
+    fit = model.fit(solver="iterative", probe_error=1e-6, max_memory=room)
+    assert fit.fitted.estimates.monte_carlo.probes == 16
+    assert said in " ".join(str(fit.summary()).split())
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, "0.01", None, float("nan"), True, [0.1]])
+def test_errors_of_probes_that_are_none_are_refused(value: object) -> None:
+    model = mx.lmer(TWO, ratings(1500, 90, 60))
+    with pytest.raises(OptionError, match=r"probe_error must lie between 0 and 1, as 0\.01"):
+        model.fit(probe_error=value)  # type: ignore[arg-type]
+
+
 def test_tests_of_the_coefficients_and_predictions_work() -> None:
     table = ratings(1500, 90, 60)
     model = mx.lmer(TWO, table)
@@ -299,7 +350,7 @@ def test_an_unsuited_solver_is_refused() -> None:
 
 
 def test_large_crossed_factors_are_probed_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"_LONG": 1e-4, "_COLUMNS": 1, "_ITERATIONS": 1, "_SMALL_REST": 10}.items():
+    for name, value in {"_LONG": 1e-4, "_PRODUCT_COST": 1e-11, "_ITERATIONS": 1, "_SMALL_REST": 10}.items():
         monkeypatch.setattr(choice, name, value)
     table = ratings(20_000, 800, 600)
     model = mx.lmer(TWO, table)

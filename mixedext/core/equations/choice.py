@@ -36,9 +36,9 @@ _PAIR_COST = 4e-9
 _LONG, _LONG_SPARSE = 0.6, 5.0
 #: Seconds that a sparse elimination may take where there are probes too.
 _WORTH = 20.0
-#: Columns that conjugate gradients solve for at once, iterations that they take, and seconds of one product
-#: of an entry.
-_COLUMNS, _ITERATIONS, _PRODUCT_COST = 24, 12, 1e-9
+#: Columns besides the probes that conjugate gradients solve for at once, iterations that they take, and
+#: seconds of one product of an entry.
+_COLUMNS, _ITERATIONS, _PRODUCT_COST = 8, 12, 1e-9
 
 
 class TooLargeError(Exception):
@@ -145,7 +145,7 @@ def sparse_need(solver: SparseElimination) -> Need:
     return Need(found.cost + _PAIR_COST * pairs, memory)
 
 
-def iterative_need(storage: Storage) -> Need:
+def iterative_need(storage: Storage, probes: int) -> Need:
     """Return what conjugate gradients with random probes take."""
     last = storage.stages[-1]
     pairs = sum(
@@ -154,8 +154,9 @@ def iterative_need(storage: Storage) -> Need:
     )
     effects = float(sum(q * levels for q, levels in zip(storage.widths, storage.levels, strict=True)))
     q = storage.widths[last.factor]
-    memory = 32.0 * pairs + 8.0 * 8 * _COLUMNS * effects * max(1, q)
-    return Need(_ITERATIONS * _COLUMNS * (_PRODUCT_COST * pairs + 1e-8 * effects), memory)
+    columns = _COLUMNS + probes
+    memory = 32.0 * pairs + 8.0 * 8 * columns * effects * max(1, q)
+    return Need(_ITERATIONS * columns * (_PRODUCT_COST * pairs + 1e-8 * effects), memory)
 
 
 def is_iterable(storage: Storage) -> bool:
@@ -203,7 +204,7 @@ def choose_solver(
         if exact or quickest[0].seconds < long:
             return quickest[1]()
     if not exact and is_iterable(storage):
-        probing = iterative_need(storage)
+        probing = iterative_need(storage, probes)
         needed["iterative"] = probing.memory
         if probing.memory <= limit and (quickest is None or 2 * probing.seconds < quickest[0].seconds):
             return Iterative(storage, seed, probes)
@@ -230,6 +231,6 @@ def require_memory(solver: Solver, limit: float | None) -> None:
     if need is None and isinstance(solver, BlockElimination):
         need = dense_need(storage)
     if need is None and isinstance(solver, Iterative):
-        need = iterative_need(storage)
+        need = iterative_need(storage, solver.probes)
     if need is not None and need.memory > limit:
         raise TooLargeError({solver.name: need.memory}, limit)

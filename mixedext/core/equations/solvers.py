@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mixedext.core.equations.choice import choose_solver, is_iterable, require_memory
@@ -15,6 +15,10 @@ from mixedext.core.equations.solver import Solver
 SOLVERS: dict[str, type[Solver]] = {
     solver.name: solver for solver in (BlockElimination, SparseElimination, Iterative)
 }
+
+
+#: Monte Carlo error of θ over its standard error up to which no probes are added.
+PROBE_ERROR = 0.01
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Solving:
         Of random probes, where there are any.
     exact : bool
         Whether the package's own choice is among those that need no probes.
+    probe_error : float
+        Monte Carlo error of θ, over its standard error, up to which no probes are added.
     """
 
     solver: type[Solver] | None = None
@@ -38,6 +44,7 @@ class Solving:
     seed: int = 0
     probes: int = 16
     exact: bool = False
+    probe_error: float = PROBE_ERROR
 
     def solver_of(self, storage: Storage) -> Solver:
         """Return the solver of a storage, made once.
@@ -47,9 +54,10 @@ class Solving:
         TooLargeError
             If it takes more memory than it may.
         """
-        if self not in storage.solvers:
-            storage.solvers[self] = self._made(storage)
-        found: Solver = storage.solvers[self]
+        key = replace(self, probe_error=PROBE_ERROR)  # of which no solver knows
+        if key not in storage.solvers:
+            storage.solvers[key] = self._made(storage)
+        found: Solver = storage.solvers[key]
         return found
 
     def _made(self, storage: Storage) -> Solver:
