@@ -73,7 +73,13 @@ THIRD_PARTIES = {
     "threadpoolctl": ("mixedext.core.threads",),
     "typing_extensions": ("mixedext.models", "mixedext.results"),  # for type checkers, which bring it
     "pyreadstat": ("mixedext.data.files.labelled",),
-    "pyarrow": ("mixedext.data.files.arrow",),
+    "pyarrow": (
+        "mixedext.data.files.arrow",
+        "mixedext.data.sources.arrow_batches",
+        "mixedext.data.sources.columnar",
+        "mixedext.data.sources.delimited",
+        "mixedext.data.sources.queries",
+    ),
     "narwhals": ("mixedext.data.foreign",),
     "sklearn": ("mixedext.adapters.sklearn",),  # which nothing imports but the door mixedext.sklearn
     "matplotlib": ("mixedext.plots",),

@@ -28,7 +28,7 @@ _SAMPLE = 200
 _SAMPLE_BYTES = 2**18
 
 #: What pandas takes as missing, without "None", which is a level as often ("None", "Mild", "Severe").
-_MISSING = [
+MISSING = [
     *(
         "",
         "NA",
@@ -234,7 +234,7 @@ class _Text:
                 index_col=False,
                 usecols=columns,
                 keep_default_na=False,
-                na_values=_MISSING,
+                na_values=MISSING,
                 dtype=str if as_text else None,
                 # types are decided over whole columns, not piece by piece
                 low_memory=False,
