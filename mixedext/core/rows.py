@@ -8,7 +8,7 @@ the variables, and the optimiser's parameters have no units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.threads import LARGE, threads_of_first
+from mixedext.core.triangle import DependentColumnsError, Triangle, independent_of, inverse_or_scale
 from mixedext.core.wide import WIDE, compressed, gram_of, inverse_of_lower, well_conditioned_root
 
 Array = NDArray[np.float64]
@@ -27,16 +28,9 @@ Codes = NDArray[np.int32]
 #: Squared relative length below which a column's remainder cannot be told from rounding in the
 #: cross-products.
 _SUSPECT = 1e-9
-#: A column whose remainder is shorter than this fraction of it depends on those before it (R's `lm`, lme4:
-#: 1e-7).
-_DEPENDENT = 1e-7
-#: The same for columns of random effects, which nothing drops: what is left of a shorter one is rounding.
-_LOST = 1e-11
-#: Squared part of a unit column that is its own from which on one pass of Cholesky QR keeps enough digits.
-_ONE_PASS = 1e-4
 #: Rows in one chunk; two arrays of this many rows stay in cache for a handful of columns. Of a million rows
 #: of four columns, chunks of 2¹³ rows and of 2¹⁹ and more take a fifth to a third longer.
-_CHUNK = 1 << 17
+CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -98,9 +92,19 @@ class Rows:
         """Yield slices that cover the rows; long ones where a factor has many levels, as each costs a pass
         over them.
         """
-        step = max([_CHUNK, *(8 * f.n_levels for f in self.factors)])
+        step = max([CHUNK, *(8 * f.n_levels for f in self.factors)])
         for start in range(0, self.n, step):
             yield slice(start, min(start + step, self.n))
+
+    def pieces(self) -> Iterator[tuple[Rows, slice]]:
+        """Yield the rows chunk by chunk, as rows in parts yield theirs: rows, and which of them."""
+        for part in self.chunks():
+            yield self, part
+
+    @property
+    def log_weights(self) -> float:
+        """Sum of the logarithms of the weights."""
+        return 0.0 if self.weights is None else float(np.log(self.weights).sum())
 
 
 def _order(rows: Rows) -> int:
@@ -131,6 +135,107 @@ class Basis:
     gram: Array | None = field(default=None, repr=False)
 
 
+class BasisSums:
+    """What the basis takes of rows that may come in parts: triangles of X and of random terms, and X'Wy.
+
+    Parameters
+    ----------
+    p : int
+        Columns of X.
+    factors : sequence of Factor
+        Their columns are not looked at.
+    """
+
+    def __init__(self, p: int, factors: Sequence[Factor]):
+        self.x = Triangle(p)
+        self.moment = np.zeros(p)
+        self.factors = tuple(factors)
+        #: triangles of those factors of which a column is none of X, one for each part that has its own
+        self.terms: dict[int, list[Triangle]] = {}
+
+    def with_own(self, k: int, places: Sequence[int] | None = None) -> None:
+        """Let a factor have its own triangles; in the rows so far its columns were those of X at places."""
+        parts = parts_of(self.factors[k])
+        if places is None:
+            self.terms[k] = [Triangle(own.stop - own.start) for own in parts]
+        else:
+            self.terms[k] = self.own_triangles(k, places)
+
+    def own_triangles(self, k: int, places: Sequence[int]) -> list[Triangle]:
+        """Return the triangles of a factor whose columns are those of X at places."""
+        return [self.x.of_columns(list(places[own])) for own in parts_of(self.factors[k])]
+
+    def of_columns(self, kept: NDArray[np.intp]) -> BasisSums:
+        """Return what is the same for some of the columns of X."""
+        out = BasisSums(len(kept), self.factors)
+        out.x, out.moment, out.terms = self.x.of_columns(kept), self.moment[kept], dict(self.terms)
+        return out
+
+    def add(self, rows: Rows, part: slice) -> None:
+        """Add some rows."""
+        weights = None if rows.weights is None else rows.weights[part]
+        self.add_x(rows.x[part], rows.y[part], weights)
+        self.add_terms(rows, part, weights)
+
+    def add_x(self, x: Array, y: Array, weights: Array | None) -> None:
+        """Add some rows of X and y."""
+        self.x.add(x, weights)
+        self.moment += x.T @ (y if weights is None else weights * y)
+
+    def add_terms(self, rows: Rows, part: slice, weights: Array | None) -> None:
+        """Add some rows to the triangles that factors have of their own."""
+        for k, triangles in self.terms.items():
+            factor = rows.factors[k]
+            for own, triangle in zip(parts_of(factor), triangles, strict=True):
+                triangle.add(np.column_stack([c[part] for c in factor.columns[own]]), weights)
+
+    def basis(self, places: Sequence[Sequence[int]], gram: Array | None = None) -> Basis:
+        """Return the basis.
+
+        Parameters
+        ----------
+        places : sequence of sequence of int
+            By factor the columns of X that its columns are; not looked at where it has its own triangles.
+        gram : ndarray (p, p), optional
+            `Basis.gram`.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If X is not of full column rank.
+        """
+        transform, root = self.x.inverse, self.x.root
+        start = transform @ (transform.T @ self.moment) / max(self.x.n, 1)
+        transforms, from_x = [], []
+        for k, factor in enumerate(self.factors):
+            own = self.terms.get(k)
+            blocks = iter(
+                [inverse_or_scale(root[:, list(places[k][part])]) for part in parts_of(factor)]
+                if own is None
+                else [_term_transform(triangle) for triangle in own]
+            )
+            parts: list[Array] = []
+            for s, structure in zip(factor.slices, factor.structures, strict=True):
+                count = {"none": 0, "scale": s.stop - s.start}.get(structure.freedom, 1)
+                parts += [next(blocks) for _ in range(count)] if count else [np.eye(structure.width)]
+            transforms.append(sla.block_diag(*parts))
+            from_x.append(root[:, list(places[k])] @ transforms[-1] if own is None else None)
+        return Basis(transform, start, tuple(transforms), tuple(from_x), gram)
+
+
+def parts_of(factor: Factor) -> list[slice]:
+    """Return which columns of a factor are brought into a basis of their own: those of a term together, or
+    each alone, or none, as the structure of its covariance allows.
+    """
+    out: list[slice] = []
+    for s, structure in zip(factor.slices, factor.structures, strict=True):
+        if structure.freedom == "scale":
+            out += [slice(j, j + 1) for j in range(s.start, s.stop)]
+        elif structure.freedom != "none":
+            out.append(s)
+    return out
+
+
 @threads_of_first(_order)
 def find_basis(rows: Rows) -> Basis:
     """Choose the basis from weighted cross-products of the columns.
@@ -140,123 +245,64 @@ def find_basis(rows: Rows) -> Basis:
     numpy.linalg.LinAlgError
         If X is not of full column rank; `independent_columns` says which columns to keep.
     """
-    n, p = rows.x.shape
-    wide = _wide_transform(rows) if p >= WIDE else None
+    sums = BasisSums(rows.x.shape[1], rows.factors)
+    places = [[_column_of(rows.x, column) for column in factor.columns] for factor in rows.factors]
+    for k, found in enumerate(places):
+        if -1 in found:
+            sums.with_own(k)
+    wide = _wide_sums(rows) if rows.x.shape[1] >= WIDE else None
     if wide is not None:
-        transform, root, moment = wide[:3]
-    else:
-        gram = np.zeros((p, p))
-        moment = np.zeros(p)
-        for part in rows.chunks():
-            x = rows.x[part]
-            wx = x if rows.weights is None else x * rows.weights[part, None]
-            gram += wx.T @ x
-            moment += wx.T @ rows.y[part]
-        transform = _orthogonaliser(gram / n, lambda t: _gram(rows, lambda part: rows.x[part] @ t))
-        root = np.asarray(np.linalg.inv(transform), dtype=float) if p else transform
-    start = transform @ (transform.T @ moment) / n
-    transforms, from_x = [], []
-    for factor in rows.factors:
-        places = [_column_of(rows.x, column) for column in factor.columns]
-        inside = -1 not in places
-        parts = []
-        for s, structure in zip(factor.slices, factor.structures, strict=True):
-            if structure.freedom == "none":
-                parts.append(np.eye(structure.width))
-                continue
-            alone = structure.freedom == "scale"
-            for own in (slice(j, j + 1) for j in range(s.start, s.stop)) if alone else (s,):
-                if inside:
-                    parts.append(_inverse_triangle(root[:, places[own]]))
-                else:
-                    parts.append(_term_transform(rows, factor.columns[own]))
-        transforms.append(sla.block_diag(*parts))
-        from_x.append(root[:, places] @ transforms[-1] if inside else None)
-    return Basis(transform, start, tuple(transforms), tuple(from_x), wide and wide[3])
+        sums.x, sums.moment = wide[:2]
+    for part in rows.chunks():
+        weights = None if rows.weights is None else rows.weights[part]
+        if wide is None:
+            sums.add_x(rows.x[part], rows.y[part], weights)
+        sums.add_terms(rows, part, weights)
+    return sums.basis(places, wide and wide[2])
 
 
-def _wide_transform(rows: Rows) -> tuple[Array, Array, Array, Array] | None:
-    """Return R⁻¹, R, X'Wy and X'WX = n R'R where no column is near to depending on others, else None."""
+def _wide_sums(rows: Rows) -> tuple[Triangle, Array, Array] | None:
+    """Return the triangle of X, X'Wy and X'WX where no column is near to depending on others, else None."""
     x = compressed(rows.x)
     products = gram_of(x, rows.weights)
     lower = well_conditioned_root(products / rows.n)
     if lower is None:
         return None
     moment = x.T @ (rows.y if rows.weights is None else rows.y * rows.weights)
-    return inverse_of_lower(lower).T, lower.T, np.asarray(moment), products
+    return Triangle.known(rows.n, lower.T, inverse_of_lower(lower).T), np.asarray(moment), products
 
 
-def _gram(rows: Rows, columns: Callable[[slice], Array]) -> Array:
-    """Return the weighted mean cross-products of columns that are formed chunk by chunk."""
+def _gram(rows: Rows) -> Array:
+    """Return the weighted mean cross-products of X."""
     total: Array | float = 0.0
     for part in rows.chunks():
-        c = columns(part)
+        c = rows.x[part]
         total = total + (c if rows.weights is None else c * rows.weights[part, None]).T @ c
     return np.asarray(total) / rows.n
 
 
-def _orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
-    """Return upper triangular R⁻¹ with R'R = gram, repeated on the result while digits are lost.
-
-    Parameters
-    ----------
-    gram : ndarray (p, p)
-    gram_after : callable
-        Gives the cross-products of the columns times a matrix (CholeskyQR2, Yamamoto et al. 2015, with a
-        first shift where columns are too close to each other for their cross-products, Fukaya et al. 2020).
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If a column depends on those before it.
-    """
-    transform = np.eye(len(gram))
-    length = np.sqrt(np.diag(gram))
-    for _ in range(4 if len(gram) else 0):  # SciPy 1.11 refuses to solve nothing
-        if not np.diag(gram).min(initial=1.0) > 0:  # what is left of a column is 0 to the last digit
-            raise np.linalg.LinAlgError("the columns depend on each other")
-        scale = np.sqrt(np.diag(gram))
-        correlation = gram / np.outer(scale, scale)
-        try:
-            lower = np.linalg.cholesky(correlation)
-        except np.linalg.LinAlgError:
-            shift = 100 * len(gram) * np.finfo(float).eps
-            lower = np.linalg.cholesky(correlation + shift * np.eye(len(gram)))
-        transform = transform @ sla.solve_triangular(lower, np.diag(1 / scale), lower=True).T
-        if np.diag(lower).min(initial=1.0) ** 2 > _ONE_PASS:
-            break
-        gram = gram_after(transform)
-    if np.any(np.diag(transform) * length * _LOST > 1):
-        raise np.linalg.LinAlgError("the columns depend on each other")
-    return transform
-
-
-def _inverse_triangle(columns: NDArray[np.floating]) -> Array:
-    """Return R⁻¹ of the QR factorisation of `columns`, scaling only where they depend on each other."""
-    scale = np.linalg.norm(columns, axis=0)
-    r = np.linalg.qr(columns / scale, mode="r")
-    if len(r) < len(scale) or np.abs(np.diag(r)).min() < _DEPENDENT:
-        return np.diag(1 / scale)
-    return sla.solve_triangular(r, np.eye(len(r))) / scale[:, None]
-
-
-def _term_transform(rows: Rows, columns: tuple[Array, ...]) -> Array:
+def _term_transform(triangle: Triangle) -> Array:
     """Return the transform of one term's columns; scaling only where they depend on each other."""
-
-    def after(transform: Array) -> Array:
-        return _gram(rows, lambda part: np.column_stack([c[part] for c in columns]) @ transform)
-
-    gram = after(np.eye(len(columns)))
-    scale = np.sqrt(np.diag(gram))
-    scale[scale == 0] = 1.0
+    scale = np.linalg.norm(triangle.root, axis=0)
     try:
-        return _orthogonaliser(gram, after) if np.diag(gram).all() else np.diag(1 / scale)
-    except np.linalg.LinAlgError:
-        return np.diag(1 / scale)
+        if scale.all():
+            return triangle.inverse
+    except DependentColumnsError:
+        pass
+    scale[scale == 0] = 1.0
+    return np.diag(1 / scale)
+
+
+def columns_like(x: Array, column: Array, among: Iterable[int]) -> list[int]:
+    """Return those of some columns of x that equal `column`."""
+    head = min(len(column), 64)
+    return [
+        j for j in among if np.array_equal(x[:head, j], column[:head]) and np.array_equal(x[:, j], column)
+    ]
 
 
 def _column_of(x: Array, column: Array) -> int:
-    """Return the index of the column of x that equals `column`, or −1."""
+    """Return the first column of x that equals `column`, or −1."""
     head = min(len(column), 64)
     for j in range(x.shape[1]):
         if np.array_equal(x[:head, j], column[:head]) and np.array_equal(x[:, j], column):
@@ -273,7 +319,7 @@ def independent_columns(rows: Rows) -> NDArray[np.intp]:
     """
     p = rows.x.shape[1]
     wide = p >= WIDE
-    gram = gram_of(compressed(rows.x), rows.weights) if wide else _gram(rows, lambda part: rows.x[part])
+    gram = gram_of(compressed(rows.x), rows.weights) if wide else _gram(rows)
     length = np.sqrt(gram.diagonal())
     if p and length.all():
         try:
@@ -282,15 +328,4 @@ def independent_columns(rows: Rows) -> NDArray[np.intp]:
                 return np.arange(p)
         except np.linalg.LinAlgError:
             pass
-    root = rows.x if rows.weights is None else rows.x * np.sqrt(rows.weights)[:, None]
-    kept: list[int] = []
-    q = np.empty((rows.n, 0))
-    for j in range(p):
-        column = root[:, j] / (np.linalg.norm(root[:, j]) or 1.0)
-        for _ in range(2):  # twice is enough: orthogonal to working accuracy (Giraud & Langou 2002)
-            column = column - q @ (q.T @ column)
-        remainder = np.linalg.norm(column)
-        if remainder > _DEPENDENT:
-            kept.append(j)
-            q = np.column_stack([q, column / remainder])
-    return np.array(kept, dtype=np.intp)
+    return independent_of(rows.x if rows.weights is None else rows.x * np.sqrt(rows.weights)[:, None])

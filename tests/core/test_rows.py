@@ -69,7 +69,7 @@ def test_cross_products_add_up_over_chunks(
 def test_chunks_cover_the_rows_and_are_long_where_there_are_many_levels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rows_module, "_CHUNK", 16)
+    monkeypatch.setattr(rows_module, "CHUNK", 16)
     rows = random_rows("single 1")
     parts = list(rows.chunks())
     assert len(parts) == 2  # 8 rows a level

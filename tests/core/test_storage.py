@@ -81,7 +81,8 @@ def test_pairs_are_those_that_occur(size: int) -> None:
     pattern = distinct_pairs(first, second)
     expected = sorted({(int(a), int(b)) for a, b in zip(first.codes, second.codes, strict=True)})
     assert list(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True)) == expected
-    index = pattern.row_index(slice(None))
+    index = pattern.row_index(slice(None), first.codes, second.codes)
+    np.testing.assert_array_equal(pattern.index_of(first.codes, second.codes), index)
     np.testing.assert_array_equal(pattern.rows[index], first.codes)
     np.testing.assert_array_equal(pattern.columns[index], second.codes)
     assert not pattern.nested

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from mixedext.core.equations.plan import Storage
+from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Basis, Codes, Rows
 from mixedext.core.wide import compressed, sums_by_level
 
@@ -144,11 +145,11 @@ class CrossProducts:
         return tuple(np.ascontiguousarray(o.transpose(1, 2, 0)) for o in out)
 
 
-def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
+def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> CrossProducts:
     """Form the cross-products in `basis` in one pass over the rows."""
-    if basis.gram is not None:
+    if basis.gram is not None and isinstance(rows, Rows):
         return _of_many_columns(rows, basis, storage, basis.gram)
-    p = rows.x.shape[1]
+    p = len(basis.start)
     factors = rows.factors
     grams = [np.zeros((f.width, f.width, f.n_levels)) for f in factors]
     rhs = [np.zeros((f.width, p + 1, f.n_levels)) for f in factors]
@@ -157,14 +158,14 @@ def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
         for (k, m), pattern in storage.pairs.items()
     }
     outer = np.zeros((p + 1, p + 1))
-    for part in rows.chunks():
-        x = rows.x[part]
-        fixed = np.column_stack([x @ basis.x_transform, rows.y[part] - x @ basis.start])
-        weights = None if rows.weights is None else rows.weights[part]
+    for own, part in rows.pieces():
+        x = own.x[part]
+        fixed = np.column_stack([x @ basis.x_transform, own.y[part] - x @ basis.start])
+        weights = None if own.weights is None else own.weights[part]
         weighted = fixed if weights is None else fixed * weights[:, None]
         outer += weighted.T @ fixed
-        columns = [_whitened(basis, k, fixed, rows, part) for k in range(len(factors))]
-        for k, factor in enumerate(factors):
+        columns = [_whitened(basis, k, fixed, own, part) for k in range(len(factors))]
+        for k, factor in enumerate(own.factors):
             z = columns[k]
             from_x = basis.z_from_x[k]
             right = fixed if from_x is not None else np.column_stack([fixed, z])
@@ -174,7 +175,7 @@ def cross_products(rows: Rows, basis: Basis, storage: Storage) -> CrossProducts:
                 rhs[k][a] += sums[:, : p + 1].T
                 grams[k][a] += sums[:, p + 1 :].T if from_x is None else (sums[:, :p] @ from_x).T
         for (k, m), pattern in storage.pairs.items():
-            index = pattern.row_index(part)
+            index = pattern.row_index(part, own.factors[k].codes[part], own.factors[m].codes[part])
             for a in range(factors[k].width):
                 wz = columns[k][:, a] if weights is None else columns[k][:, a] * weights
                 for b in range(factors[m].width):
@@ -219,7 +220,8 @@ def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, gram: Array) ->
         grams[k] = (grams[k] + grams[k].transpose(1, 0, 2)) / 2
     cross = {}
     for (k, m), pattern in storage.pairs.items():
-        index, size = pattern.row_index(slice(0, rows.n)), len(pattern.rows)
+        index = pattern.row_index(slice(0, rows.n), factors[k].codes, factors[m].codes)
+        size = len(pattern.rows)
         cross[k, m] = np.array(
             [
                 [np.bincount(index, a * b * weights, minlength=size) for b in columns[m].T]

@@ -32,13 +32,11 @@ class NestedPlan:
         self.storage = storage
         f = stage.factor
         self.parents = {k: storage.pairs[f, k].columns for k in stage.rest}
-        codes = storage.pairs[f, stage.rest[0]].codes
-        row_of_level = np.empty(storage.levels[f], dtype=np.intp)
-        row_of_level[codes] = np.arange(len(codes))
         self.positions: dict[Pair, Index] = {}
         for (k, other), pattern in storage.pairs.items():
             if k in stage.rest and other in stage.rest:
-                self.positions[k, other] = pattern.row_index(slice(None))[row_of_level].astype(np.intp)
+                pair = pattern.index_of(self.parents[k], self.parents[other])
+                self.positions[k, other] = pair.astype(np.intp, copy=False)
 
 
 class NestedCoupling:

@@ -8,25 +8,28 @@ Whether the rest is better sparse, and which solver takes it, is said by `core.e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from mixedext.core.rows import Codes, Factor
+from mixedext.core.rows import Factor
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+Levels = NDArray[np.integer]
 
 #: Seconds that a multiply-add takes, by BLAS and where the numbers are gathered by index. Only their ratio
 #: matters: it decides between the two forms of a crossed factor's coupling. Of five designs with 20,000 to
 #: 100,000 rows the form that it chose took between 1/11 and 3/4 of the time of the other.
 _DENSE_COST = 5e-11
 _GATHER_COST = 3e-9
+#: Combinations of levels of two factors up to which an array has an element for each.
+MOST_CELLS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -39,26 +42,42 @@ class PairPattern:
         Levels of the first and of the second factor.
     shape : tuple of int
         Numbers of levels.
+    nested : bool
+        Whether each level of the first factor meets one level of the second: the pair is the level.
     of_row : ndarray (n,) or None
-        Pair of each row of the data; None where the pair is the level of the first factor (`nested`).
-    codes : ndarray (n,)
-        Levels of the first factor by row.
+        Pair of each row of the data, where they are in memory.
     """
 
     rows: Index
     columns: Index
     shape: tuple[int, int]
-    codes: Codes
+    nested: bool
     of_row: NDArray[np.int32] | None
 
-    @property
-    def nested(self) -> bool:
-        """Whether each level of the first factor meets one level of the second."""
-        return self.of_row is None
+    def row_index(self, part: slice, first: Levels, second: Levels) -> NDArray[np.integer]:
+        """Return the pair of each of some rows, of which `first` and `second` are the levels."""
+        return self.index_of(first, second) if self.of_row is None else self.of_row[part]
 
-    def row_index(self, part: slice) -> NDArray[np.int32]:
-        """Pair of each of some rows of the data."""
-        return (self.codes if self.of_row is None else self.of_row)[part]
+    def index_of(self, first: Levels, second: Levels) -> NDArray[np.integer]:
+        """Return the pairs of levels that occur together."""
+        if self.nested:
+            return first
+        key = first.astype(np.int64) * self.shape[1] + second
+        return self._numbers[key] if self._numbers is not None else np.searchsorted(self._keys, key)
+
+    @cached_property
+    def _keys(self) -> NDArray[np.int64]:
+        return self.rows.astype(np.int64) * self.shape[1] + self.columns
+
+    @cached_property
+    def _numbers(self) -> NDArray[np.int32] | None:
+        """The pairs by all combinations of levels, where these are few enough."""
+        cells = self.shape[0] * self.shape[1]
+        if cells > MOST_CELLS:
+            return None
+        numbers = np.zeros(cells, dtype=np.int32)
+        numbers[self._keys] = np.arange(len(self.rows), dtype=np.int32)
+        return numbers
 
     def matrix(self, block: Array) -> sp.csr_array:
         """Return the values (q, r, pairs) as a sparse matrix (J₁q × J₂r), levels outermost."""
@@ -152,8 +171,41 @@ class Storage:
         return "\n".join(lines)
 
 
-def choose_storage(factors: tuple[Factor, ...]) -> Storage:
-    """Plan the elimination of the factors."""
+class Meetings(Protocol):
+    """Which levels of the factors occur together, by numbers of factors."""
+
+    def parents(self, inner: int, outer: int) -> Index | None:
+        """Return the level of `outer` that each level of `inner` meets, or None if one meets several."""
+
+    def pattern(self, first: int, second: int) -> PairPattern:
+        """Return the pairs of levels that occur together."""
+
+
+class MeetingsInMemory:
+    """Those of factors whose rows are in memory."""
+
+    def __init__(self, factors: Sequence[Factor]):
+        self._factors = factors
+
+    def parents(self, inner: int, outer: int) -> Index | None:
+        """Return the level of `outer` that each level of `inner` meets, or None if one meets several."""
+        return _parents(self._factors[inner], self._factors[outer])
+
+    def pattern(self, first: int, second: int) -> PairPattern:
+        """Return the pairs of levels that occur together, with those of the rows."""
+        return distinct_pairs(self._factors[first], self._factors[second])
+
+
+def choose_storage(factors: tuple[Factor, ...], meetings: Meetings | None = None) -> Storage:
+    """Plan the elimination of the factors.
+
+    Parameters
+    ----------
+    factors : tuple of Factor
+    meetings : optional
+        Which levels occur together, where the factors have no rows in memory to tell it.
+    """
+    met = MeetingsInMemory(factors) if meetings is None else meetings
     widths = tuple(f.width for f in factors)
     levels = tuple(f.n_levels for f in factors)
     pairs: dict[tuple[int, int], PairPattern] = {}
@@ -164,13 +216,12 @@ def choose_storage(factors: tuple[Factor, ...]) -> Storage:
         if not rest:
             stages.append(Stage(first, (), "single"))
             break
-        found = {k: _parents(factors[first], factors[k]) for k in rest}
+        found = {k: met.parents(first, k) for k in rest}
         parents = {k: parent for k, parent in found.items() if parent is not None}
         if len(parents) == len(rest):
             for k, parent in parents.items():
-                pairs[first, k] = PairPattern(
-                    np.arange(levels[first]), parent, (levels[first], levels[k]), factors[first].codes, None
-                )
+                shape = (levels[first], levels[k])
+                pairs[first, k] = PairPattern(np.arange(levels[first]), parent, shape, True, None)
             stages.append(Stage(first, rest, "nested"))
             left.remove(first)
             continue
@@ -179,7 +230,7 @@ def choose_storage(factors: tuple[Factor, ...]) -> Storage:
         tail = (first, *rest)
         for i, k in enumerate(tail):
             for other in tail[i + 1 :]:
-                pairs[k, other] = distinct_pairs(factors[k], factors[other])
+                pairs[k, other] = met.pattern(k, other)
         stages.append(Stage(first, rest, "crossed", _coupling(first, rest, widths, levels, pairs)))
         break
     return Storage(widths, levels, tuple(stages), pairs)
@@ -210,7 +261,7 @@ def distinct_pairs(first: Factor, second: Factor) -> PairPattern:
         found, inverse = np.unique(key, return_inverse=True)
         of_row = inverse.astype(np.int32)
     rows, columns = np.divmod(found, shape[1])
-    return PairPattern(rows.astype(np.intp), columns.astype(np.intp), shape, first.codes, of_row)
+    return PairPattern(rows.astype(np.intp), columns.astype(np.intp), shape, False, of_row)
 
 
 def _coupling(

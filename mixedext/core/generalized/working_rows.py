@@ -64,8 +64,8 @@ class WorkingRows:
         ]
         self.codes = tuple(f.codes.astype(np.intp) for f in rows.factors)
         self.pairs = {
-            pair: pattern.row_index(slice(None)).astype(np.intp)
-            for pair, pattern in self.storage.pairs.items()
+            (k, m): pattern.row_index(slice(None), self.codes[k], self.codes[m]).astype(np.intp, copy=False)
+            for (k, m), pattern in self.storage.pairs.items()
         }
         #: the value of an intercept's column, which is kept by that and needs no multiplication by row
         self._constant = tuple(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.equations import small_blocks as sb
 from mixedext.core.equations.cross_products import CrossProducts, cross_products
-from mixedext.core.equations.plan import Storage, choose_storage
+from mixedext.core.equations.first_pass import FirstPass, prepared
+from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.solver import BackSolved, Factorization, Reduced, Solver
 from mixedext.core.equations.solvers import make_solver
 from mixedext.core.joint import JointCovariance
 from mixedext.core.movement import Movement
-from mixedext.core.rows import Rows, find_basis
+from mixedext.core.rows import Rows
 from mixedext.core.wide import inverse_of_lower
 
 Array = NDArray[np.float64]
@@ -41,8 +42,8 @@ class LinearProblem(CovarianceParameters):
 
     Parameters
     ----------
-    rows : Rows
-        X of full column rank.
+    rows : Rows or FirstPass
+        X of full column rank; or a first pass over rows that come in parts.
     solver : class of solver, optional
         By default the one that suits the grouping factors.
 
@@ -54,13 +55,14 @@ class LinearProblem(CovarianceParameters):
         If no solver fits into the memory.
     """
 
-    def __init__(self, rows: Rows, solver: type[Solver] | None = None):
-        super().__init__(rows, find_basis(rows))
-        self.storage: Storage = choose_storage(rows.factors)
+    def __init__(self, rows: Rows | FirstPass, solver: type[Solver] | None = None):
+        known = prepared(rows)
+        # rows in parts have the numbers of levels and columns, and say of all else that it is not in memory
+        super().__init__(cast(Rows, known.rows), known.basis)
+        self.storage: Storage = known.storage
         self.solver = _usable(make_solver(self.storage, solver))
-        self.products: CrossProducts = cross_products(rows, self.basis, self.storage)
-        self.n, self.p = rows.x.shape
-        self.log_weights = 0.0 if rows.weights is None else float(np.log(rows.weights).sum())
+        self.products: CrossProducts = cross_products(known.rows, self.basis, self.storage)
+        self.n, self.p, self.log_weights = known.n, len(self.basis.start), known.log_weights
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
 

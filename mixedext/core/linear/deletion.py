@@ -103,11 +103,7 @@ class Deleter:
     def _products(self, rows: Index, own: Rows) -> CrossProducts:
         storage = self.problem.storage
         pairs = {
-            pair: replace(
-                pattern,
-                codes=pattern.codes[rows],
-                of_row=None if pattern.of_row is None else pattern.of_row[rows],
-            )
+            pair: replace(pattern, of_row=None if pattern.of_row is None else pattern.of_row[rows])
             for pair, pattern in storage.pairs.items()
         }
         return cross_products(own, self.problem.basis, replace(storage, pairs=pairs))
