@@ -560,3 +560,13 @@ def test_the_formula_engine_of_statsmodels_does_not_matter(capsys):
     *expected, engine = capsys.readouterr().out.splitlines()
     assert engine == "patsy"
     assert lines == expected
+
+
+def test_labels_of_results_may_be_renamed_without_a_trace_in_others() -> None:
+    result = fit_linear(SLOPES, "sleepstudy", True)
+    params, table, covariance = result.params, result.coef_table(), result.cov_params()
+    for index in (params.index, table.index, table.columns, covariance.index, covariance.columns):
+        index.name = "mine"
+    again = (result.params, result.coef_table(), result.cov_params())
+    assert [x.index.name for x in again] == [None] * 3
+    assert [x.columns.name for x in again[1:]] == [None] * 2

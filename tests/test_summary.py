@@ -164,3 +164,12 @@ def test_wide_tables_of_variances_print_whole() -> None:
     assert "..." not in repr(table)
     assert "corr_covariate_4" in repr(table)
     assert "..." not in repr(fit_linear("Reaction ~ Days + (Days | Subject)", "sleepstudy").coef_table())
+
+
+def test_rows_of_the_text_are_those_of_statsmodels_tables_but_for_the_gaps() -> None:
+    summary = fit_linear("Reaction ~ Days + (Days | Subject)", "sleepstudy", True).summary()
+    lines = [line.split() for line in summary.as_text().splitlines()]
+    own = [row.split() for table in summary.tables for row in table.as_text().splitlines()[1:]]
+    assert all(row in lines for row in own if row and set("".join(row)) != {"-"})
+    widest = max(len(line) for line in summary.as_text().splitlines())
+    assert widest == summary.width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -100,6 +101,20 @@ class Labels:
     def groups(self) -> dict[str, pd.Index]:
         """Levels of each grouping factor."""
         return {t.group: t.levels for t in self.terms}
+
+    def coefficient_index(self) -> pd.Index:
+        """Return the names of the coefficients as labels of pandas objects."""
+        return index_of(self.exog_names)
+
+
+@lru_cache(maxsize=64)
+def _index_of(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(list(names))
+
+
+def index_of(names: tuple[str, ...]) -> pd.Index:
+    """Return names as labels of pandas objects: all that a fit returns has the same, which are made once."""
+    return _index_of(names).view()  # whose own name users may change
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.base.data import PandasData
 
-from mixedext.data.design import Design
+from mixedext.data.design import Design, index_of
 from mixedext.data.kept import COPIES_ON_WRITE, Kept
 
 
@@ -43,6 +43,16 @@ class MixedData(PandasData):
         """Return numbers of results as a pandas object that may be changed: pandas 2 shares their memory."""
         own = obj.copy() if not COPIES_ON_WRITE and isinstance(obj, np.ndarray) else obj
         return super().wrap_output(own, how, names)
+
+    def attach_columns(self, result: Any) -> Any:
+        """Return numbers by coefficient, (p,) or (p, k), with their names."""
+        index = index_of(tuple(self.param_names))
+        return pd.Series(result, index=index) if result.ndim <= 1 else pd.DataFrame(result, index=index)
+
+    def attach_cov(self, result: Any) -> Any:
+        """Return numbers by pairs of coefficients, (p, p), with their names."""
+        names = tuple(self.cov_names)
+        return pd.DataFrame(result, index=index_of(names), columns=index_of(names))
 
     @cached_property
     def orig_endog(self) -> pd.Series | None:

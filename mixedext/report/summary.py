@@ -10,7 +10,7 @@ from statsmodels.iolib.summary import Summary
 
 from mixedext.findings.remarks import findings
 from mixedext.fitted import FittedModel
-from mixedext.inference.fixed_effects.wald import coefficient_table
+from mixedext.inference.fixed_effects.wald import estimated_coefficients
 from mixedext.options import check_alpha
 from mixedext.report.layout import GAP, MixedSummary
 from mixedext.report.numbers import format_digits, format_quantiles, plain, short_name
@@ -155,25 +155,25 @@ def _add_random_effects(out: MixedSummary, fit: FittedModel) -> None:
 def _add_fixed_effects(
     out: MixedSummary, fit: FittedModel, alpha: float, ddf: str | None, most: int | None
 ) -> None:
-    frame = coefficient_table(fit, ddf, 1 - alpha)
-    k = len(frame)
+    found = estimated_coefficients(fit, ddf)
+    k = len(found.estimate)
     if not k:
         out.add("Fixed effects: none", [])
         return
-    joint = format_digits(np.concatenate([frame["estimate"], frame["std_err"]]))
+    joint = format_digits(np.concatenate([found.estimate, found.std_err]))
     mantissa, power, _ = joint[0].partition("e")
     style = f".{len(mantissa.partition('.')[2])}{power or 'f'}"
-    degrees = frame["df"].to_numpy()
-    normal = np.isinf(degrees).all()
+    normal = np.isinf(found.df).all()
+    lower, upper = found.interval(1 - alpha)
     columns = [
         fit.labels.exog_names,
         joint[:k],
         joint[k:],
-        format_digits(np.round(frame["statistic"], 3)),
-        *([] if normal else [[f"{df:.1f}" for df in degrees]]),
-        [f"{p:.3f}" for p in frame["p_value"]],
-        [plain(x, style) for x in frame["ci_lower"]],
-        [plain(x, style) for x in frame["ci_upper"]],
+        format_digits(np.round(found.statistic, 3)),
+        *([] if normal else [[f"{df:.1f}" for df in found.df]]),
+        [f"{p:.3f}" for p in found.p_value],
+        [plain(x, style) for x in lower],
+        [plain(x, style) for x in upper],
     ]
     tests = ["z", "P>|z|"] if normal else ["t", "df", "P>|t|"]
     headers = ["", "coef", "std err", *tests, f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]

@@ -19,6 +19,7 @@ from mixedext.inference.fixed_effects.degrees_of_freedom import (
 )
 from mixedext.inference.fixed_effects.wald import (
     coefficient_table,
+    estimated_coefficients,
     hypotheses_of_terms,
     joint_f_test,
     read_hypotheses,
@@ -82,7 +83,7 @@ class WaldInference(LikelihoodModelResults):
     @cached_property
     def pvalues(self) -> Array:
         """Two-sided p-values of the coefficients, with the default degrees of freedom (`ddf_method`)."""
-        return self.coef_table()["p_value"].to_numpy()
+        return estimated_coefficients(self.fitted).p_value
 
     def conf_int(self, alpha: float = 0.05, ddf: str | None = None) -> Array:
         """Return confidence intervals of the coefficients, (p, 2).
@@ -98,7 +99,8 @@ class WaldInference(LikelihoodModelResults):
         --------
         confint : of standard deviations and correlations too, by profile likelihood or bootstrap.
         """
-        return self.coef_table(ddf, 1.0 - check_alpha(alpha))[["ci_lower", "ci_upper"]].to_numpy()
+        level = 1.0 - check_alpha(alpha)
+        return np.column_stack(estimated_coefficients(self.fitted, ddf).interval(level))
 
     def t_test(
         self, r_matrix: Any, cov_p: Any = None, use_t: bool | None = None, *, ddf: str | None = None

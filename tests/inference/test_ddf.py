@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 import mixedext as mx
+from mixedext.inference.fixed_effects.degrees_of_freedom import t_quantile, t_tail
 from tests.conftest import fit_generalized, fit_linear, inference_references, load_data
 
 REFERENCES = {entry["id"]: entry for entry in inference_references("lmm")}
@@ -196,3 +197,14 @@ def test_models_without_fixed_effects_have_empty_tables(ddf):
     result = fit_linear("Reaction ~ 0 + (1 | Subject)", "sleepstudy")
     assert result.coef_table(ddf).empty
     assert "Fixed effects: none" in result.summary(ddf=ddf).as_text()
+
+
+def test_tails_and_quantiles_are_those_of_scipys_distributions() -> None:
+    statistic = np.array([0.0, 1e-300, 0.7, 3.0, 40.0, 1e10, np.inf, np.nan])[:, None]
+    df = np.array([np.nan, 0.5, 1.0, 3.3, 17.0, 1e7, 1e300, np.inf])
+    expected = np.where(np.isinf(df), stats.norm.sf(statistic), stats.t.sf(statistic, df))
+    assert_array_equal(t_tail(statistic, df), expected)
+    for probability in (0.5, 0.9, 0.975, 1.0):
+        quantiles = np.where(np.isinf(df), stats.norm.ppf(probability), stats.t.ppf(probability, df))
+        known = ~np.isnan(df)
+        assert_array_equal(t_quantile(probability, df)[known], quantiles[known])

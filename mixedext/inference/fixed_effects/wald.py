@@ -16,7 +16,8 @@ from mixedext.data.whole import WholeTable
 from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import (
-    estimates_table,
+    Estimated,
+    estimated,
     joint_test,
     quadratic_forms,
 )
@@ -27,8 +28,13 @@ Array = NDArray[np.float64]
 
 def coefficient_table(fit: FittedModel, ddf: str | None = None, level: float = 0.95) -> pd.DataFrame:
     """Return one row a coefficient: ``estimate std_err df statistic p_value ci_lower ci_upper``."""
-    names = list(fit.labels.exog_names)
-    return WholeTable(estimates_table(fit.ddf(ddf), fit.params, np.eye(len(names)), names, level))
+    table = estimated_coefficients(fit, ddf).table(fit.labels.coefficient_index(), level)
+    return WholeTable(table)
+
+
+def estimated_coefficients(fit: FittedModel, ddf: str | None = None) -> Estimated:
+    """Return the coefficients, each tested for itself."""
+    return estimated(fit.ddf(ddf), fit.params, np.eye(len(fit.params)))
 
 
 def read_hypotheses(hypotheses: Any, names: Sequence[str]) -> tuple[Array, Array]:
