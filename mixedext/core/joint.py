@@ -30,6 +30,8 @@ Index = NDArray[np.intp]
 _SOLVED_AT_ONCE = 1 << 22
 #: Numbers of the dense products by which the selected inverse of crossed factors is formed at most.
 _MOST_SELECTED = 1 << 26
+#: Levels of which the blocks of P are solved for where the solver estimates them.
+_MOST_SOLVED = 256
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,11 @@ class JointCovariance:
             columns = [c[known] for c in own.columns]
             for a, z in enumerate(columns):
                 left[known] -= z[:, None] * self.halves[k][a].T[codes]
-            block = self._blocks[k]
+            block, at = self._blocks_at(k, codes)
             for a, z in enumerate(columns):
                 for b in range(a + 1):
                     times = 1.0 if a == b else 2.0
-                    out[known] += times * (z * columns[b] * block[a, b][codes])
+                    out[known] += times * (z * columns[b] * block[a, b][at])
         for i, k in enumerate(asked):
             for other in asked[i + 1 :]:
                 self._add_pairs(out, k, rows[k], other, rows[other])
@@ -124,6 +126,24 @@ class JointCovariance:
         """Blocks of P of each level by factor, (q_k, q_k, J_k), in the columns as given."""
         blocks = self.factorization.posterior_blocks()
         return [sb.congruence(t.T, b) for t, b in zip(self._transforms, blocks, strict=True)]
+
+    def _blocks_at(self, k: int, codes: Index) -> tuple[Array, Index]:
+        """Return blocks of P of levels of a factor, and which of them each code has: where the solver
+        estimates them, those of a few levels are solved for.
+        """
+        if self.factorization.solver.answer("posterior_blocks") == "exact":
+            return self._blocks[k], codes
+        levels, at = np.unique(codes, return_inverse=True)
+        if len(levels) > _MOST_SOLVED:
+            return self._blocks[k], codes
+        return self.level_blocks(k, levels), at.reshape(codes.shape)
+
+    def level_blocks(self, k: int, levels: Index) -> Array:
+        """Return the blocks of P of some levels of a factor (q_k, q_k, m) in the columns as given, exact."""
+        if self.factorization.solver.answer("posterior_blocks") == "exact":
+            return np.asarray(self._blocks[k][:, :, levels])
+        found = self._solved_blocks(k, k, levels, levels)
+        return np.asarray((found + found.transpose(1, 0, 2)) / 2)
 
     @cached_property
     def _pattern(self) -> dict[tuple[int, int], Array]:

@@ -183,6 +183,12 @@ def _level_rows(fit: FittedModel, rows: PredictionRows) -> list[LevelRows | None
 
 
 @threads_of_first(_order)
+def exact_level_covariances(fit: FittedModel, number: int, levels: NDArray[np.intp]) -> Array:
+    """Return the conditional covariances of levels of a grouping factor over σ², (q, q, m)."""
+    return _joint(fit, None).level_blocks(number, levels)
+
+
+@threads_of_first(_order)
 def _variances(
     fit: FittedModel, rows: PredictionRows, joint: JointCovariance, known_coefficients: bool = False
 ) -> Array:

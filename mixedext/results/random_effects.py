@@ -14,6 +14,7 @@ from mixedext.data.whole import WholeTable
 from mixedext.diagnostics.equations import get_me
 from mixedext.fitted import FittedModel, coefficients
 from mixedext.options import methods_answer_keywords
+from mixedext.prediction.level_covariances import level_covariances
 from mixedext.results.levels import LevelCovariances
 
 Array = NDArray[np.float64]
@@ -93,7 +94,8 @@ class RandomEffects:
     def random_effects_cov(self) -> dict[str, LevelCovariances]:
         """Grouping factor → conditional covariances of its random effects given the data, (levels, q, q).
 
-        The arrays know their labels: `LevelCovariances.of` gives the matrix of a level, ``frame`` all.
+        The arrays know their labels: `LevelCovariances.of` gives the matrix of a level, ``frame`` all. Of a
+        fit by random probes they are estimates; `random_effects_cov_of` has exact ones of asked levels.
         """
         fit = self.fitted
         blocks = zip(fit.labels.groups.items(), fit.estimates.mode_covariances, strict=True)
@@ -103,6 +105,45 @@ class RandomEffects:
             )
             for (group, levels), block in blocks
         }
+
+    def random_effects_cov_of(self, group: str, levels: Any) -> LevelCovariances:
+        """Return the conditional covariances of the random effects of some levels, exact with any solver.
+
+        They are those of `random_effects_cov`, where these are exact. A fit by random probes
+        (``solver="iterative"``) has estimates there; here the equations are solved for the levels that are
+        asked for, which takes about as long as an evaluation of the criterion for every 50 of them.
+
+        Parameters
+        ----------
+        group : str
+            A grouping factor.
+        levels : object or list
+            Its levels, or one.
+
+        Returns
+        -------
+        LevelCovariances (m, q, q)
+            In the order in which the levels are given.
+
+        Raises
+        ------
+        OptionError
+            If there is no such grouping factor.
+        DataError
+            If it has no such level, or the equations are to be solved and the data were removed.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.random_effects_cov_of("Subject", ["372", "308"]).of("308").round(2)
+                   Intercept   Days
+        Intercept     145.71 -21.44
+        Days          -21.44   5.31
+        """
+        values, own = level_covariances(self.fitted, group, levels)
+        return LevelCovariances(values, own, self.fitted.effect_names(group))
 
     def coef(self) -> dict[str, pd.DataFrame]:
         """Return the coefficients of each level: fixed effects plus conditional modes, as lme4's ``coef``.
