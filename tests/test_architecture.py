@@ -68,6 +68,7 @@ THIRD_PARTIES = {
         "mixedext.data.learned",
         "mixedext.data.operations",
         "mixedext.data.r_functions",
+        "mixedext.data.sparse_columns",
     ),
     "statsmodels": ("mixedext",),
     "threadpoolctl": ("mixedext.core.threads",),

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.rows import Factor, Rows
-from mixedext.core.wide import WIDE, compressed, gram_of, well_conditioned_root
+from mixedext.core.separated import Separated, separated
+from mixedext.core.wide import WIDE, with_zeros
 
 Array = NDArray[np.float64]
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -36,6 +37,10 @@ _SUSPECT, _DEPENDENT = 1e-9, 1e-13
 _DEPENDENT_COLUMNS, _PARALLEL = 1e-10, 1e-10
 #: Share of the largest coefficient of a dependence from which on a parameter takes part in it.
 _ENTERS = 1e-4
+#: Length of what X leaves of columns of Z, relative to theirs, up to which it spans them.
+_SPANNED = 1e-7
+#: Levels of Z that are compared with X at a time.
+_AT_ONCE = 16
 #: Rows that are tried first: from the beginning, and in runs from all over.
 _HEAD, _RUNS, _RUN = 40, 12, 4
 #: Covariances of random effects beyond which they are not compared with each other.
@@ -350,36 +355,39 @@ def absorbed(rows: Rows) -> list[int]:
 
 def _spanned(rows: Rows, factor: Factor, part: slice) -> bool:
     """Whether X spans the columns of Z of one term; some rows tell where it does not."""
-    if rows.x.shape[1] >= WIDE and _leaves_something(rows, factor, part):
-        return False
+    if rows.x.shape[1] >= WIDE:
+        found = separated(rows.x, None, _SPANNED)
+        if found is not None:
+            return _is_left_nothing(found, factor, part)
     few = np.unique(np.linspace(0, rows.n - 1, min(rows.n, 20 * rows.x.shape[1] + 200)).astype(np.intp))
     for chosen in (few, np.arange(rows.n)) if len(few) < rows.n else (few,):
-        basis, values, _ = np.linalg.svd(_of_unit_length(rows.x[chosen]), full_matrices=False)
+        basis, values, _ = np.linalg.svd(_of_unit_length(with_zeros(rows.x[chosen])), full_matrices=False)
         basis = basis[:, values > _DEPENDENT_COLUMNS * values[0]]
         codes = factor.codes[chosen]
         for column in factor.columns[part]:
             z = np.zeros((len(chosen), factor.n_levels))
             z[np.arange(len(chosen)), codes] = column[chosen]
             left = z - basis @ (basis.T @ z)
-            if (np.linalg.norm(left, axis=0) > 1e-7 * np.linalg.norm(z, axis=0)).any():
+            if (np.linalg.norm(left, axis=0) > _SPANNED * np.linalg.norm(z, axis=0)).any():
                 return False
     return True
 
 
-def _leaves_something(rows: Rows, factor: Factor, part: slice) -> bool:
-    """Whether X, of many columns, certainly does not span Z: one combination of its columns tells."""
-    x = compressed(rows.x)
-    lower = well_conditioned_root(gram_of(x))
-    if lower is None:
-        return False
-    drawn = np.random.default_rng(0).standard_normal((part.stop - part.start, factor.n_levels))
-    for column, effects in zip(factor.columns[part], drawn, strict=True):
-        z = column * effects[factor.codes]
-        left = z - x @ sla.cho_solve((lower, True), x.T @ z)
-        left = left - x @ sla.cho_solve((lower, True), x.T @ left)
-        if np.linalg.norm(left) > 1e-6 * np.linalg.norm(z):
-            return True
-    return False
+def _is_left_nothing(found: Separated, factor: Factor, part: slice) -> bool:
+    """Whether many columns span those of Z of one term, some levels at a time."""
+    x, root = found.columns, (found.lower, True)
+    for column in factor.columns[part]:
+        for start in range(0, factor.n_levels, _AT_ONCE):
+            levels = slice(start, start + _AT_ONCE)
+            own = np.flatnonzero((factor.codes >= levels.start) & (factor.codes < levels.stop))
+            z = np.zeros((len(factor.codes), min(_AT_ONCE, factor.n_levels - start)))
+            z[own, factor.codes[own] - start] = column[own]
+            left = z
+            for _ in range(2):
+                left = left - x @ sla.cho_solve(root, x.T @ left)
+            if (np.linalg.norm(left, axis=0) > _SPANNED * np.linalg.norm(z, axis=0)).any():
+                return False
+    return True
 
 
 def _of_unit_length(columns: Array) -> Array:

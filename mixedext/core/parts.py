@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.rows import CHUNK, Factor, Rows
+from mixedext.core.wide import Columns, with_zeros
 
 Array = NDArray[np.float64]
 
@@ -119,7 +120,7 @@ def without_rows(rows: Rows) -> Rows:
         for f in rows.factors
     )
     weights = None if rows.weights is None else rows.weights[none].copy()
-    return Rows(rows.y[none].copy(), rows.x[none].copy(), weights, factors)
+    return Rows(rows.y[none].copy(), with_zeros(rows.x[none]).copy(), weights, factors)
 
 
 def _joined(parts: list[Rows]) -> Rows:
@@ -127,7 +128,7 @@ def _joined(parts: list[Rows]) -> Rows:
     first = parts[0]
     n, p = sum(part.n for part in parts), first.x.shape[1]
     x = np.empty((n, p), order="F")
-    np.concatenate([part.x for part in parts], out=x)
+    np.concatenate([with_zeros(part.x) for part in parts], out=x)
     factors = []
     for k, factor in enumerate(first.factors):
         columns = tuple(
@@ -148,8 +149,10 @@ def _joined_column(x: Array, parts: list[Rows], k: int, a: int, place: int) -> A
     return np.concatenate([part.factors[k].columns[a] for part in parts])
 
 
-def _view_of(column: Array, x: Array) -> int:
+def _view_of(column: Array, x: Columns) -> int:
     """Return the column of X that an array is a view of, or −1."""
+    if not isinstance(x, np.ndarray):
+        return -1
     start, stride = x.__array_interface__["data"][0], x.strides[1]
     offset = column.__array_interface__["data"][0] - start
     if not len(column) or column.strides[0] != x.strides[0] or stride <= 0 or offset % stride:

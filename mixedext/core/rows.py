@@ -9,7 +9,7 @@ the variables, and the optimiser's parameters have no units.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -18,9 +18,17 @@ import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.structure import CovarianceStructure
+from mixedext.core.separated import separated
 from mixedext.core.threads import LARGE, threads_of_first
-from mixedext.core.triangle import DependentColumnsError, Triangle, independent_of, inverse_or_scale
-from mixedext.core.wide import WIDE, compressed, gram_of, inverse_of_lower, well_conditioned_root
+from mixedext.core.triangle import (
+    DEPENDENT,
+    LOST,
+    DependentColumnsError,
+    Triangle,
+    independent_of,
+    inverse_or_scale,
+)
+from mixedext.core.wide import WIDE, Columns, inverse_of_lower, with_zeros
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -76,11 +84,11 @@ class Factor:
 @dataclass(frozen=True)
 class Rows:
     """The data of a model: y (n,) less the offset, X (n, p), weights (n,) or None, and the grouping
-    factors.
+    factors. X of many columns that are nearly all 0 is without its zeros.
     """
 
     y: Array
-    x: Array
+    x: Columns
     weights: Array | None
     factors: tuple[Factor, ...]
 
@@ -112,6 +120,35 @@ def _order(rows: Rows) -> int:
 
 
 @dataclass(frozen=True)
+class WideBasis:
+    """The basis of many columns: what is made of the rows is made of columns far from dependent.
+
+    Attributes
+    ----------
+    columns : ndarray or SparseColumns (n, p)
+        X A.
+    transform, root : ndarray (p, p)
+        x̃ = row of the columns @ transform; row of X = x̃ @ root.
+    combination : ndarray (p, p) or None
+        A, None for the identity.
+    """
+
+    columns: Columns = field(repr=False)
+    transform: Array
+    root: Array
+    combination: Array | None
+
+    def start(self, responses: Array, weights: Array | None) -> Array:
+        """Return least-squares coefficients (p, m) of the columns, of responses (n, m)."""
+        weighted = responses if weights is None else responses * weights[:, None]
+        return np.asarray(self.transform @ (self.transform.T @ (self.columns.T @ weighted))) / len(responses)
+
+    def of_x(self, coefficients: Array) -> Array:
+        """Return coefficients of the columns as those of X."""
+        return coefficients if self.combination is None else self.combination @ coefficients
+
+
+@dataclass(frozen=True)
 class Basis:
     """Change of basis: x̃ = x @ x_transform, z̃ = z @ z_transforms[k], ỹ = y − x @ start.
 
@@ -131,8 +168,8 @@ class Basis:
     start: Array
     z_transforms: tuple[Array, ...]
     z_from_x: tuple[Array | None, ...] = field(repr=False)
-    #: of many columns far from dependent X'WX (p, p): cross-products are then formed of the columns as given
-    gram: Array | None = field(default=None, repr=False)
+    #: of many columns: cross-products are then formed of its columns, and brought into the basis afterwards
+    wide: WideBasis | None = field(default=None, repr=False)
 
 
 class BasisSums:
@@ -174,7 +211,7 @@ class BasisSums:
     def add(self, rows: Rows, part: slice) -> None:
         """Add some rows."""
         weights = None if rows.weights is None else rows.weights[part]
-        self.add_x(rows.x[part], rows.y[part], weights)
+        self.add_x(with_zeros(rows.x[part]), rows.y[part], weights)
         self.add_terms(rows, part, weights)
 
     def add_x(self, x: Array, y: Array, weights: Array | None) -> None:
@@ -189,15 +226,13 @@ class BasisSums:
             for own, triangle in zip(parts_of(factor), triangles, strict=True):
                 triangle.add(np.column_stack([c[part] for c in factor.columns[own]]), weights)
 
-    def basis(self, places: Sequence[Sequence[int]], gram: Array | None = None) -> Basis:
+    def basis(self, places: Sequence[Sequence[int]]) -> Basis:
         """Return the basis.
 
         Parameters
         ----------
         places : sequence of sequence of int
             By factor the columns of X that its columns are; not looked at where it has its own triangles.
-        gram : ndarray (p, p), optional
-            `Basis.gram`.
 
         Raises
         ------
@@ -220,7 +255,7 @@ class BasisSums:
                 parts += [next(blocks) for _ in range(count)] if count else [np.eye(structure.width)]
             transforms.append(sla.block_diag(*parts))
             from_x.append(root[:, list(places[k])] @ transforms[-1] if own is None else None)
-        return Basis(transform, start, tuple(transforms), tuple(from_x), gram)
+        return Basis(transform, start, tuple(transforms), tuple(from_x))
 
 
 def parts_of(factor: Factor) -> list[slice]:
@@ -250,33 +285,37 @@ def find_basis(rows: Rows) -> Basis:
     for k, found in enumerate(places):
         if -1 in found:
             sums.with_own(k)
-    wide = _wide_sums(rows) if rows.x.shape[1] >= WIDE else None
+    wide = _wide_basis(rows) if rows.x.shape[1] >= WIDE else None
     if wide is not None:
-        sums.x, sums.moment = wide[:2]
+        sums.x = Triangle.known(rows.n, wide.root, wide.of_x(wide.transform))
     for part in rows.chunks():
         weights = None if rows.weights is None else rows.weights[part]
         if wide is None:
-            sums.add_x(rows.x[part], rows.y[part], weights)
+            sums.add_x(with_zeros(rows.x[part]), rows.y[part], weights)
         sums.add_terms(rows, part, weights)
-    return sums.basis(places, wide and wide[2])
+    basis = sums.basis(places)
+    if wide is None:
+        return basis
+    return replace(basis, wide=wide, start=wide.of_x(wide.start(rows.y[:, None], rows.weights)[:, 0]))
 
 
-def _wide_sums(rows: Rows) -> tuple[Triangle, Array, Array] | None:
-    """Return the triangle of X, X'Wy and X'WX where no column is near to depending on others, else None."""
-    x = compressed(rows.x)
-    products = gram_of(x, rows.weights)
-    lower = well_conditioned_root(products / rows.n)
-    if lower is None:
+def _wide_basis(rows: Rows) -> WideBasis | None:
+    """Return the basis of many columns, or None where they cannot be brought far from dependent."""
+    found = separated(rows.x, rows.weights, LOST)
+    if found is None:
         return None
-    moment = x.T @ (rows.y if rows.weights is None else rows.y * rows.weights)
-    return Triangle.known(rows.n, lower.T, inverse_of_lower(lower).T), np.asarray(moment), products
+    if len(found.places) < rows.x.shape[1]:
+        raise DependentColumnsError
+    transform = np.sqrt(rows.n) * inverse_of_lower(found.lower).T
+    root = found.root() / np.sqrt(rows.n)
+    return WideBasis(found.columns, transform, root, found.combination)
 
 
 def _gram(rows: Rows) -> Array:
     """Return the weighted mean cross-products of X."""
     total: Array | float = 0.0
     for part in rows.chunks():
-        c = rows.x[part]
+        c = with_zeros(rows.x[part])
         total = total + (c if rows.weights is None else c * rows.weights[part, None]).T @ c
     return np.asarray(total) / rows.n
 
@@ -301,9 +340,13 @@ def columns_like(x: Array, column: Array, among: Iterable[int]) -> list[int]:
     ]
 
 
-def _column_of(x: Array, column: Array) -> int:
-    """Return the first column of x that equals `column`, or −1."""
+def _column_of(x: Columns, column: Array) -> int:
+    """Return the index of the column of x that equals `column`, or −1."""
     head = min(len(column), 64)
+    if not isinstance(x, np.ndarray):
+        alike = (with_zeros(x[:head]) == column[:head, None]).all(axis=0)
+        places = np.flatnonzero(alike)
+        return next((int(j) for j in places if np.array_equal(x.column(int(j)), column)), -1)
     for j in range(x.shape[1]):
         if np.array_equal(x[:head, j], column[:head]) and np.array_equal(x[:, j], column):
             return j
@@ -318,8 +361,11 @@ def independent_columns(rows: Rows) -> NDArray[np.intp]:
     R.
     """
     p = rows.x.shape[1]
-    wide = p >= WIDE
-    gram = gram_of(compressed(rows.x), rows.weights) if wide else _gram(rows)
+    found = separated(rows.x, rows.weights, DEPENDENT) if p >= WIDE else None
+    if found is not None:
+        return found.places
+    x = with_zeros(rows.x)
+    gram = _gram(rows)
     length = np.sqrt(gram.diagonal())
     if p and length.all():
         try:
@@ -328,4 +374,4 @@ def independent_columns(rows: Rows) -> NDArray[np.intp]:
                 return np.arange(p)
         except np.linalg.LinAlgError:
             pass
-    return independent_of(rows.x if rows.weights is None else rows.x * np.sqrt(rows.weights)[:, None])
+    return independent_of(x if rows.weights is None else x * np.sqrt(rows.weights)[:, None])

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 #: 1e-7).
 DEPENDENT = 1e-7
 #: The same for columns of random effects, which nothing drops: what is left of a shorter one is rounding.
-_LOST = 1e-11
+LOST = 1e-11
 #: Squared part of a unit column that is its own from which on one pass of Cholesky QR keeps enough digits.
 _ONE_PASS = 1e-4
 
@@ -163,7 +163,7 @@ def orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
         if np.diag(lower).min(initial=1.0) ** 2 > _ONE_PASS:
             break
         gram = gram_after(transform)
-    if np.any(np.diag(transform) * length * _LOST > 1):
+    if np.any(np.diag(transform) * length * LOST > 1):
         raise DependentColumnsError
     return transform
 
@@ -177,7 +177,7 @@ def inverse_of_triangle(root: Array) -> Array:
         If a column depends on those before it, to within rounding.
     """
     length = np.linalg.norm(root, axis=0)
-    if not (np.diag(root) > _LOST * length).all():  # also where a number is not finite
+    if not (np.diag(root) > LOST * length).all():  # also where a number is not finite
         raise DependentColumnsError
     if not len(root):
         return root

@@ -9,6 +9,9 @@ their Cholesky factor tells (`rows.find_basis`).
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any, TypeAlias
+
 import numpy as np
 import scipy.linalg as sla
 import scipy.sparse as sp
@@ -25,35 +28,154 @@ _SPARSE, _JUDGED = 0.05, 500
 SAFE = 1e-4
 
 
-def compressed(x: Array) -> Array | sp.csr_array:
-    """Return X without its zeros where nearly all of it is 0, else X itself."""
+class SparseColumns:
+    """Columns (n, p) of which nearly all is 0: products take no longer than the numbers that are not.
+
+    They are sliced and multiplied like an array; NumPy's functions see them with their zeros.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse array (n, p)
+
+    Attributes
+    ----------
+    shape : tuple of int
+    """
+
+    #: products with arrays on the left are those of this class
+    __array_priority__ = 1000
+
+    def __init__(self, matrix: Any):
+        self._matrix = matrix
+        self.shape: tuple[int, int] = matrix.shape
+
+    @property
+    def matrix(self) -> Any:
+        """The columns as SciPy's sparse array."""
+        return self._matrix
+
+    @cached_property
+    def dense(self) -> Array:
+        """The columns with their zeros, which are kept then; read-only, as all look at the same."""
+        out = with_zeros(self)
+        out.flags.writeable = False
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("sparse columns have no array of their own")
+        return with_zeros(self).astype(dtype, copy=False)
+
+    def __getstate__(self) -> Any:
+        return self._matrix
+
+    def __setstate__(self, matrix: Any) -> None:
+        self.__init__(matrix)  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> SparseColumns:
+        """Return some rows, or rows and columns by a slice or places each."""
+        return SparseColumns(self._matrix[rows])
+
+    @property
+    def T(self) -> SparseColumns:
+        """The transpose."""
+        return SparseColumns(self._matrix.T)
+
+    def __matmul__(self, other: Array) -> Array:
+        return np.asarray(self._matrix @ other)
+
+    def __rmatmul__(self, other: Array) -> Array:
+        return np.asarray((self._matrix.T @ other.T).T)
+
+    def column(self, place: int) -> Array:
+        """Return one column (n,)."""
+        return np.asarray(self._matrix[:, [place]].toarray()[:, 0])
+
+
+#: X, or other columns of the rows
+Columns: TypeAlias = Array | SparseColumns
+
+
+def with_zeros(x: Columns) -> Array:
+    """Return columns as an array, in Fortran order where they were sparse."""
+    return x if isinstance(x, np.ndarray) else np.asarray(x.matrix.toarray(order="F"))
+
+
+def column_of(x: Columns, place: int) -> Array:
+    """Return one column (n,)."""
+    return x[:, place] if isinstance(x, np.ndarray) else x.column(place)
+
+
+def count_used(x: Columns) -> int:
+    """Return the number of columns that are not 0 in all rows."""
+    if isinstance(x, np.ndarray):
+        return int(x.any(axis=0).sum())
+    return len(np.unique(x.matrix.indices))
+
+
+def lengths(x: Columns, weights: Array | None = None) -> Array:
+    """Return √(x'Wx) of each column (p,)."""
+    if isinstance(x, np.ndarray):
+        total = np.einsum("ij,ij->j", x, x if weights is None else x * weights[:, None])
+    else:
+        squares = x.matrix.multiply(x.matrix)
+        total = squares.T @ (np.ones(len(x)) if weights is None else weights)
+    return np.asarray(np.sqrt(total), dtype=float)
+
+
+def largest(x: Columns) -> Array:
+    """Return the largest absolute value of each column (p,)."""
+    if isinstance(x, np.ndarray):
+        return np.asarray(np.abs(x).max(axis=0, initial=0.0))
+    return np.asarray(abs(x.matrix).max(axis=0).toarray()).ravel()
+
+
+def is_mostly_zero(n_nonzero: float, shape: tuple[int, int]) -> bool:
+    """Whether columns are so many, and so much of them is 0, that the rest is all that should be kept."""
+    return shape[1] >= WIDE and n_nonzero <= _SPARSE * shape[0] * shape[1]
+
+
+def compressed(x: Array) -> Columns:
+    """Return columns without their zeros where they are many and nearly all is 0, else as they are."""
     n, p = x.shape
-    some = x[np.linspace(0, n - 1, min(n, _JUDGED)).astype(np.intp)]
-    if np.count_nonzero(some) > 2 * _SPARSE * some.size:
+    some = x[np.linspace(0, n - 1, min(n, _JUDGED)).astype(np.intp)] if p >= WIDE else x[:0]
+    if p < WIDE or np.count_nonzero(some) > 2 * _SPARSE * some.size:
         return x
     places = [np.flatnonzero(column) for column in x.T]
     starts = np.concatenate([[0], np.cumsum([len(own) for own in places])])
-    if starts[-1] > _SPARSE * n * p:
+    if not is_mostly_zero(starts[-1], x.shape):
         return x
     values = np.concatenate([x[own, j] for j, own in enumerate(places)])
-    return sp.csr_array(sp.csc_array((values, np.concatenate(places), starts), shape=(n, p)))
+    matrix = sp.csc_array((values, np.concatenate(places), starts), shape=x.shape)
+    return SparseColumns(sp.csr_array(matrix))
 
 
-def gram_of(x: Array | sp.csr_array, weights: Array | None = None) -> Array:
+def gram_of(x: Columns, weights: Array | None = None) -> Array:
     """Return X'WX (p, p)."""
     if isinstance(x, np.ndarray):
         root = x if weights is None else x * np.sqrt(weights)[:, None]
         return np.asarray(root.T @ root)
-    weighted = x if weights is None else x.multiply(weights[:, None])
-    return np.asarray((x.T @ weighted).toarray())
+    weighted = x.matrix if weights is None else x.matrix.multiply(weights[:, None])
+    return np.asarray((x.matrix.T @ weighted).toarray())
 
 
-def sums_by_level(codes: NDArray[np.int32], weights: Array, x: Array | sp.csr_array, size: int) -> Array:
+def products_of(x: Columns, other: Columns) -> Array:
+    """Return X'U (p, k) of two sets of columns of the same rows."""
+    if isinstance(other, np.ndarray):
+        return np.asarray(x.T @ other)
+    if isinstance(x, np.ndarray):
+        return np.asarray((other.T @ x).T)
+    return np.asarray((x.matrix.T @ other.matrix).toarray())
+
+
+def sums_by_level(codes: NDArray[np.int32], weights: Array, x: Columns, size: int) -> Array:
     """Return the sums of weights × rows of X over the rows of each code, (size, p)."""
     n = len(codes)
     indicator = sp.csc_array((weights, codes, np.arange(n + 1, dtype=np.int32)), shape=(size, n))
-    sums = indicator @ x
-    return np.asarray(sums if isinstance(sums, np.ndarray) else sums.toarray())
+    return np.asarray(indicator @ x if isinstance(x, np.ndarray) else (indicator @ x.matrix).toarray())
 
 
 def inverse_of_lower(lower: NDArray[np.floating]) -> Array:

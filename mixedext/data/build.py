@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.wide import SparseColumns
 from mixedext.data.checks import finish_design
 from mixedext.data.columns import Columns, Expression
 from mixedext.data.design import Design, DesignTerm
@@ -37,7 +38,7 @@ class FoundRows(NamedTuple):
         Weights, offset and exposure that were given, by name: Series of all rows of the data.
     offsets : tuple of ndarray (n,)
         Those of the formula.
-    endog_name, exog, exog_names, fixed_terms, terms, row_labels, used, n_missing, n_given, fixed_builder, \
+    endog_name, x, exog_names, fixed_terms, terms, row_labels, used, n_missing, n_given, fixed_builder, \
 single_levels, double_bars, offset_parts, kinds
         As in `Design`.
     """
@@ -45,7 +46,7 @@ single_levels, double_bars, offset_parts, kinds
     response: Any
     by_row: Mapping[str, pd.Series]
     endog_name: str
-    exog: Array
+    x: Array | SparseColumns
     exog_names: tuple[str, ...]
     fixed_terms: dict[str, tuple[int, ...]]
     terms: tuple[DesignTerm, ...]
@@ -95,7 +96,7 @@ def build(found: FoundRows, kind: ResponseKind, allow_saturated: bool) -> tuple[
         offsets.append(log_exposure(given["exposure"]))
     design = Design(
         endog=response.y,
-        exog=found.exog,
+        x=found.x,
         endog_name=found.endog_name,
         exog_names=found.exog_names,
         fixed_terms=found.fixed_terms,

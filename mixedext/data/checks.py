@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixedext.core.covariance.homogeneous import HomogeneousDiagonal
 from mixedext.core.identifiability import absorbed, undetermined
 from mixedext.core.rows import Rows, independent_columns
+from mixedext.core.wide import WIDE, count_used
 from mixedext.data.design import Design, DesignTerm, changed
 from mixedext.data.frames import refuse_extreme, rows_text
 from mixedext.data.names import refuse_names_twice
 from mixedext.data.response import Noise
+from mixedext.data.sparse_columns import refuse_too_wide
 from mixedext.data.structure_trial import try_structure
 from mixedext.errors import DataError
 from mixedext.options import shown
+
+Array = NDArray[np.float64]
+
+#: Matrices of as many rows and columns as there are fixed effects that a fit holds at a time, about.
+_SQUARES = 10
+#: Size from which on values are looked at with their rows.
+_SMALL = 1e-20
 
 
 def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design:
@@ -37,14 +47,17 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
             "nothing to fit"
         )
     # weights do not change which columns depend on others, but rounding with them can hide it
-    kept = independent_columns(Rows(design.endog, design.exog, None, ())).tolist()
+    if design.x.shape[1] >= WIDE:
+        wide = count_used(design.x)
+        refuse_too_wide(_SQUARES * wide**2, f"{wide} fixed effects")
+    kept = independent_columns(Rows(design.endog, design.x, None, ())).tolist()
     changes: dict[str, Any] = {"terms": terms, "kept_columns": tuple(kept)}
-    if len(kept) < design.exog.shape[1]:
+    if len(kept) < design.x.shape[1]:
         changes |= _only_columns(design, kept)
     design = changed(design, **changes)
-    if design.exog.shape[1] >= n:
+    if design.x.shape[1] >= n:
         raise DataError(
-            f"{design.exog.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
+            f"{design.x.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
             "more rows"
         )
     found = _undetermined(design, noise, allow_saturated)
@@ -53,10 +66,11 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
 
 def _only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
     """Return the changes of a design that leave some columns of X."""
+    x = design.x[:, kept]
     place = {old: new for new, old in enumerate(kept)}
     terms = {k: tuple(place[j] for j in v if j in place) for k, v in design.fixed_terms.items()}
     return {
-        "exog": np.asfortranarray(design.exog[:, kept]),
+        "x": np.asfortranarray(x) if isinstance(x, np.ndarray) else x,
         "exog_names": tuple(design.exog_names[j] for j in kept),
         "dropped_columns": tuple(name for j, name in enumerate(design.exog_names) if j not in place),
         "fixed_terms": {k: v for k, v in terms.items() if v},
@@ -83,14 +97,25 @@ def _check_finite(design: Design) -> None:
     """Refuse infinite values; rows with missing ones were left out before."""
     labels = design.row_labels
     refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels)
-    for name, column in zip(design.exog_names, design.exog.T, strict=True):
+    for name, column in _columns(design):
         refuse_extreme(column, f"{name!r} of the fixed effects", labels)
     for term in design.terms:
         for name, column in zip(term.names, term.columns, strict=True):
-            if not np.may_share_memory(column, design.exog):
+            if not (isinstance(design.x, np.ndarray) and np.may_share_memory(column, design.x)):
                 refuse_extreme(column, f"{name!r} of the random effects by {term.group!r}", labels)
     if design.offset is not None:
         refuse_extreme(design.offset, "the offset", labels, smallest=0.0)
+
+
+def _columns(design: Design) -> Iterable[tuple[str, Array]]:
+    """Yield name and values of the columns of X; none of columns without zeros that are all harmless."""
+    x = design.x
+    if isinstance(x, np.ndarray):
+        return zip(design.exog_names, x.T, strict=True)
+    sizes = np.abs(x.matrix.data)
+    if sizes.min(initial=1.0) > _SMALL and sizes.max(initial=1.0) < 1 / _SMALL:
+        return ()
+    return ((name, x.column(j)) for j, name in enumerate(design.exog_names))
 
 
 def _check_weights(design: Design) -> None:

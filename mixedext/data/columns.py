@@ -18,9 +18,11 @@ import pandas as pd
 import patsy
 from numpy.typing import NDArray
 
+from mixedext.core.wide import WIDE, SparseColumns
 from mixedext.data.evaluating import evaluating
 from mixedext.data.expressions import Factor, Table, as_table, environment
 from mixedext.data.formula_code import terms_in_r_order, terms_of_side
+from mixedext.data.sparse_columns import refuse_too_wide, sparse_columns
 from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
@@ -50,6 +52,21 @@ class Columns:
     terms: dict[str, tuple[int, ...]]
     rebuild: Callable[[Frame, int], Array] = field(repr=False)
     plain: bool
+
+    def compact(self, frame: Frame, n: int) -> Array | SparseColumns:
+        """Return what `rebuild` does; many columns that are nearly all 0 without their zeros.
+
+        Raises
+        ------
+        DataError
+            If the memory of the machine does not hold the columns.
+        """
+        if len(self.names) >= WIDE and n and isinstance(self.rebuild, _PatsyBuilder):
+            found = self.rebuild.sparse(frame, n)
+            if found is not None:
+                return found
+            refuse_too_wide(n * len(self.names), f"{len(self.names)} columns of fixed effects for {n} rows")
+        return self.rebuild(frame, n)
 
     @property
     def products(self) -> tuple[tuple[str, ...], ...]:
@@ -251,6 +268,12 @@ class _PatsyBuilder:
         matrix = np.array(matrix, order="F")
         matrix[missing.rows] = np.nan
         return matrix
+
+    def sparse(self, frame: Frame, n: int) -> SparseColumns | None:
+        """Return the columns without their zeros, None where that saves nothing."""
+        table = as_table(frame)
+        with evaluating(self.rhs):
+            return sparse_columns(self.info, table) if table.n == n else None
 
 
 class _KeepMissing(patsy.NAAction):

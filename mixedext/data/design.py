@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mixedext.core.covariance.structure import CovarianceStructure
 from mixedext.core.covariance.unstructured import Unstructured
 from mixedext.core.rows import Factor, Rows
+from mixedext.core.wide import SparseColumns
 from mixedext.data.columns import Columns, Expression
 from mixedext.data.double_bars import DoubleBar
 from mixedext.data.expressions import Kinds
@@ -124,12 +125,12 @@ class Design:
     Attributes
     ----------
     endog : ndarray (n,)
-    exog : ndarray (n, p)
-        Columns that do not depend on each other.
+    x : ndarray or SparseColumns (n, p)
+        Columns that do not depend on each other; many that are nearly all 0 are kept without their zeros.
     endog_name : str
     exog_names : tuple of str
     fixed_terms : dict
-        Term → indices of its columns in `exog`.
+        Term → indices of its columns in `x`.
     terms : tuple of DesignTerm
         In lme4's order: by decreasing number of levels.
     weights, offset : ndarray (n,) or None
@@ -143,7 +144,7 @@ class Design:
     n_given : int
         Number of rows of the data as passed.
     fixed_builder : Columns or None
-        What built the columns of the fixed effects, of which `kept_columns` are in `exog`.
+        What built the columns of the fixed effects, of which `kept_columns` are in `x`.
     single_levels : tuple of str
         What is left out because a factor has one level in the rows used.
     double_bars : tuple of DoubleBar
@@ -157,7 +158,7 @@ class Design:
     """
 
     endog: Array
-    exog: Array
+    x: Array | SparseColumns
     endog_name: str
     exog_names: tuple[str, ...]
     fixed_terms: dict[str, tuple[int, ...]]
@@ -176,6 +177,15 @@ class Design:
     offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
     kinds: Kinds | None = field(default=None, repr=False)
     undetermined: str = ""
+
+    @property
+    def exog(self) -> Array:
+        """The columns `x` as an array (n, p): with their zeros, which takes memory where they are many."""
+        return self.x if isinstance(self.x, np.ndarray) else self.x.dense
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Read what this version pickled, and earlier ones, whose columns were `exog`."""
+        vars(self).update({"x" if name == "exog" else name: value for name, value in state.items()})
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -201,7 +211,7 @@ class Design:
         return changed(
             self,
             endog=self.endog[:0].copy(),
-            exog=self.exog[:0].copy(),
+            x=np.empty((0, self.x.shape[1]), order="F"),
             terms=tuple(changed(t, codes=_NO_CODES, columns=()) for t in self.terms),
             weights=None,
             offset=None,
@@ -234,7 +244,7 @@ class Design:
                     tuple(numbers),
                 )
             )
-        return Rows(y, self.exog, self.weights, tuple(factors))
+        return Rows(y, self.x, self.weights, tuple(factors))
 
 
 def changed(record: Record, **changes: Any) -> Record:
@@ -256,7 +266,7 @@ def restored(names: Iterable[str], formula: MixedFormula) -> tuple[str, ...]:
 def fixed_columns(exog: Array, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the changes of a design that give it other columns of fixed effects, each a term of its own."""
     return {
-        "exog": np.asfortranarray(exog),
+        "x": np.asfortranarray(exog),
         "exog_names": names,
         "fixed_terms": {name: (j,) for j, name in enumerate(names)},
         "kept_columns": tuple(range(len(names))),

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.unstructured import Unstructured
+from mixedext.core.wide import column_of
 from mixedext.data.columns import (
     Columns,
     Expression,
@@ -68,7 +69,7 @@ class FormulaParts:
         self.n = self.table.n
         self.response = evaluate(formula.response, self.table, scope)
         self.fixed = learn_columns(formula.fixed, self.table, scope)
-        self.exog = self.fixed.rebuild(self.table, self.n)
+        self.x = self.fixed.compact(self.table, self.n)
         self.offset_parts = tuple(learn_expression(o, self.table, scope) for o in formula.offsets)
         self.offsets = [self._offset(o) for o in self.offset_parts]
         self.bars = [(bar, *self._bar_columns(bar), self._grouping(bar)) for bar in formula.random]
@@ -86,7 +87,7 @@ class FormulaParts:
             raise DataError(f"the random term ({bar.source}) has no effects")
         place = {product: j for j, product in enumerate(self.fixed.products)}
         if built.plain and all(product in place for product in built.products):
-            return built, tuple(self.exog[:, place[product]] for product in built.products)
+            return built, tuple(column_of(self.x, place[product]) for product in built.products)
         matrix = built.rebuild(self.table, self.n)
         return built, tuple(matrix[:, j] for j in range(matrix.shape[1]))
 
@@ -122,8 +123,8 @@ class FormulaParts:
         """Yield text and values of what may be missing though the columns are complete."""
         if self._formula.response not in self.table:
             yield self._formula.response_label, self.response
-        if not self.fixed.plain:
-            yield from zip(restored(self.fixed.names, self._formula), self.exog.T, strict=True)
+        if not self.fixed.plain and isinstance(self.x, np.ndarray):  # sparse columns lack nothing
+            yield from zip(restored(self.fixed.names, self._formula), self.x.T, strict=True)
         for _, built, columns, _ in self.bars:
             if not built.plain:
                 yield from zip(restored(built.names, self._formula), columns, strict=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.core.wide import compressed
 from mixedext.data.arrays import (
     as_terms,
     design_terms,
@@ -73,7 +74,7 @@ def built_from_arrays(
         response=y,
         by_row=by_row,
         endog_name=str(own_name(endog) or "y"),
-        exog=x,
+        x=compressed(x),
         exog_names=names_of(exog, x),
         fixed_terms={},
         terms=tuple(piece for t in read for piece in design_terms(t, used)),

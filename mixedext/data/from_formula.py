@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.wide import column_of
 from mixedext.data.build import FoundRows, build
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.complete import AllRows, codes_of, rows_left
@@ -158,7 +159,7 @@ def built_from_parts(
         by_row=by_row,
         offsets=tuple(parts.offsets),
         endog_name=formula.response_label,
-        exog=parts.exog,
+        x=parts.x,
         exog_names=restored(parts.fixed.names, formula),
         fixed_terms=dict(zip(restored(parts.fixed.terms, formula), parts.fixed.terms.values(), strict=True)),
         terms=tuple(parts.terms()),
@@ -213,7 +214,7 @@ def _kept_columns(
         number = isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf"
         number = number and name not in codes.inside
         own = design.endog if name == formula.response else None
-        own = design.exog[:, place[str(column)]] if own is None and str(column) in place else own
+        own = column_of(design.x, place[str(column)]) if own is None and str(column) in place else own
         if number and own is not None and bool((own == table.plain(name)).all()):
             out[column] = KeptNumbers(own, series.dtype)
         elif name in groups and name not in codes.inside | codes.of_sides and name != formula.response:

@@ -117,7 +117,7 @@ def _columns(fit: FittedModel) -> dict[str, Array]:
     if len(fit.params):
         out[".cooksd"] = influence.cooks_distance[0].to_numpy()
     out |= {
-        ".fixed": design.exog @ fit.params + offset,
+        ".fixed": design.x @ fit.params + offset,
         ".mu": mean,
         ".offset": offset,
         ".sqrtXwt": working,

@@ -188,7 +188,7 @@ class _Equations:
         fit, estimates = self.fit, self.fit.estimates
         if not isinstance(estimates, GeneralizedEstimates):
             weights = self.prior_weights
-            left = fit.design.endog - self.offset - fit.design.exog @ fit.params - fit.random_part()
+            left = fit.design.endog - self.offset - fit.design.x @ fit.params - fit.random_part()
             return weights, weights * left
         at = fit.model.response().derivatives(estimates.eta, estimates.nuisance)  # type: ignore[attr-defined]
         return at.observed if estimates.hessian == "observed" else at.weight, at.score

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from mixedext.core.wide import column_of
 from mixedext.fitted.record import FittedModel
 
 
@@ -48,9 +49,9 @@ def _place_of_constant(fit: FittedModel) -> int | None:
     place: int | None = fit.model.data.const_idx
     if place is None:
         return None
-    exog = fit.model.exog
-    if exog is not None and len(exog):
-        return place if exog[0, place] == 1 else None
+    design = fit.model.design
+    if design is not None and len(design.x):
+        return place if column_of(design.x[:1], place)[0] == 1 else None
     return place if fit.labels.exog_names[place] in ("Intercept", "const") else None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.wide import SparseColumns
 from mixedext.data.columns import Columns
 from mixedext.data.design import Design
 from mixedext.data.formula.parser import MixedFormula
@@ -82,7 +83,7 @@ class Model(Protocol):
     def rows_of(self, sides: Sequence[str]) -> NewRows:
         """Return the rows of the fit as expressions of some right-hand sides see them."""
 
-    def columns_of(self, part: Columns, sides: Sequence[str]) -> Array:
+    def columns_of(self, part: Columns, sides: Sequence[str]) -> Array | SparseColumns:
         """Return the columns (n, k) of a right-hand side for the rows of the fit."""
 
     @property

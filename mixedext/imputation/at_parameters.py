@@ -89,8 +89,8 @@ def _root(covariance: Array) -> Array:
 def _linear(fit: FittedModel, params: Array, theta: Array, scale: float) -> float:
     design = fit.design
     rest = fit.model.variant(
-        endog=design.endog - design.exog @ params,
-        exog=np.empty((len(design.endog), 0)),
+        endog=design.endog - design.x @ params,
+        x=np.empty((len(design.endog), 0)),
         exog_names=(),
         fixed_terms={},
     ).problem

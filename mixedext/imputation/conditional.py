@@ -129,7 +129,7 @@ class ConditionalModel:
     def _multilevel(self, model: Model, rows: pd.DataFrame, rng: np.random.Generator) -> Drawn:
         fit, draw = posterior_draw(model, self._theta, rng)
         self._theta = np.array(fit.theta)
-        fitted = fit.design.exog @ fit.params + fit.random_part()
+        fitted = fit.design.x @ fit.params + fit.random_part()
         if model.offset is not None:
             fitted = fitted + model.offset
         return Drawn(predictors_of(fit, draw, rows, rng), fitted, draw.scale, draw.nuisance)

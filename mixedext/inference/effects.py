@@ -136,7 +136,7 @@ def _parts(fit: FittedModel, approximation: str, null_mean: str) -> VariancePart
             dispersion += variance
         else:
             random += variance
-    fixed = float(np.var(design.exog @ fit.params, ddof=1)) if design.exog.shape[1] else 0.0
+    fixed = float(np.var(design.x @ fit.params, ddof=1)) if design.x.shape[1] else 0.0
     if fit.has_residual:
         distribution = float(fit.scale)
     else:

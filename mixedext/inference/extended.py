@@ -93,7 +93,7 @@ def _changes(design: Design, rows: Index, along: str | None, copies: Index | Non
         )
     return {
         "endog": design.endog[rows],
-        "exog": design.exog[rows],
+        "x": design.x[rows],
         "terms": tuple(terms),
         "weights": None if design.weights is None else design.weights[rows],
         "offset": None if design.offset is None else design.offset[rows],

@@ -170,7 +170,7 @@ class _Assumed:
             DrawnTerm(t.codes, t.columns, len(t.levels), root)
             for t, root in zip(design.terms, self.roots, strict=True)
         ]
-        mean = design.exog @ self.beta + (0.0 if design.offset is None else design.offset)
+        mean = design.x @ self.beta + (0.0 if design.offset is None else design.offset)
         weights = 1.0 if design.weights is None else design.weights
         return Drawing(mean, terms, self.scale, fit.family, nuisance_of(fit), weights, design.row_labels)
 

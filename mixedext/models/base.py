@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodModel
 
+from mixedext.core.wide import SparseColumns
 from mixedext.data.built import BuiltDesign, Origin, described
 from mixedext.data.columns import Columns, of_other_rows
 from mixedext.data.design import Design
@@ -55,14 +56,15 @@ class MixedModel(LikelihoodModel):
         self._problem = built.problem
         self._of_other_rows: tuple[str, ...] | None = None
         self._learned: bytes | None = None
-        super().__init__(design.endog, design.exog)
+        super().__init__(design.endog)
+        self.data.design = design
         self.data.kept = built.kept
         self.weights, self.offset = design.weights, design.offset
         # long arrays that `remove_data` clears besides statsmodels' own
+        self._data_attr[:0] = ["data.design", "design"]  # first: X is not made to be removed
         self._data_attr += [
             "weights",
             "offset",
-            "design",
             "_problem",
             "data.frame",
             "data.kept",
@@ -115,6 +117,16 @@ class MixedModel(LikelihoodModel):
         return MixedData(self.design)
 
     @property
+    def exog(self) -> Any:
+        """The columns of the fixed effects as an array (n, p), None where the data were removed."""
+        own = vars(self).get("exog")
+        return own if own is not None or self.design is None else self.design.exog
+
+    @exog.setter
+    def exog(self, values: Any) -> None:
+        self.__dict__["exog"] = values
+
+    @property
     def response_kind(self) -> ResponseKind:
         """What this kind of model takes as its response."""
         raise NotImplementedError
@@ -164,7 +176,7 @@ class MixedModel(LikelihoodModel):
 
     def initialize(self) -> None:
         """Set the degrees of freedom (called by statsmodels)."""
-        self.df_model = self.exog.shape[1] - self.k_constant
+        self.df_model = self.design.x.shape[1] - self.k_constant
         self.nobs = len(self.endog)
 
     def built(self) -> BuiltDesign:
@@ -199,7 +211,7 @@ class MixedModel(LikelihoodModel):
         Parameters
         ----------
         **changes
-            Attributes of `Design`: ``endog=``, ``exog=`` with ``exog_names=`` and ``fixed_terms=``,
+            Attributes of `Design`: ``endog=``, ``x=`` with ``exog_names=`` and ``fixed_terms=``,
             ``terms=``, …
 
         Raises
@@ -386,8 +398,8 @@ class MixedModel(LikelihoodModel):
         if self._of_other_rows is None and self.of_other_rows():
             warn_of_new_rows(self.of_other_rows())
 
-    def columns_of(self, part: Columns, sides: Sequence[str]) -> NDArray[np.float64]:
-        """Return the columns (n, k) of a right-hand side for the rows of the fit.
+    def columns_of(self, part: Columns, sides: Sequence[str]) -> Array | SparseColumns:
+        """Return the columns (n, k) of a right-hand side for the rows of the fit, many without their zeros.
 
         Parameters
         ----------
@@ -397,7 +409,7 @@ class MixedModel(LikelihoodModel):
         """
         with self._parts().errors_in_users_words():
             rows = self.rows_of(sides)
-            return part.rebuild(rows.table, rows.n)
+            return part.compact(rows.table, rows.n)
 
     def formula_scope(self) -> dict[str, Any]:
         """Return the names of the caller's scope that the formula uses."""
@@ -422,6 +434,7 @@ class MixedModel(LikelihoodModel):
         known = checked_format(state, "models", readable=(1,))
         self._learned = None  # models of earlier versions have none
         self.__dict__.update(known if "origin" in known else _read_old_state(known))
+        self.data.design = self.design
 
 
 def _is_default(value: Any) -> bool:

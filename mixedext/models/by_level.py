@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from mixedext.core.wide import with_zeros
 from mixedext.data.design import Design
 from mixedext.data.formula.by_level import as_mixed
 from mixedext.data.given import RowOptions
@@ -241,7 +242,7 @@ def _fit_levels(design: Design, family: Family | None, has_scale: bool, pool: bo
     scale, df = np.ones(n_levels), np.zeros(n_levels, dtype=int)
     fitted, failures = np.full(len(design.endog), np.nan), dict[Any, str]()
     for j, rows in enumerate(np.split(order, ends[:-1])):
-        exog = design.exog[rows]
+        exog = with_zeros(design.x[rows])
         kept = _independent(exog)
         weights = np.ones(len(rows)) if design.weights is None else design.weights[rows]
         known = np.zeros(len(rows)) if design.offset is None else design.offset[rows]

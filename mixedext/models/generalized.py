@@ -392,7 +392,7 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
     def _profile(self, params: Array) -> tuple[float, Array]:
         n = len(self.endog)
         known = self.exog @ params + (0.0 if self.offset is None else self.offset)
-        rest = self.variant(exog=np.empty((n, 0)), exog_names=(), fixed_terms={}, offset=known)
+        rest = self.variant(x=np.empty((n, 0)), exog_names=(), fixed_terms={}, offset=known)
         try:
             estimates = fit_generalized(rest.problem, 1, OptimizerOptions(GENERALIZED_TOLERANCE))
             problem = self.problem

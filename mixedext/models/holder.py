@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+import scipy.linalg as sla
 from statsmodels.base.data import PandasData
 
+from mixedext.core.wide import WIDE, Columns, column_of, gram_of, well_conditioned_root, with_zeros
 from mixedext.data.design import Design, index_of
 from mixedext.data.kept import COPIES_ON_WRITE, Kept
 
@@ -18,14 +19,27 @@ class MixedData(PandasData):
     """statsmodels' holder of the data; makes pandas objects only when they are asked for."""
 
     def __init__(self, design: Design):
-        self.endog, self.exog = design.endog, design.exog
+        self.endog = design.endog
         self.row_labels = design.row_labels
         self._cache: dict[str, Any] = {}
         self.ynames, self.xnames = design.endog_name, list(design.exog_names)
         self.param_names = list(design.exog_names)
-        self.k_constant, self.const_idx = _find_constant(design.exog)
+        self.k_constant, self.const_idx = _find_constant(design.x)
 
     row_labels: pd.Index | None = None
+    #: given by the model once statsmodels has looked at the data: `exog` may take long to make
+    design: Design | None = None
+
+    @property
+    def exog(self) -> Any:
+        """The columns of the fixed effects as an array (n, p), made when it is asked for."""
+        own = vars(self).get("exog")
+        return own if own is not None or self.design is None else self.design.exog
+
+    @exog.setter
+    def exog(self, values: Any) -> None:
+        self.__dict__["exog"] = values
+
     #: what a model made from a formula keeps of the data
     kept: Kept | None = None
 
@@ -37,6 +51,7 @@ class MixedData(PandasData):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("frame", None)  # made of what is kept
+        state.pop("design", None)  # the model's, which gives it back
         return state
 
     def wrap_output(self, obj: Any, how: str = "columns", names: Any = None) -> Any:
@@ -69,14 +84,16 @@ class MixedData(PandasData):
         return pd.DataFrame(self.exog, index=self.row_labels, columns=self.xnames, copy=False)
 
 
-def _find_constant(exog: NDArray[np.float64]) -> tuple[int, int | None]:
+def _find_constant(x: Columns) -> tuple[int, int | None]:
     """Return whether X holds a constant and the column of it, without a singular value decomposition."""
-    if not exog.shape[1]:
+    if not x.shape[1]:
         return 0, None
-    first = exog[0]
+    first = with_zeros(x[:1])[0]
     for j in np.flatnonzero(first != 0):
-        if (exog[:, j] == first[j]).all():
+        if (column_of(x, int(j)) == first[j]).all():
             return 1, int(j)
     # a constant that several columns add up to: X b = 1 has an exact solution
-    b = np.linalg.lstsq(exog.T @ exog, exog.sum(axis=0), rcond=None)[0]
-    return int(np.abs(exog @ b - 1).max() < 1e-8), None
+    gram, sums = gram_of(x), x.T @ np.ones(len(x))
+    root = well_conditioned_root(gram) if len(gram) >= WIDE else None
+    b = np.linalg.lstsq(gram, sums, rcond=None)[0] if root is None else sla.cho_solve((root, True), sums)
+    return int(np.abs(x @ b - 1).max() < 1e-8), None

@@ -331,7 +331,7 @@ class LinearMixedModel(LikelihoodModelSide):
     def _profile(self, params: Array) -> tuple[float, Array]:
         rest = self.variant(
             endog=self.endog - self.exog @ params,
-            exog=np.empty((len(self.endog), 0)),
+            x=np.empty((len(self.endog), 0)),
             exog_names=(),
             fixed_terms={},
         )

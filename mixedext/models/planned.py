@@ -156,7 +156,7 @@ def planned(
     roots = read_roots(varcorr, labels.terms, structures)
     nuisance = _nuisance(built, dispersion)
     drawing = Drawing(
-        design.exog @ coefficients + (0.0 if design.offset is None else design.offset),
+        design.x @ coefficients + (0.0 if design.offset is None else design.offset),
         [
             DrawnTerm(term.codes, term.columns, len(term.levels), root)
             for term, root in zip(design.terms, roots, strict=True)

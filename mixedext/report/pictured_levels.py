@@ -131,7 +131,7 @@ def _working(fit: FittedModel) -> tuple[Array, Array]:
     """Return working residuals at the modes and weights of the rows, both (n,)."""
     if fit.is_linear:
         design = fit.design
-        fitted = design.exog @ fit.params + fit.random_part()
+        fitted = design.x @ fit.params + fit.random_part()
         response = design.endog if design.offset is None else design.endog - design.offset
         return response - fitted, np.ones(fit.nobs) if design.weights is None else design.weights
     estimates: Any = fit.estimates

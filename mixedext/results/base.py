@@ -148,7 +148,7 @@ class MixedResults(
     def fittedvalues(self) -> Array:
         """Conditional means: fixed effects, conditional modes and offset, (nobs,)."""
         design = self.fitted.design
-        out = design.exog @ self.fitted.params
+        out = design.x @ self.fitted.params
         if design.offset is not None:
             out = out + design.offset
         return out + self.fitted.random_part()

@@ -51,7 +51,7 @@ def _with_columns(built: BuiltDesign, kept: Sequence[int]) -> BuiltDesign:
     terms = {k: tuple(place[j] for j in v if j in place) for k, v in design.fixed_terms.items()}
     changed = replace(
         design,
-        exog=np.asfortranarray(design.exog[:, list(kept)]),
+        x=np.asfortranarray(design.exog[:, list(kept)]),
         exog_names=tuple(design.exog_names[j] for j in kept),
         fixed_terms={k: v for k, v in terms.items() if v},
         kept_columns=tuple(design.kept_columns[j] for j in kept),

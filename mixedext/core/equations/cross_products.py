@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.plan import Storage
 from mixedext.core.parts import PartedRows
-from mixedext.core.rows import Basis, Codes, Rows
-from mixedext.core.wide import compressed, sums_by_level
+from mixedext.core.rows import Basis, Codes, Factor, Rows, WideBasis
+from mixedext.core.wide import sums_by_level
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -80,6 +80,8 @@ class CrossProducts:
         responses : ndarray (n, m)
         """
         p, m = rows.x.shape[1], responses.shape[1]
+        if basis.wide is not None:
+            return _sums_of_wide(rows, basis, basis.wide, responses)
         starts = np.zeros((p, m))
         for part in rows.chunks():
             starts += (rows.x[part] @ basis.x_transform).T @ _weighted(rows, part, responses[part])
@@ -147,8 +149,8 @@ class CrossProducts:
 
 def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> CrossProducts:
     """Form the cross-products in `basis` in one pass over the rows."""
-    if basis.gram is not None and isinstance(rows, Rows):
-        return _of_many_columns(rows, basis, storage, basis.gram)
+    if basis.wide is not None and isinstance(rows, Rows):
+        return _of_many_columns(rows, basis, storage, basis.wide)
     p = len(basis.start)
     factors = rows.factors
     grams = [np.zeros((f.width, f.width, f.n_levels)) for f in factors]
@@ -187,28 +189,23 @@ def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> C
     return CrossProducts(storage, tuple(grams), cross, tuple(rhs), outer)
 
 
-def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, gram: Array) -> CrossProducts:
-    """Form the cross-products of the columns of X as they are, and bring them into `basis` afterwards.
+def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, wide: WideBasis) -> CrossProducts:
+    """Form the cross-products of columns far from dependent, and bring them into `basis` afterwards.
 
     That takes p² multiplications a level in the place of as many a row.
     """
     p, factors = rows.x.shape[1], rows.factors
-    x = compressed(rows.x)
-    transform = basis.x_transform
-    left = rows.y - x @ basis.start
+    x, transform = wide.columns, wide.transform
+    left = rows.y - x @ wide.start(rows.y[:, None], rows.weights)[:, 0]
     weights = np.ones(rows.n) if rows.weights is None else rows.weights
     outer = np.empty((p + 1, p + 1))
-    outer[:p, :p] = transform.T @ gram @ transform
+    outer[:p, :p] = rows.n * np.eye(p)  # but for rounding, as that of the product would be
     outer[:p, p] = outer[p, :p] = transform.T @ (x.T @ (weights * left))
     outer[p, p] = left @ (weights * left)
     columns, grams, rhs = [], [], []
     for k, factor in enumerate(factors):
-        from_x = basis.z_from_x[k]
-        if from_x is not None:
-            columns.append(np.asarray(x @ (transform @ from_x)))
-        else:
-            columns.append(np.column_stack(factor.columns) @ basis.z_transforms[k])
-        z = columns[k]
+        z = _whitened_of_wide(basis, wide, k, factor)
+        columns.append(z)
         grams.append(np.empty((factor.width, factor.width, factor.n_levels)))
         rhs.append(np.empty((factor.width, p + 1, factor.n_levels)))
         for a in range(factor.width):
@@ -229,6 +226,30 @@ def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, gram: Array) ->
             ]
         )
     return CrossProducts(storage, tuple(grams), cross, tuple(rhs), outer)
+
+
+def _sums_of_wide(rows: Rows, basis: Basis, wide: WideBasis, responses: Array) -> ResponseSums:
+    """Return the sums that responses (n, m) take part in where X has many columns."""
+    x = wide.columns
+    starts = wide.start(responses, rows.weights)
+    left = responses - x @ starts
+    weighted = _weighted(rows, slice(None), left)
+    right = []
+    for k, factor in enumerate(rows.factors):
+        z = _whitened_of_wide(basis, wide, k, factor)
+        sums = [grouped_sums(factor.codes, column, weighted, factor.n_levels).T for column in z.T]
+        right.append(np.array(sums).reshape(factor.width, responses.shape[1], factor.n_levels))
+    fixed = np.asarray(wide.transform.T @ (x.T @ weighted))
+    squares = np.einsum("ij,ij->j", weighted, left)
+    return ResponseSums(wide.of_x(starts), tuple(right), fixed, squares)
+
+
+def _whitened_of_wide(basis: Basis, wide: WideBasis, k: int, factor: Factor) -> Array:
+    """Return z̃ of factor k, (n, q_k), where X has many columns."""
+    from_x = basis.z_from_x[k]
+    if from_x is not None:
+        return np.asarray(wide.columns @ (wide.transform @ from_x))
+    return np.asarray(np.column_stack(factor.columns) @ basis.z_transforms[k])
 
 
 def _whitened(basis: Basis, k: int, fixed: Array, rows: Rows, part: slice) -> Array:

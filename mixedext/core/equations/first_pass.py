@@ -18,6 +18,7 @@ from mixedext.core.equations.plan import Storage, choose_storage
 from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Basis, BasisSums, Rows, columns_like, find_basis
 from mixedext.core.triangle import Triangle
+from mixedext.core.wide import with_zeros
 
 Array = NDArray[np.float64]
 
@@ -104,13 +105,13 @@ class FirstPass:
             self.lightest = min(self.lightest, float(weights.min()))
             self.heaviest = max(self.heaviest, float(weights.max()))
             self._unweighted = self._unweighted or Triangle(rows.x.shape[1])
-            self._unweighted.add(rows.x[part])
+            self._unweighted.add(with_zeros(rows.x[part]))
 
     def _compare(self, rows: Rows, part: slice) -> None:
         """Look which columns of random effects are still columns of X; factors with others have their own
         triangles from here on.
         """
-        x = rows.x[part]
+        x = with_zeros(rows.x[part])
         if not self._alike:
             self._alike = [
                 [columns_like(x, column[part], range(x.shape[1])) for column in f.columns]

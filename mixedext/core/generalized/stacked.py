@@ -22,6 +22,7 @@ from mixedext.core.equations.solver import Factorization
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.rows import Factor, Rows
+from mixedext.core.wide import with_zeros
 
 Array = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def stack(predictors: Sequence[Rows]) -> Rows:
                     break
             else:
                 factors.append(Factor(codes, factor.n_levels, columns, factor.structures, numbers))
-    x = sla.block_diag(*(rows.x for rows in predictors))
+    x = sla.block_diag(*(with_zeros(rows.x) for rows in predictors))
     return Rows(np.zeros(len(x)), x, None, tuple(factors))
 
 

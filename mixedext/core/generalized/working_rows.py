@@ -58,7 +58,7 @@ class WorkingRows:
         self.offset = offset
         self.n, self.p = rows.x.shape
         # columns one after the other: each is summed by itself
-        self.x = (self.basis.x_transform.T @ rows.x.T).T
+        self.x: Array = (self.basis.x_transform.T @ rows.x.T).T
         z: list[Array] = [
             _columns(f.columns, t) for f, t in zip(rows.factors, self.basis.z_transforms, strict=True)
         ]

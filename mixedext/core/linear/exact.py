@@ -114,7 +114,7 @@ def _nothing_left(rows: Rows, numbers: Sequence[int]) -> bool:
 def _spans(rows: Rows, effects: Sequence[Effect], y: Array) -> bool:
     """Whether a vector lies in the span of X and the columns of some effects."""
     n = rows.n
-    blocks = [sp.csr_array(rows.x)]
+    blocks = [sp.csr_array(rows.x) if isinstance(rows.x, np.ndarray) else rows.x.matrix]
     for k, a in effects:
         f = rows.factors[k]
         blocks.append(sp.csr_array((f.columns[a], (np.arange(n), f.codes)), shape=(n, f.n_levels)))

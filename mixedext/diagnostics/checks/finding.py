@@ -67,7 +67,7 @@ def response_of(fit: FittedModel) -> Response:
 def scaled_residuals(fit: FittedModel) -> tuple[Array, Array]:
     """Return the conditional means of a linear fit and its residuals over σ/√w, (n,) each."""
     design = fit.design
-    fitted = design.exog @ fit.params + fit.random_part()
+    fitted = design.x @ fit.params + fit.random_part()
     if design.offset is not None:
         fitted = fitted + design.offset
     weights = 1.0 if design.weights is None else np.sqrt(design.weights)

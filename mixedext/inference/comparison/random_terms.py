@@ -12,6 +12,7 @@ from scipy import optimize
 from mixedext.core.generalized.start import begin
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.threads import small_matrices
+from mixedext.core.wide import with_zeros
 from mixedext.data.columns import Columns, term_factors, without_contrasts
 from mixedext.data.design import DesignTerm, restored
 from mixedext.data.formula.parser import MixedFormula
@@ -215,7 +216,7 @@ class _RandomEffects:
     def _levels(self, formula: MixedFormula, full: Columns) -> dict[str, Array]:
         """Return a column for each level of each term of the bar."""
         bars = [bar.expr for bar in formula.random if bar.label == self._term.group]
-        matrix = self._model.columns_of(full, bars)
+        matrix = with_zeros(self._model.columns_of(full, bars))
         return {name: matrix[:, list(columns)] for name, columns in full.terms.items()}
 
     def without(self, effect: str) -> Array:

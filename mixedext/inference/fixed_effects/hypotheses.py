@@ -23,7 +23,16 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from mixedext.core.wide import WIDE, compressed, gram_of, well_conditioned_root
+from mixedext.core.separated import Separated, separated
+from mixedext.core.wide import (
+    WIDE,
+    Columns,
+    column_of,
+    largest,
+    lengths,
+    well_conditioned_root,
+    with_zeros,
+)
 from mixedext.data.columns import TermFactors, term_factors, without_contrasts
 from mixedext.data.design import Design, restored
 from mixedext.data.formula.parser import MixedFormula
@@ -104,9 +113,9 @@ class FixedEffects:
     def __init__(self, fit: FittedModel):
         self._fit = fit
         design, formula = fit.design, fit.model.formula_parts
-        self._exog = design.exog
-        self._scale = np.abs(self._exog).max(axis=0, initial=0.0)
-        self.p = self._exog.shape[1]
+        self._x = design.x
+        self._scale = largest(self._x)
+        self.p = self._x.shape[1]
         self.as_coded = formula is None
         everything = (
             _terms_of_arrays(design) if formula is None else _terms_of_formula(fit.model, formula, design)
@@ -138,44 +147,44 @@ class FixedEffects:
             spans |= {name: spans[name] / size for name in alike}
         return spans
 
-    def _coordinates(self, levels: Array) -> Array | None:
+    def _coordinates(self, levels: Columns) -> Array | None:
         """Return the coordinates (p, k) of columns (n, k) in the scaled ones of X; None if X spans less."""
-        if self._wide_root is None:
+        far = self._far_apart
+        if far is None:
+            levels = with_zeros(levels)
             inside = self._orthonormal.T @ levels
             length = np.linalg.norm(levels, axis=0)
             outside = np.linalg.norm(levels - self._orthonormal @ inside, axis=0)
             if (outside > 1e-6 * length).any():
                 return None
             return np.asarray(scipy.linalg.solve_triangular(self._root, inside))
-        x, columns = compressed(self._exog), compressed(levels)
-        moments = x.T @ columns
-        moments = moments if isinstance(moments, np.ndarray) else moments.toarray()
-        out = scipy.linalg.cho_solve((self._wide_root, True), moments / self._scale[:, None])
+        out = far.coefficients(levels)
         # combinations of the columns, at length 1, leave nothing where none of the columns does
-        length = np.linalg.norm(levels, axis=0)
+        length = lengths(levels)
         drawn = np.random.default_rng(0).standard_normal((len(length), 4))
         drawn /= np.where(length > 0, length, 1.0)[:, None]
-        whole = columns @ drawn
-        left = whole - x @ ((out @ drawn) / self._scale[:, None])
-        return out if np.linalg.norm(left) <= 1e-6 * np.linalg.norm(whole) else None
+        whole = levels @ drawn
+        if np.linalg.norm(whole - self._x @ (out @ drawn)) > 1e-6 * np.linalg.norm(whole):
+            return None
+        return out * self._scale[:, None]
 
     @cached_property
-    def _wide_root(self) -> Array | None:
-        """Lower R' of X of many columns that are far from dependent: of their products, not of the rows."""
-        if self.p < WIDE:
-            return None
-        return well_conditioned_root(gram_of(compressed(self._exog)) / np.outer(self._scale, self._scale))
+    def _far_apart(self) -> Separated | None:
+        """Columns far from dependent in the place of those of X, where these are many."""
+        found = separated(self._x, None, 1e-7) if self.p >= WIDE else None
+        return found if found is not None and len(found.places) == self.p else None
 
     @cached_property
     def _orthonormal(self) -> Array:
-        return np.linalg.qr(self._exog / self._scale)[0]
+        return np.linalg.qr(with_zeros(self._x) / self._scale)[0]
 
     @cached_property
     def _root(self) -> Array:
         """R with R'R = X'X, of the scaled columns."""
-        if self._wide_root is not None:
-            return np.asarray(self._wide_root.T)
-        return np.asarray(self._orthonormal.T @ (self._exog / self._scale))
+        far = self._far_apart
+        if far is None:
+            return np.asarray(self._orthonormal.T @ (with_zeros(self._x) / self._scale))
+        return far.root() / self._scale
 
     @cached_property
     def _metric(self) -> Array:
@@ -290,7 +299,7 @@ def _terms_of_arrays(design: Design) -> list[FixedTerm]:
     terms = design.fixed_terms or {name: (j,) for j, name in enumerate(design.exog_names)}
     out = []
     for name, columns in terms.items():
-        constant = len(columns) == 1 and np.ptp(design.exog[:, columns[0]]) == 0
+        constant = len(columns) == 1 and np.ptp(column_of(design.x, columns[0])) == 0
         factors: frozenset[str] = frozenset() if constant else frozenset([name])
         out.append(FixedTerm(name, TermFactors(name, factors, factors), tuple(columns), len(columns)))
     return out

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixedext.core.separated import separated
+from mixedext.core.wide import WIDE, lengths, with_zeros
 from mixedext.data.columns import term_factors
 from mixedext.data.design import Design
 from mixedext.data.foreign import column_array
@@ -214,14 +216,18 @@ class _FixedPart:
         if len(kept) == p:
             return np.ones(p), np.zeros((p, 0))
         x = self.model.columns_of(self.builder, [self.formula.fixed])
-        lengths = np.linalg.norm(x, axis=0)
-        lengths[lengths == 0] = 1.0
-        x = x / lengths
-        dropped = [j for j in range(p) if j not in kept]
+        length = lengths(x)
+        length[length == 0] = 1.0
+        dropped = np.setdiff1d(np.arange(p), kept)
         null = np.zeros((p, len(dropped)))
         null[dropped, np.arange(len(dropped))] = 1.0
-        null[kept] = -np.linalg.lstsq(x[:, kept], x[:, dropped], rcond=None)[0]
-        return lengths, np.linalg.qr(null)[0]
+        found = separated(x[:, kept], None, 1e-7) if p >= WIDE else None
+        if found is not None and len(found.places) == len(kept):
+            null[kept] = -found.coefficients(x[:, dropped]) * length[kept, None] / length[dropped]
+        else:
+            x = with_zeros(x) / length
+            null[kept] = -np.linalg.lstsq(x[:, kept], x[:, dropped], rcond=None)[0]
+        return length, np.linalg.qr(null)[0]
 
 
 def _values(series: pd.Series, what: str) -> Any:

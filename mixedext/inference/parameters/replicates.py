@@ -260,7 +260,7 @@ def taken_rows(design: Design, rows: NDArray[np.intp], group: str, copies: Any) 
         )
     return {
         "endog": design.endog[rows],
-        "exog": design.exog[rows],
+        "x": design.x[rows],
         "terms": tuple(terms),
         "weights": None if design.weights is None else design.weights[rows],
         "offset": None if design.offset is None else design.offset[rows],
