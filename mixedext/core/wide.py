@@ -9,7 +9,9 @@ their Cholesky factor tells (`rows.find_basis`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -131,6 +133,23 @@ def largest(x: Columns) -> Array:
     if isinstance(x, np.ndarray):
         return np.asarray(np.abs(x).max(axis=0, initial=0.0))
     return np.asarray(abs(x.matrix).max(axis=0).toarray()).ravel()
+
+
+def places_of(columns: Columns, x: Columns) -> NDArray[np.intp]:
+    """Return which column of X each of some sparse columns is (k,), −1 for none or where not told."""
+    if isinstance(columns, np.ndarray) or isinstance(x, np.ndarray):
+        return np.full(columns.shape[1], -1, dtype=np.intp)
+    known = {key: j for j, key in enumerate(_keys(x))}
+    return np.array([known.get(key, -1) for key in _keys(columns)], dtype=np.intp)
+
+
+def _keys(x: SparseColumns) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what is not 0 of each column, and where, as text."""
+    matrix = x.matrix.tocsc()
+    matrix.sort_indices()
+    indices = matrix.indices.astype(np.int64)
+    for start, stop in pairwise(matrix.indptr):
+        yield indices[start:stop].tobytes(), matrix.data[start:stop].tobytes()
 
 
 def is_mostly_zero(n_nonzero: float, shape: tuple[int, int]) -> bool:

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
-from mixedext.core.wide import WIDE, inverse_of_lower, well_conditioned_root
+from mixedext.core.wide import WIDE, compressed, inverse_of_lower, well_conditioned_root
 from mixedext.errors import OptionError
 from mixedext.fitted import DegreesOfFreedom, FittedModel
 from mixedext.options import check_level
@@ -116,8 +116,33 @@ class Satterthwaite(_MatchedMoments):
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         # the components depend on the scale of the rows; here they are those of lmerTest
         rank = len(independent_rows(contrasts, self.cov_params))
-        _, vectors = np.linalg.eigh(contrasts @ self.cov_params @ contrasts.T)
-        df = self.single(vectors[:, len(contrasts) - rank :].T @ contrasts)
+        _, vectors = np.linalg.eigh(_joint_covariance(contrasts, self.cov_params))
+        return self._joined(self.single(vectors[:, len(contrasts) - rank :].T @ contrasts))
+
+    def joint_of_many(self, contrasts: Array, values: Array) -> tuple[float, float] | None:
+        """Return F and its degrees of freedom for many independent hypotheses; None where they may depend.
+
+        One decomposition gives both: each component of lmerTest's is an eigenvector, its variance the
+        eigenvalue, which is also the derivative in log σ².
+
+        Parameters
+        ----------
+        contrasts : ndarray (r, p)
+        values : ndarray (r,)
+            Estimates less the values under test.
+        """
+        joint = _joint_covariance(contrasts, self.cov_params)
+        if well_conditioned_root(joint) is None:
+            return None
+        variances, vectors = np.linalg.eigh(joint)
+        components = np.asarray((compressed(contrasts).T @ vectors).T)
+        slopes = [quadratic_forms(components, derivative) for derivative in self.found.derivatives[:-1]]
+        statistic = float(((values @ vectors) ** 2 / variances).mean())
+        return statistic, self._joined(self.matched(variances, np.column_stack([*slopes, variances])))[0]
+
+    @staticmethod
+    def _joined(df: Array) -> tuple[float, float]:
+        """Return the degrees of freedom of F from those of its components, and its factor."""
         if len(df) == 1 or np.ptp(df) < 1e-8:
             return float(df.mean()), 1.0
         if (df <= 2).any():
@@ -176,6 +201,12 @@ def joint_test(
     contrasts : ndarray (r, p)
     null : ndarray (r,) or float
     """
+    if isinstance(ddf, Satterthwaite) and len(contrasts) >= WIDE:
+        found = ddf.joint_of_many(contrasts, contrasts @ params - null)
+        if found is not None:
+            statistic, den_df = found
+            p_value = f_tail(statistic, len(contrasts), den_df)
+            return JointTest(statistic, len(contrasts), den_df, p_value, 1.0)
     combinations = _whitening(contrasts, ddf.cov_params)
     rank = len(combinations)
     if not rank:
@@ -197,12 +228,20 @@ def quadratic_forms(rows: Array, matrix: Array) -> Array:
     return np.asarray(((rows @ matrix) * rows).sum(axis=1))
 
 
+def _joint_covariance(contrasts: Array, covariance: Array) -> Array:
+    """Return LCL' (r, r), of many coefficients by what is not 0 in L."""
+    rows = compressed(contrasts)
+    if isinstance(rows, np.ndarray):
+        return np.asarray(contrasts @ covariance @ contrasts.T)
+    return np.asarray(rows @ np.asarray(rows @ covariance).T)
+
+
 def _whitening(contrasts: Array, covariance: Array) -> Array:
     """Return combinations of the rows of `contrasts` (rank, r) whose estimates are independent, variance 1.
 
     Rows are scaled first, so that their units do not decide which of them count as dependent.
     """
-    joint = contrasts @ covariance @ contrasts.T
+    joint = _joint_covariance(contrasts, covariance)
     scale = np.sqrt(np.diag(joint))
     scale = np.where(scale > 0, scale, 1.0)
     if len(scale) >= WIDE:

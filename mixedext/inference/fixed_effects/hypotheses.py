@@ -30,6 +30,7 @@ from mixedext.core.wide import (
     column_of,
     largest,
     lengths,
+    places_of,
     well_conditioned_root,
     with_zeros,
 )
@@ -121,11 +122,12 @@ class FixedEffects:
             _terms_of_arrays(design) if formula is None else _terms_of_formula(fit.model, formula, design)
         )
         #: effects of levels in coefficients of the scaled columns: term → (p, columns)
-        self._spans: dict[str, Array] = {t.name: np.eye(self.p)[:, list(t.columns)] for t in everything}
+        self._spans: dict[str, Array] = {}
         if formula is not None and any(t.parts.categorical for t in everything):
-            spans = self._spans_of_levels(everything, formula)
-            self.as_coded = spans is None
-            self._spans = spans or self._spans
+            self._spans = self._spans_of_levels(everything, formula) or {}
+            self.as_coded = not self._spans
+        if not self._spans:
+            self._spans = {t.name: np.eye(self.p)[:, list(t.columns)] for t in everything}
         self.intercept = next((t for t in everything if not t.parts.factors), None)
         self.terms = [t for t in everything if t.parts.factors]
 
@@ -158,7 +160,13 @@ class FixedEffects:
             if (outside > 1e-6 * length).any():
                 return None
             return np.asarray(scipy.linalg.solve_triangular(self._root, inside))
-        out = far.coefficients(levels)
+        # most columns of levels are columns of X
+        places = places_of(levels, self._x)
+        other = np.flatnonzero(places < 0)
+        out = np.zeros((self.p, levels.shape[1]))
+        out[places[places >= 0], np.flatnonzero(places >= 0)] = 1.0
+        if len(other):
+            out[:, other] = far.coefficients(levels[:, other])
         # combinations of the columns, at length 1, leave nothing where none of the columns does
         length = lengths(levels)
         drawn = np.random.default_rng(0).standard_normal((len(length), 4))
@@ -234,6 +242,8 @@ class FixedEffects:
     def _about(self, term: FixedTerm, containing: Sequence[FixedTerm]) -> Array:
         """Return functions (r, p) of `term` and what contains it, orthogonal to those of the latter alone."""
         others = [t for t in self._all if t is not term and t not in containing]
+        if not containing and self._stand_apart(term, others):
+            return unit_rows(term.columns, self.p)
         free = _null_space(self._joined(others))
         own = self._spans[term.name]
         without = free @ _null_space((own.T @ free).T)
@@ -244,12 +254,46 @@ class FixedEffects:
     def _given(self, term: FixedTerm, others: Sequence[FixedTerm]) -> Array:
         """Return functions (r, p) that are zero where `term` adds nothing to `others` and the intercept."""
         kept = [self.intercept, *others] if self.intercept is not None else list(others)
+        rows = self._triangle_rows(term, kept)
+        if rows is not None:
+            return rows
         base = _range(self._metric @ self._joined(kept))
         added = self._metric @ self._spans[term.name]
         length = np.linalg.norm(added, axis=0).max(initial=0.0)
         for _ in range(2):
             added = added - base @ (base.T @ added)
         return _range(added, length).T @ self._metric
+
+    def _stand_apart(self, term: FixedTerm, others: Sequence[FixedTerm]) -> bool:
+        """Whether the effects of other terms, in X of many columns, have no part in the columns of a term.
+
+        Each term spans its own columns. So if these are all others, what is orthogonal to their effects is
+        the coefficients of the term.
+        """
+        own = list(term.columns)
+        if self.p < WIDE or len(own) + sum(len(t.columns) for t in others) < self.p:
+            return False
+        return all(np.abs(self._spans[t.name][own]).max(initial=0.0) <= _NOTHING for t in others)
+
+    def _triangle_rows(self, term: FixedTerm, kept: Sequence[FixedTerm]) -> Array | None:
+        """Return what `_given` does where X has many columns, and the effects of the terms so far are in
+        their own: the rows of the triangle of X with the columns of these terms first.
+        """
+        far = self._far_apart if self._fit.is_linear else None
+        if far is None or far.combination is not None:
+            return None
+        first = [j for t in kept for j in t.columns]
+        own = list(term.columns)
+        rest = np.setdiff1d(np.arange(self.p), first + own)
+        inside = [*((t, np.union1d(own, rest)) for t in kept), (term, rest)]
+        if any(np.abs(self._spans[t.name][list(places)]).max(initial=0.0) > _NOTHING for t, places in inside):
+            return None
+        order = np.array([*first, *own, *rest], dtype=np.intp)
+        products = far.gram / np.outer(self._scale, self._scale)
+        upper = np.linalg.cholesky(products[np.ix_(order, order)]).T
+        out = np.zeros((len(own), self.p))
+        out[:, order] = upper[len(first) : len(first) + len(own)]
+        return out
 
     @property
     def _all(self) -> list[FixedTerm]:
@@ -264,7 +308,11 @@ class FixedEffects:
         They are of scaled columns; the identity is in the columns as they are.
         """
         own = rows[:, list(term.columns)]
-        if own.shape[0] != own.shape[1] or _is_singular(own):
+        if own.shape[0] != own.shape[1]:
+            return rows
+        if self.p >= WIDE and np.count_nonzero(rows) == len(rows) and (np.diag(own) == 1.0).all():
+            return rows / self._scale[list(term.columns), None]
+        if _is_singular(own):
             return rows
         out = np.linalg.solve(own, rows)
         out = np.where(np.abs(out) > 1e-13 * np.abs(out).max(initial=0.0), out, 0.0)
@@ -278,8 +326,17 @@ class FixedEffects:
         own = rows[:, list(term.columns)]
         if own.shape[0] != own.shape[1] or _is_singular(own):
             return rows
+        if self.p >= WIDE and not np.tril(own, -1).any():
+            return rows / (np.diag(own) * self._scale[list(term.columns)])[:, None]
         q, triangle = np.linalg.qr(own)
         return (q.T @ rows) / (np.diag(triangle) * self._scale[list(term.columns)])[:, None]
+
+
+def unit_rows(columns: Sequence[int], p: int) -> Array:
+    """Return the rows (k, p) that take single coefficients."""
+    out = np.zeros((len(columns), p))
+    out[np.arange(len(columns)), list(columns)] = 1.0
+    return out
 
 
 def _terms_of_formula(model: Model, formula: MixedFormula, design: Design) -> list[FixedTerm]:
