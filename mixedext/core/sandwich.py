@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import grouped_sums
 from mixedext.core.estimates import GeneralizedEstimates
-from mixedext.core.generalized.fit import covariance_of_point
+from mixedext.core.generalized.hessian import covariance_of_point
 from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
 from mixedext.core.generalized.quadrature import QuadratureState
 from mixedext.core.linear.criterion import LinearProblem, LinearState

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.families.base import Family, Observations
+from mixedext.families.many import ManyResponses
 
 Array = NDArray[np.float64]
 
@@ -101,6 +102,11 @@ class Response(Observations):
     def flat_eta(self) -> float:
         """Return the linear predictor whose mean is that of the data."""
         return self.family.flat_eta(self)
+
+    def copies(self, count: int) -> ManyResponses:
+        """Return the response, of a family without nuisance parameters, so many times over."""
+        weights = self.m if isinstance(self.m, np.ndarray) else None
+        return ManyResponses(self.family, np.repeat(self.y[:, None], count, axis=1), weights, self._made)
 
     def working_scale(self) -> float:
         """Return the standard deviation of the working response of a row, at the mean of the data."""

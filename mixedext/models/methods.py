@@ -14,7 +14,8 @@ from mixedext.core.curves.generalized import GeneralizedCoordinates
 from mixedext.core.curves.linear import LinearCoordinates
 from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import GeneralizedEstimates, LinearEstimates
-from mixedext.core.generalized.fit import covariance_of_point, fit_generalized, generalized_criterion
+from mixedext.core.generalized.fit import fit_generalized, generalized_criterion
+from mixedext.core.generalized.hessian import covariance_of_point
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.generalized.many.fit import can_batch, fit_many_generalized
 from mixedext.core.linear.criterion import LinearProblem

@@ -14,7 +14,8 @@ from scipy import stats
 
 import mixedext as mx
 from mixedext.core.covariance.unstructured import Unstructured
-from mixedext.core.generalized.fit import covariance_of_point, fit_generalized
+from mixedext.core.generalized.fit import fit_generalized
+from mixedext.core.generalized.hessian import covariance_of_point
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.generalized.stacked import stack
 from mixedext.core.generalized.start import begin

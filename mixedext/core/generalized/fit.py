@@ -35,12 +35,6 @@ _DEVIATIONS_AROUND = np.array([0.3, 0.75, 1.9, 4.7, 12.0])
 _MOST_RIVALS = 2
 #: Newton steps at most for one of them, and the fall of the criterion for which none is taken.
 STEPS, SMALL_STEP = 4, 0.02
-#: Step of the differences of the gradient that make the Hessian, in standard errors.
-STEP = 5e-4
-#: Curvature, relative to the largest, of directions that are left out of its inverse.
-NO_CURVATURE = 1e-7
-#: Curvature, relative to the largest, that stands for none.
-_FLAT = 1e-14
 
 
 @threads_of_first(lambda problem: problem.solver.largest_matrix)
@@ -263,61 +257,3 @@ def generalized_criterion(problem: GeneralizedProblem, estimates: GeneralizedEst
         optimum=optimum,
         coefficients=lambda state: problem.basis.x_transform @ state.beta,
     )
-
-
-@threads_of_first(lambda problem: problem.solver.largest_matrix)
-def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedEstimates) -> Array:
-    """Return 2H⁻¹, H the Hessian of the criterion in (θ̃, β̃, nuisance) by central differences of its gradient.
-
-    Directions in which a covariance of lower rank can be rotated have no curvature; they are left out. Those
-    in which a coefficient runs to infinity have none either; their variances are large, not missing.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the point is no minimum, or the criterion does not exist beside it.
-    """
-    problem = problem.with_hessian(fit.hessian or "expected")
-    point, size = fit.point, len(fit.point)
-    hessian = np.empty((size, size))
-    state = problem.evaluate(point)
-
-    def gradient_beside(change: Array) -> Array:
-        if fit.nagq <= 1:
-            return state.nearby_state(change).gradient
-        return QuadratureState(problem, point + change, fit.nagq).gradient
-
-    # differences of what is itself a difference need longer steps
-    steps = state.steps(STEP if fit.nagq <= 1 else 2e-3)
-    for i in range(size):
-        step = np.zeros(size)
-        step[i] = steps[i]
-        ahead, behind = gradient_beside(step), gradient_beside(-step)
-        hessian[i] = (ahead - behind) / (2 * steps[i]) * steps[i] * steps
-    return inverse_of_hessian(hessian, steps, slice(problem.size, problem.size + problem.p))
-
-
-def inverse_of_hessian(hessian: Array, steps: Array, beta: slice) -> Array:
-    """Return 2H⁻¹ where H is known in units of `steps`.
-
-    Parameters
-    ----------
-    hessian : ndarray (m, m)
-        H times the steps of its rows and columns.
-    steps : ndarray (m,)
-    beta : slice
-        Where the coefficients stand.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If it is that of no minimum.
-    """
-    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-    if not values[0] > -1e-3 * values[-1]:
-        raise np.linalg.LinAlgError("the Hessian is not positive definite")
-    keep = values > NO_CURVATURE * values[-1]
-    endless = ~keep & ((vectors[beta] ** 2).sum(axis=0) > 1e-4)
-    values[endless] = _FLAT * values[-1]
-    keep |= endless
-    return 2.0 * np.outer(steps, steps) * ((vectors[:, keep] / values[keep]) @ vectors[:, keep].T)

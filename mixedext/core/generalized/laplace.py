@@ -270,6 +270,16 @@ class LaplaceState:
         return self._observed[1] if self.problem.observed else self._fisher_factorization
 
     @property
+    def products(self) -> CrossProducts:
+        """Z'WZ with the weights of the criterion, perhaps with those of X."""
+        return self._observed[0] if self.problem.observed else self._fisher_modes_only
+
+    @property
+    def observed(self) -> tuple[CrossProducts, Factorization]:
+        """Products and M with the observed weights, X among them."""
+        return self._observed
+
+    @property
     def blur(self) -> float:
         """How far the criterion may be from the integral of its gradient, where both are estimates."""
         # what is exact is not factorised again for it

@@ -16,6 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.generalized.many.responses import ManyResponseModel
+
 Array = NDArray[np.float64]
 
 
@@ -98,3 +100,6 @@ class ResponseModel(Protocol):
 
     def rounding(self, weights: Array) -> float:
         """Return the rounding error of the log-likelihood, from the Fisher weights (n,)."""
+
+    def copies(self, count: int) -> ManyResponseModel:
+        """Return the response, of a distribution without nuisance parameters, so many times over."""

@@ -5,42 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.equations.elimination import BlockElimination
-from mixedext.core.generalized.fit import FEW_EFFECTS, FEW_ROWS, NO_CURVATURE, STEP, inverse_of_hessian
+from mixedext.core.generalized.fit import FEW_EFFECTS, FEW_ROWS
+from mixedext.core.generalized.hessian import NO_CURVATURE, STEP, inverse_of_hessian
 from mixedext.core.generalized.laplace import GeneralizedProblem
-from mixedext.core.generalized.many.laplace import ManyLaplaceStates, ManyProblem
+from mixedext.core.generalized.many.laplace import ManyLaplaceStates, ManyProblem, are_evaluated_together
 from mixedext.core.generalized.many.modes import ManyModeSearch, find_many_modes
 from mixedext.core.generalized.many.responses import ManyResponseModel
 from mixedext.core.generalized.many.rivals import may_have_lower
 from mixedext.core.generalized.many.rows import ManyRows
 from mixedext.core.generalized.many.start import moment_starts, pooled_coefficients
-from mixedext.core.generalized.working_rows import WorkingRows
-from mixedext.core.many.entries import has_entries, theta_on_data_scale
+from mixedext.core.many.entries import theta_on_data_scale
 from mixedext.core.many.estimates import ManyEstimates
 from mixedext.core.many.search import ManySearch
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-#: Rows, effects of a level and coefficients up to which the batch is faster.
-_MOST_ROWS, _MOST_EFFECTS, _MOST_COEFFICIENTS = 4_000, 3, 12
 #: Rows of all responses of a block.
 _BLOCK_ROWS = 65_536
 
 
 def can_batch(problem: GeneralizedProblem, nagq: int) -> bool:
-    """Whether responses of a design can be fitted together: one grouping factor, Laplace's approximation,
-    a distribution without parameters besides the mean, and rows of which a search by itself has little to do.
-    """
-    work, factors = problem.work, problem.rows.factors
-    if nagq > 1 or problem.extra or len(factors) != 1 or type(work) is not WorkingRows:
-        return False
-    if type(work.solver) is not BlockElimination or not has_entries(problem):
-        return False
-    if factors[0].width > _MOST_EFFECTS or problem.p > _MOST_COEFFICIENTS:
-        return False
+    """Whether responses of a design can be fitted together, by Laplace's approximation."""
     # of few rows other minima are looked for
-    return FEW_ROWS < problem.n <= _MOST_ROWS
+    return nagq <= 1 and problem.n > FEW_ROWS and are_evaluated_together(problem)
 
 
 def fit_many_generalized(

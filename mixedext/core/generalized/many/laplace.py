@@ -11,7 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.generalized.laplace import GeneralizedProblem, no_lower
+from mixedext.core.equations.elimination import BlockElimination
+from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState, no_lower
 from mixedext.core.generalized.many.modes import (
     ManyModes,
     ManyModeSearch,
@@ -23,12 +24,57 @@ from mixedext.core.generalized.many.modes import (
 )
 from mixedext.core.generalized.many.responses import ManyResponseModel
 from mixedext.core.generalized.many.rows import ManyBlocks, ManyRows, inner
-from mixedext.core.many.entries import Entries, product
+from mixedext.core.generalized.working_rows import WorkingRows
+from mixedext.core.many.entries import Entries, has_entries, product
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 _EPSILON = float(np.finfo(float).eps)
+#: Rows, effects of a level and coefficients up to which evaluating many points together is faster.
+_MOST_ROWS, _MOST_EFFECTS, _MOST_COEFFICIENTS = 4_000, 3, 12
+
+
+def are_evaluated_together(problem: GeneralizedProblem) -> bool:
+    """Whether criteria of a design can be evaluated together: one grouping factor, a distribution without
+    parameters besides the mean, and rows of which one evaluation has little to do.
+    """
+    work, factors = problem.work, problem.rows.factors
+    if problem.extra or len(factors) != 1 or type(work) is not WorkingRows:
+        return False
+    if type(work.solver) is not BlockElimination or not has_entries(problem):
+        return False
+    if factors[0].width > _MOST_EFFECTS or problem.p > _MOST_COEFFICIENTS:
+        return False
+    return problem.n <= _MOST_ROWS
+
+
+def gradients_beside(state: LaplaceState, changes: Array) -> Array:
+    """Return the gradients of `LaplaceState.nearby_state` after each of some changes, (changes, m).
+
+    Parameters
+    ----------
+    state : LaplaceState
+        Of a problem whose criteria `are_evaluated_together`.
+    changes : ndarray (changes, m)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the criterion does not exist at one of the points.
+    """
+    problem, count = state.problem, len(changes)
+    rows, responses = ManyRows(problem.work), problem.response.copies(count)
+    search = ManyModeSearch(rows, np.zeros((problem.p, count)), len(state.point))
+    many = ManyProblem(problem, rows, responses, search)
+    (g,), (slopes,) = state.modes.g, state.tangent.slopes
+    g = g[..., None] + np.einsum("aij,ci->ajc", slopes, changes)
+    with np.errstate(all="ignore"):
+        beside = many.near(np.arange(count), responses, (state.point + changes).T, g)
+        found = beside.gradient
+    if not np.isfinite(beside.objective).all():
+        raise np.linalg.LinAlgError("the criterion does not exist beside the point")
+    return found.T
 
 
 class ManyProblem:
@@ -64,6 +110,15 @@ class ManyProblem:
         modes = find_many_modes(self.rows, responses, factor, beta, start, joint)
         self.search.go_on_from(numbers, modes)
         return ManyLaplaceStates(self, numbers, point, joint, responses, modes)
+
+    def near(self, numbers: Index, responses: ManyResponseModel, point: Array, g: Array) -> ManyLaplaceStates:
+        """Return the states of some responses at points whose modes g (q, J, m) are known."""
+        size, rows = self.problem.size, self.rows
+        (factor,) = self.entries.factors(point[:size])
+        eta = rows.fixed_part(point[size:]) + rows.random_part(times_covariance(factor, g))
+        penalty, found = squared_length(factor, g), np.ones(len(numbers), dtype=bool)
+        modes = ManyModes(g, point[size:], eta, responses.derivatives(eta), penalty, found)
+        return ManyLaplaceStates(self, numbers, point, False, responses, modes)
 
 
 class ManyLaplaceStates:
@@ -155,15 +210,8 @@ class ManyLaplaceStates:
 
     def beside(self, change: Array) -> ManyLaplaceStates:
         """Return the states at points (size, m) so near that the modes move along their tangents."""
-        many, point = self.many, self.point + change
-        size = many.problem.size
         g = self.modes.g + (self.tangent * change[:, None]).sum(axis=1)
-        beta = point[size:]
-        (factor,) = many.entries.factors(point[:size])
-        eta = many.rows.fixed_part(beta) + many.rows.random_part(times_covariance(factor, g))
-        at = self.responses.derivatives(eta)
-        modes = ManyModes(g, beta, eta, at, squared_length(factor, g), self.modes.found)
-        return ManyLaplaceStates(many, self.numbers, point, False, self.responses, modes)
+        return self.many.near(self.numbers, self.responses, self.point + change, g)
 
     @cached_property
     def _adjoint(self) -> tuple[Array, Array, Array]:
