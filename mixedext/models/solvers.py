@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
-from mixedext.core.equations.choice import TooLargeError, is_iterable
+from mixedext.core.equations.choice import TooLargeError
 from mixedext.core.equations.solver import QUESTIONS, Answer, RefusedQuestion
 from mixedext.core.equations.solvers import AUTOMATIC, PROBE_ERROR, SOLVERS, Solving
 from mixedext.core.generalized.laplace import GeneralizedProblem
@@ -126,11 +126,6 @@ class SolverRegistry(Registry):
             raise OptionError(
                 f"solver={solver!r} is for crossed grouping factors, and this model has none: "
                 "leave it out, its equations are solved exactly factor by factor"
-            )
-        if solver == "iterative" and not is_iterable(storage):
-            raise OptionError(
-                "solver='iterative' is for crossed grouping factors of which none is nested in all others: "
-                "take solver='auto'"
             )
         asked = Solving(member, memory, seed, probe_error=error)
         try:

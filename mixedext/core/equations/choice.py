@@ -159,11 +159,6 @@ def iterative_need(storage: Storage, probes: int) -> Need:
     return Need(_ITERATIONS * columns * (_PRODUCT_COST * pairs + 1e-8 * effects), memory)
 
 
-def is_iterable(storage: Storage) -> bool:
-    """Whether conjugate gradients know how to eliminate the factors: one, that is crossed with the others."""
-    return storage.is_crossed and len(storage.stages) == 1
-
-
 def choose_solver(
     storage: Storage, limit: float | None = None, seed: int = 0, probes: int = 16, exact: bool = False
 ) -> Solver:
@@ -191,7 +186,7 @@ def choose_solver(
     ways: list[tuple[Need, Callable[[], Solver]]] = [(dense, lambda: BlockElimination(storage))]
     needed = {"dense": dense.memory}
     if may_be_sparse(storage):
-        worth = dense.seconds if exact or not is_iterable(storage) else min(dense.seconds, _WORTH)
+        worth = dense.seconds if exact else min(dense.seconds, _WORTH)
         if sparse_plan(storage).layout.elimination_within(worth) is not None:
             sparse = SparseElimination(storage)
             own = sparse_need(sparse)
@@ -203,7 +198,7 @@ def choose_solver(
         long = _LONG if quickest[0] is dense else _LONG_SPARSE
         if exact or quickest[0].seconds < long:
             return quickest[1]()
-    if not exact and is_iterable(storage):
+    if not exact:
         probing = iterative_need(storage, probes)
         needed["iterative"] = probing.memory
         if probing.memory <= limit and (quickest is None or 2 * probing.seconds < quickest[0].seconds):

@@ -56,7 +56,6 @@ class SparsePlan(CrossedPlan):
 
     @property
     def n_targets(self) -> int:
-        return self.layout.size
         """Numbers that the products of pairs of entries are added to."""
         return self.layout.size
 

@@ -1,6 +1,7 @@
 """Crossed factors of any size: solutions by conjugate gradients, log-determinant and traces by random probes.
 
-The largest factor is eliminated level by level. What is left is S = L(I − C)L', LL' its blocks by level
+Factors that are nested in all that are left are eliminated first (`core.equations.nested_stages`), then the
+largest factor, level by level. What is left is S = L(I − C)L', LL' its blocks by level
 (`core.equations.level_split`; it is never formed) or by community (`core.equations.community_split`).
 Solutions are exact but for rounding. Of tr f(C), f(λ) = log(1 − λ) for the log-determinant and 1/(1 − λ) for
 the gradient, the terms of first order are sums over the pairs of levels that occur. The others are Σ u'f(C)u
@@ -26,6 +27,8 @@ from mixedext.core.equations.community_split import CommunityPlan, CommunitySpli
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.level_split import LevelCouplings, LevelSplit
 from mixedext.core.equations.locality import may_be_sparse
+from mixedext.core.equations.nested import NestedPlan
+from mixedext.core.equations.nested_stages import Forms, NestedStages
 from mixedext.core.equations.plan import Storage
 from mixedext.core.equations.probing import Solved, conjugate_gradients, leading_vectors
 from mixedext.core.equations.solver import Answer, BackSolved, Factorization, PosteriorForms, Reduced, Solver
@@ -50,7 +53,7 @@ class Iterative(Solver):
     Parameters
     ----------
     storage : Storage
-        With one stage, which is crossed.
+        Whose last stage is crossed.
     seed : int
         Of the probes.
     probes : int
@@ -71,6 +74,7 @@ class Iterative(Solver):
     def __init__(self, storage: Storage, seed: int = 0, probes: int = 16):
         super().__init__(storage)
         self.seed, self.probes = seed, probes
+        self.nested = [NestedPlan(stage, storage) for stage in storage.stages[:-1]]
         self._couplings: LevelCouplings | None = None
         self._indices: dict[tuple[int, int], Any] = {}
         self._communities = CommunityPlan(storage) if may_be_sparse(storage) else None
@@ -146,12 +150,11 @@ class IterativeFactorization(Factorization):
 
     def __init__(self, solver: Iterative, products: CrossProducts, factors: Sequence[Array]):
         super().__init__(solver, factors)
-        self.products = products
+        self.nested = NestedStages(solver.nested, products, self.factors)
+        left = self.nested.left
         self.stage = solver.storage.stages[-1]
-        self.block = EliminatedFactor(
-            self.stage, products.gram[self.stage.factor], factors[self.stage.factor]
-        )
-        self.split = solver.split(products, self.block, self.factors)
+        self.block = EliminatedFactor(self.stage, left.gram[self.stage.factor], factors[self.stage.factor])
+        self.split = solver.split(left, self.block, self.factors)
         self.layout = self.split.layout
 
     @property
@@ -166,37 +169,41 @@ class IterativeFactorization(Factorization):
         split = self.split
         return split.spread(conjugate_gradients(split.apply, split.gather(rhs), _TOLERANCE).x)
 
-    def _eliminate(self, rhs: Sequence[Array]) -> tuple[Array, Array]:
-        """Return the right-hand sides of the eliminated factor, and the joined ones that are left."""
-        own = rhs[self.stage.factor]
+    def _eliminate(self, rhs: Sequence[Array]) -> tuple[list[Array], Array]:
+        """Return the right-hand sides of each eliminated factor, and the joined ones that are left."""
+        met, left = self.nested.eliminate(rhs)
+        own = left[self.stage.factor]
         weighted = _rows(sb.multiply(self.block.kernel, own))
-        return own, self.layout.join(rhs) - self.split.to_rest(weighted)
+        return [*met, own], self.layout.join(left) - self.split.to_rest(weighted)
 
     def reduce(self, rhs: Sequence[Array], outer: Array) -> Reduced:
         """Eliminate the random effects from right-hand sides."""
-        own, joined = self._eliminate(rhs)
-        half = sb.multiply(self.block.kernel_root, own)
-        columns = half.transpose(1, 0, 2).reshape(half.shape[1], -1)
+        met, joined = self._eliminate(rhs)
+        for block, own in zip((*self.nested.blocks, self.block), met, strict=True):
+            half = sb.multiply(block.kernel_root, own)
+            columns = half.transpose(1, 0, 2).reshape(half.shape[1], -1)
+            outer = outer - columns @ columns.T
         solved = self._solve_rest(joined)
         cross = joined.T @ solved
-        return Reduced(outer - columns @ columns.T - (cross + cross.T) / 2, (own, joined, solved))
+        return Reduced(outer - (cross + cross.T) / 2, (*met, joined, solved))
 
     def back_solve(self, reduced: Reduced) -> BackSolved:
         """Return Z'V⁻¹R and the modes for reduced right-hand sides."""
-        own, joined, solved = reduced.kept
+        *met, own, joined, solved = reduced.kept
         left = joined - self.split.schur(solved)
         block, f = self.block, self.stage.factor
         own = own - _levels(self.split.from_rest(solved), len(own))
         modes = dict(zip(self.layout.factors, self.layout.split(solved), strict=True))
         projected = dict(zip(self.layout.factors, self.layout.split(left), strict=True))
         modes[f], projected[f] = sb.multiply(block.kernel, own), sb.multiply(block.residual_map, own)
+        self.nested.add_solutions(met, modes, projected)
         order = range(len(self.factors))
         return BackSolved(tuple(projected[k] for k in order), tuple(modes[k] for k in order))
 
     def solve(self, rhs: Sequence[Array]) -> BackSolved:
         """Return Z'V⁻¹R and the modes for right-hand sides by factor."""
-        own, joined = self._eliminate(rhs)
-        return self.back_solve(Reduced(np.empty((0, 0)), (own, joined, self._solve_rest(joined))))
+        met, joined = self._eliminate(rhs)
+        return self.back_solve(Reduced(np.empty((0, 0)), (*met, joined, self._solve_rest(joined))))
 
     # ------------------------------------------------------------ probes
 
@@ -225,7 +232,8 @@ class IterativeFactorization(Factorization):
     def log_determinant(self) -> float:
         """log|M|."""
         beyond = float(self._weights @ self._log_forms)
-        return self.block.log_determinant + self.split.log_determinant - self.split.trace + beyond
+        exact = self.nested.log_determinant + self.block.log_determinant + self.split.log_determinant
+        return exact - self.split.trace + beyond
 
     @cached_property
     def _beyond(self) -> tuple[list[Array], Array, Array]:
@@ -264,6 +272,8 @@ class IterativeFactorization(Factorization):
         out = {self.stage.factor: first - taken @ self._weights}
         parts = zip(self.layout.factors, self.split.first_gram_sums(), self._beyond[0], strict=True)
         out |= {k: exact + beyond @ self._weights for k, exact, beyond in parts}
+        if self.solver.nested:
+            out |= {k: exact + beyond @ self._weights for k, (exact, beyond) in self._forms[1].items()}
         return tuple(out[k] for k in range(len(self.factors)))
 
     def gram_sums(self) -> tuple[Array, ...]:
@@ -291,14 +301,21 @@ class IterativeFactorization(Factorization):
         coupled = (coupled + coupled.transpose(1, 0, 2)) / 2
         coupled += split.first_coupled()
         out[self.stage.factor] = self.block.posterior(coupled)
+        for block in self.nested.blocks:
+            f, forms = block.stage.factor, self._forms[0]
+            own = np.einsum("acj,bcj->abj", forms.left[f] * weights[:, None], forms.right[f])
+            out[f] = forms.pattern[f, f] + (own + own.transpose(1, 0, 2)) / 2
         return tuple(out[k] for k in range(len(self.factors)))
 
     def posterior_forms(self) -> PosteriorForms:
         """Return ΛM⁻¹Λ' as the leverages of rows ask for it: what is exact, and what each column adds."""
-        return self._forms
+        forms, order = self._forms[0], range(len(self.factors))
+        left, right = (tuple(side[k] for k in order) for side in (forms.left, forms.right))
+        return PosteriorForms(forms.pattern, left, right, self._weights)
 
     @cached_property
-    def _forms(self) -> PosteriorForms:
+    def _forms(self) -> tuple[Forms, dict[int, tuple[Array, Array]]]:
+        """The same by factor, and of nested ones the sums for the gradient."""
         split, w, f = self.split, self._columns, self.stage.factor
         sides = []
         for rest, met in (
@@ -307,8 +324,8 @@ class IterativeFactorization(Factorization):
         ):
             own = dict(zip(self.layout.factors, self.layout.split(rest), strict=True))
             own[f] = _levels(-_times(self.block.kernel, met), len(self.block.gram))
-            sides.append(tuple(own[k] for k in range(len(self.factors))))
-        return PosteriorForms(split.first_pattern(self.block), sides[0], sides[1], self._weights)
+            sides.append(own)
+        return self.nested.add_forms(Forms(split.first_pattern(self.block), *sides), self.factors)
 
     def posterior_pattern(self) -> dict[tuple[int, int], Array]:
         """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together."""
@@ -336,6 +353,8 @@ class IterativeFactorization(Factorization):
 
         sums = dict(zip(self.layout.factors, self._beyond[0], strict=True))
         sums[self.stage.factor] = -self._of_first[1]
+        if self.solver.nested:
+            sums |= {k: beyond for k, (_, beyond) in self._forms[1].items()}
         ordered = [centred(sums[k]) for k in range(len(self.factors))]
         return ProbeErrors(centred(self._log_forms), ordered)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mixedext.core.equations.choice import choose_solver, is_iterable, require_memory
+from mixedext.core.equations.choice import choose_solver, require_memory
 from mixedext.core.equations.elimination import BlockElimination, SparseElimination
 from mixedext.core.equations.iterative import Iterative
 from mixedext.core.equations.plan import Storage
@@ -62,7 +62,7 @@ class Solving:
 
     def _made(self, storage: Storage) -> Solver:
         # other models like it, as without a term, may leave nothing to iterate
-        if self.solver is None or (self.solver.is_random and not is_iterable(storage)):
+        if self.solver is None or (self.solver.is_random and not storage.is_crossed):
             return choose_solver(storage, self.memory, self.seed, self.probes, self.exact)
         made: Any = self.solver
         solver: Solver = made(storage, self.seed, self.probes) if made.is_random else made(storage)
