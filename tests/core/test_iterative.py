@@ -332,7 +332,7 @@ def test_robust_covariances_work() -> None:
 
 def test_two_fits_have_common_probes_and_say_the_error_of_their_difference() -> None:
     model = mx.lmer(TWO, ratings(1500, 90, 60))
-    smaller = model.variant(exog=model.exog[:, :1], exog_names=("Intercept",), fixed_terms={})
+    smaller = model.variant(x=model.exog[:, :1], exog_names=("Intercept",), fixed_terms={})
     exact = mx.anova(smaller.fit(reml=False), model.fit(reml=False, solver="dense"))
     fits = [m.fit(reml=False, solver="iterative") for m in (smaller, model)]
     table = mx.anova(*fits)
