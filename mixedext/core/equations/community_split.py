@@ -166,7 +166,7 @@ class CommunitySplit(Split):
 
     def first_pattern(self, block: EliminatedFactor) -> dict[Pair, Array]:
         """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together, P in place of S."""
-        return self.coupling.selected(block, self.first_coupled(), self._posterior)
+        return self.coupling.selected(block, self._posterior)[1]
 
     def first_coupled(self) -> Array:
         """Return the diagonal blocks of N_fr ΛP⁻¹Λ' N_rf by level of the eliminated factor."""

@@ -212,8 +212,7 @@ class CrossedCoupling:
         """Return B_j P B_j' for each level, (q, q, levels), for symmetric P (order, order)."""
         plan = self.plan
         if self.is_dense:
-            half = (self.matrix @ posterior).reshape(self.dense.shape)
-            return np.ascontiguousarray(np.matmul(half, self.dense.transpose(0, 2, 1)).transpose(1, 2, 0))
+            return self._coupled((self.matrix @ posterior).reshape(self.dense.shape))
         # the products of pairs run over the lower triangle: the elements off the diagonal count twice
         diagonal = np.diag(posterior)[plan.entry_column]
         out = np.empty((plan.width, plan.width, plan.levels))
@@ -248,17 +247,15 @@ class CrossedCoupling:
                     out[a, b, part] = np.bincount(pair, self.values[a, entry] * met, minlength=len(own))
         return out
 
-    def selected(
-        self, block: EliminatedFactor, coupled_posterior: Array, posterior: Array
-    ) -> dict[Pair, Array]:
-        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together.
-
-        They are those of this factor and of the rest, whose own part of ΛM⁻¹Λ' is `posterior`.
+    def selected(self, block: EliminatedFactor, posterior: Array) -> tuple[Array, dict[Pair, Array]]:
+        """Return what `coupled_posterior` does, and the blocks of ΛM⁻¹Λ' at the pairs of levels that occur
+        together: those of this factor and of the rest, whose own part of ΛM⁻¹Λ' is `posterior`.
         """
         plan, layout = self.plan, self.plan.layout
         f = plan.stage.factor
-        out = {(f, f): block.posterior(coupled_posterior)}
         right = (self.matrix @ posterior).reshape(plan.levels, plan.width, layout.order)
+        coupled = self._coupled(right)
+        out = {(f, f): block.posterior(coupled)}
         for k in layout.factors:
             pattern, q = plan.storage.pairs[f, k], plan.storage.widths[k]
             columns = layout.starts[k] + pattern.columns[:, None] * q + np.arange(q)
@@ -271,4 +268,16 @@ class CrossedCoupling:
         for k in layout.factors:
             levels = np.arange(plan.storage.levels[k])
             out[k, k] = layout.pick(posterior, k, levels, k, levels)
+        return coupled, out
+
+    def _coupled(self, right: Array) -> Array:
+        """Return B_j P B_j' (q, q, levels) from B_j P (levels, q, order)."""
+        if self.is_dense:
+            return np.ascontiguousarray(np.matmul(right, self.dense.transpose(0, 2, 1)).transpose(1, 2, 0))
+        plan = self.plan
+        out = np.empty((plan.width, plan.width, plan.levels))
+        for a in range(plan.width):
+            met = right[plan.entry_level, a, plan.entry_column]
+            for b in range(plan.width):
+                out[a, b] = np.bincount(plan.entry_level, met * self.values[b], minlength=plan.levels)
         return out

@@ -95,13 +95,12 @@ class SparseCoupling(CrossedCoupling):
             out[a, b] = out[b, a] = (2.0 if a == b else 1.0) * (matrix.T @ posterior) - once
         return out
 
-    def selected(
-        self, block: EliminatedFactor, coupled_posterior: Array, posterior: Array
-    ) -> dict[Pair, Array]:
-        """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together."""
+    def selected(self, block: EliminatedFactor, posterior: Array) -> tuple[Array, dict[Pair, Array]]:
+        """Return what `coupled_posterior` does, and the blocks of ΛM⁻¹Λ' at the pairs of levels that occur
+        together.
+        """
         plan, layout = self.plan, self.plan.layout
         f, q = plan.stage.factor, plan.width
-        out = {(f, f): block.posterior(coupled_posterior)}
         first, second, target, _ = plan.take_entry_pairs()
         between = posterior[target]
         apart = first != second
@@ -111,6 +110,12 @@ class SparseCoupling(CrossedCoupling):
             right[a] += np.bincount(
                 second[apart], (self.values[a][first] * between)[apart], minlength=right.shape[1]
             )
+        coupled = np.empty((q, q, plan.levels))
+        for a in range(q):
+            for b in range(q):
+                met = right[a] * self.values[b]
+                coupled[a, b] = np.bincount(plan.entry_level, met, minlength=plan.levels)
+        out = {(f, f): block.posterior(coupled)}
         unsorted = np.empty_like(right)
         unsorted[:, plan.sort] = right
         start = 0
@@ -123,4 +128,4 @@ class SparseCoupling(CrossedCoupling):
             out[k, k] = posterior[layout.diagonal[k]]
         for pair, at in layout.pair_positions.items():
             out[pair] = posterior[at]
-        return out
+        return coupled, out

@@ -218,7 +218,9 @@ class BlockFactorization(Factorization):
 
     def posterior_pattern(self) -> dict[Pair, Array]:
         """Return the blocks of ΛM⁻¹Λ' at the pairs of levels that occur together."""
-        return self._select(pattern=True)[1]
+        coupled, found = self._select(pattern=True)
+        self.__dict__["_coupled_posteriors"] = coupled  # they come on the way
+        return found
 
     def _select(self, pattern: bool) -> tuple[list[Array | None], dict[Pair, Array]]:
         """Go back from the last factor to the first, each from the blocks of ΛM⁻¹Λ' of those after it.
@@ -232,9 +234,11 @@ class BlockFactorization(Factorization):
             k = block.stage.factor
             if isinstance(block.coupling, CrossedCoupling):
                 assert self.rest is not None
-                own = coupled[number] = block.coupling.coupled_posterior(self.rest.posterior)
                 if number or pattern:
-                    posterior.update(block.coupling.selected(block, own, self.rest.posterior))
+                    coupled[number], added = block.coupling.selected(block, self.rest.posterior)
+                    posterior.update(added)
+                else:
+                    coupled[number] = block.coupling.coupled_posterior(self.rest.posterior)
             elif isinstance(block.coupling, NestedCoupling):
                 coupled[number], added = block.coupling.selected(block, posterior)
                 posterior.update(added)
