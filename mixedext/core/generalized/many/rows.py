@@ -42,22 +42,22 @@ class ManyRows:
         self._codes, self._z = codes, z
         #: elements of the lower triangle of a level's block
         self._pairs = [(a, b) for a in range(self.q) for b in range(a + 1)]
-        self._to_levels = self._sums([*z])
-        self._to_rows = self._to_levels.T.tocsr()
-        self._to_grams = self._sums([z[a] * z[b] for a, b in self._pairs])
+        self._to_levels, self._to_rows = self._sums([*z])
+        self._to_grams = self._sums([z[a] * z[b] for a, b in self._pairs])[0]
         twice = [z[a] * z[b] * (1.0 if a == b else 2.0) for a, b in self._pairs]
-        self._grams_to_rows = self._sums(twice).T.tocsr()
+        self._grams_to_rows = self._sums(twice)[1]
 
-    def _sums(self, columns: list[Array]) -> sp.csr_array:
-        """Return the matrix (columns · J, n) that sums rows times each column by level."""
-        rows = np.concatenate([self._codes + i * self.levels for i in range(len(columns))])
-        at = np.tile(np.arange(self.n), len(columns))
-        shape = (len(columns) * self.levels, self.n)
-        return sp.csr_array((np.concatenate(columns), (rows, at)), shape=shape)
+    def _sums(self, columns: list[Array]) -> tuple[sp.csc_array, sp.csr_array]:
+        """Return the matrix (columns · J, n) that sums rows times each column by level, and its transpose."""
+        count = len(columns)
+        at = self._codes[:, None] + np.arange(count) * self.levels
+        parts = np.column_stack(columns).ravel(), at.ravel(), np.arange(0, self.n * count + 1, count)
+        shape = (count * self.levels, self.n)
+        return sp.csc_array(parts, shape=shape), sp.csr_array(parts, shape=shape[::-1])
 
     @cached_property
-    def _to_fixed(self) -> sp.csr_array:
-        return self._sums([z * x for z in self._z for x in self.x.T])
+    def _to_fixed(self) -> sp.csc_array:
+        return self._sums([z * x for z in self._z for x in self.x.T])[0]
 
     @cached_property
     def _products_of_x(self) -> Array:
