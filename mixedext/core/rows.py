@@ -253,7 +253,7 @@ class BasisSums:
             for s, structure in zip(factor.slices, factor.structures, strict=True):
                 count = {"none": 0, "scale": s.stop - s.start}.get(structure.freedom, 1)
                 parts += [next(blocks) for _ in range(count)] if count else [np.eye(structure.width)]
-            transforms.append(sla.block_diag(*parts))
+            transforms.append(parts[0] if len(parts) == 1 else sla.block_diag(*parts))
             from_x.append(root[:, list(places[k])] @ transforms[-1] if own is None else None)
         return Basis(transform, start, tuple(transforms), tuple(from_x))
 

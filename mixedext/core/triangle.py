@@ -148,22 +148,22 @@ def orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:
         If a column depends on those before it.
     """
     transform = np.eye(len(gram))
-    length = np.sqrt(np.diag(gram))
+    length = np.sqrt(gram.diagonal())
     for _ in range(4 if len(gram) else 0):  # SciPy 1.11 refuses to solve nothing
-        if not np.diag(gram).min(initial=1.0) > 0:  # what is left of a column is 0 to the last digit
+        if not gram.diagonal().min(initial=1.0) > 0:  # what is left of a column is 0 to the last digit
             raise DependentColumnsError
-        scale = np.sqrt(np.diag(gram))
-        correlation = gram / np.outer(scale, scale)
+        scale = np.sqrt(gram.diagonal())
+        correlation = gram / (scale[:, None] * scale)
         try:
             lower = np.linalg.cholesky(correlation)
         except np.linalg.LinAlgError:
             shift = 100 * len(gram) * np.finfo(float).eps
             lower = np.linalg.cholesky(correlation + shift * np.eye(len(gram)))
         transform = transform @ sla.solve_triangular(lower, np.diag(1 / scale), lower=True).T
-        if np.diag(lower).min(initial=1.0) ** 2 > _ONE_PASS:
+        if lower.diagonal().min(initial=1.0) ** 2 > _ONE_PASS:
             break
         gram = gram_after(transform)
-    if np.any(np.diag(transform) * length * LOST > 1):
+    if (transform.diagonal() * length * LOST > 1).any():
         raise DependentColumnsError
     return transform
 

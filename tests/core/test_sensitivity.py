@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from mixedext.core.linear.criterion import LinearProblem
@@ -139,3 +139,16 @@ def test_kenward_roger_is_what_the_paper_writes(kind, change):
     for contrast in (np.eye(3)[0], np.array([1.0, -1.0, 2.0])):
         expected = spread(contrast, slopes, w)
         assert_allclose(spread(contrast, found.derivatives, found.parameters), expected, rtol=2e-5)
+
+
+def test_the_state_that_a_fit_keeps_gives_the_same_numbers_as_a_new_one():
+    problem = LinearProblem(random_rows("single 2", 3))
+    estimates = fit_linear(problem, True, OptimizerOptions())
+    kept = problem.at_optimum(estimates.point, True)
+    assert problem.at_optimum(estimates.point.copy(), True) is kept
+    for other in (problem.evaluate(estimates.point, True), problem.at_optimum(estimates.point, False)):
+        assert other is not kept
+    assert problem.with_solver(type(problem.solver)).at_optimum(estimates.point, True) is not kept
+    assert problem.at_optimum(2 * estimates.point, True).objective > kept.objective
+    again = sensitivity(LinearProblem(problem.rows), estimates.point, True)
+    assert_array_equal(sensitivity(problem, estimates.point, True).parameters, again.parameters)

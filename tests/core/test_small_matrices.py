@@ -34,6 +34,7 @@ def test_products_are_those_of_each_level(q: int) -> None:
     np.testing.assert_allclose(levels_first(transposed), expected, atol=1e-12)
     np.testing.assert_allclose(levels_first(sb.multiply(t, b)), t @ levels_first(b), atol=1e-12)
     np.testing.assert_allclose(sb.sum_of_products(a, b.transpose(1, 0, 2)), expected.sum(axis=0), atol=1e-12)
+    np.testing.assert_allclose(sb.inner(a.transpose(1, 0, 2), b), expected.sum(axis=0), atol=1e-12)
     square = batch(rng, q, q)
     np.testing.assert_allclose(
         levels_first(sb.congruence(t, square)), t.T @ levels_first(square) @ t, atol=1e-11

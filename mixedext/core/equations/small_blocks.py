@@ -21,7 +21,8 @@ _LOOP_LIMIT = 12
 def multiply(a: Array, b: Array) -> Array:
     """Return a @ b for each level; a is (r, k, J) or (r, k), b is (k, c, J)."""
     if a.ndim == 2:
-        return np.tensordot(a, b, axes=1)
+        k, columns, levels = b.shape
+        return (a @ b.reshape(k, columns * levels)).reshape(len(a), columns, levels)
     if a.shape[:2] == (1, 1):
         return a * b
     if a.shape[1] > _LOOP_LIMIT:
@@ -44,7 +45,15 @@ def multiply_right_transposed(a: Array, b: Array) -> Array:
 
 def sum_of_products(a: Array, b: Array) -> Array:
     """Return the sum over levels of a @ b'; a is (r, k, J), b is (c, k, J)."""
-    return a.reshape(a.shape[0], -1) @ b.reshape(b.shape[0], -1).T
+    k, levels = a.shape[1:]
+    return a.reshape(len(a), k * levels) @ b.reshape(len(b), k * levels).T
+
+
+def inner(a: Array, b: Array) -> Array:
+    """Return the sum over effects and levels of the products of the columns of a (q, r, J) and b (q, c, J),
+    (r, c).
+    """
+    return sum_of_products(a.transpose(1, 0, 2), b.transpose(1, 0, 2))
 
 
 def congruence(t: Array, a: Array) -> Array:
@@ -64,7 +73,7 @@ def cholesky(a: Array) -> Array:
         return np.sqrt(a)
     if q > _LOOP_LIMIT:
         return np.ascontiguousarray(np.moveaxis(np.linalg.cholesky(np.moveaxis(a, 2, 0)), 0, 2))
-    lower = np.zeros_like(a)
+    lower = np.zeros(a.shape)
     rest = a.copy()
     for k in range(q):
         lower[k:, k] = rest[k:, k] / np.sqrt(rest[k, k])
@@ -82,14 +91,15 @@ def solve_lower(lower: Array, b: Array) -> Array:
     if q == 1:
         return (b[:, :, None] if b.ndim == 2 else b) / lower
     if b.ndim == 2:
-        b = np.broadcast_to(b[:, :, None], (*b.shape, levels))
+        b = b[:, :, None]
     if q > _LOOP_LIMIT:
+        b = np.broadcast_to(b, (*b.shape[:2], levels))
         solved = np.linalg.solve(np.moveaxis(lower, 2, 0), np.moveaxis(b, 2, 0))
         return np.ascontiguousarray(np.moveaxis(solved, 0, 2))
-    out = np.empty(b.shape)
+    out = np.empty((q, b.shape[1], levels))
     for i in range(q):
-        row = b[i].copy()
-        for k in range(i):
+        row = b[i] - lower[i, 0] * out[0] if i else b[0]
+        for k in range(1, i):
             row -= lower[i, k] * out[k]
         np.divide(row, lower[i, i], out=out[i])
     return out
@@ -118,7 +128,7 @@ def log_determinant(lower: Array) -> float:
     """Return the sum over levels of log|LL'|."""
     if lower.shape[0] == 1:
         return 2.0 * float(np.log(lower).sum())
-    return 2.0 * float(np.log(np.einsum("aaj->aj", lower)).sum())
+    return 2.0 * float(np.log(lower.diagonal()).sum())
 
 
 def segment_sum(values: Array, index: NDArray[np.intp], size: int) -> Array:

@@ -10,6 +10,7 @@ FF'.
 
 from __future__ import annotations
 
+import math
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -33,6 +34,8 @@ from mixedext.core.wide import inverse_of_lower
 Array = NDArray[np.float64]
 
 _EPSILON = float(np.finfo(float).eps)
+#: Numbers in Z'WZ up to which the state at an optimum is kept; it has some ten times as many.
+_MOST_KEPT = 10_000
 #: What is asked of a solver.
 _QUESTIONS = ("reduce", "solve", "log_determinant", "gram_sums", "posterior_blocks")
 
@@ -62,6 +65,7 @@ class LinearProblem(CovarianceParameters):
         self.storage: Storage = known.storage
         self.solver = _usable(make_solver(self.storage, solver))
         self.products: CrossProducts = cross_products(known.rows, self.basis, self.storage)
+        self._kept: LinearState | None = None
         self.n, self.p, self.log_weights = known.n, len(self.basis.start), known.log_weights
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
@@ -102,6 +106,18 @@ class LinearProblem(CovarianceParameters):
         """Return the state of the criterion at θ̃."""
         return LinearState(self, np.array(theta, dtype=float), reml)
 
+    def keep(self, state: LinearState) -> None:
+        """Keep the state at an optimum, where it is small, for what is asked of the fit afterwards."""
+        if sum(gram.size for gram in self.products.gram) <= _MOST_KEPT:
+            self._kept = state
+
+    def at_optimum(self, point: Array, reml: bool) -> LinearState:
+        """Return the state at an optimum: the one that was kept, if it is that."""
+        kept = self._kept
+        if kept is not None and kept.problem is self and kept.reml == reml and (kept.point == point).all():
+            return kept
+        return self.evaluate(point, reml)
+
 
 def _usable(solver: Solver) -> Solver:
     """Return the solver, if it answers what the criterion and its derivatives ask."""
@@ -140,10 +156,10 @@ class LinearState:
             self.objective = (
                 self.factorization.log_determinant
                 - problem.log_weights
-                + self.degrees * (1.0 + np.log(2 * np.pi * self.scale))
+                + self.degrees * (1.0 + math.log(2 * math.pi * self.scale))
             )
             if reml:
-                self.objective += problem.log_basis + 2.0 * float(np.log(np.diag(self.x_root)).sum())
+                self.objective += problem.log_basis + 2.0 * float(np.log(self.x_root.diagonal()).sum())
             #: bound on the rounding error of the objective: r² is what cancellation leaves of y'Wy
             lost = max(float(outer[p, p]), float(products.outer[p, p])) / self.penalized_rss
             self.rounding = 16 * _EPSILON * (1.0 + abs(self.objective) + self.degrees * lost)
@@ -203,8 +219,7 @@ class LinearState:
         ):
             taken = score @ score.T / self.scale
             if self.reml and self.problem.p:
-                half = np.tensordot(self.x_root_inverse, self.projected_fixed[k], axes=(1, 1))
-                half = half.transpose(1, 0, 2)
+                half = self.x_root_inverse @ self.projected_fixed[k]
                 taken += sb.sum_of_products(half, half)
             out.append(product - taken @ self.factors[k])
         return tuple(out)
@@ -230,8 +245,8 @@ class LinearState:
         rhs = []
         for vector, image, fixed in zip(vectors, images, problem.products.rhs, strict=True):
             rhs.append(np.concatenate([fixed[:, :p], image], axis=1))
-            outer[:p, p:] += np.tensordot(fixed[:, :p], vector, axes=((0, 2), (0, 2)))
-            outer[p:, p:] += np.tensordot(vector, image, axes=((0, 2), (0, 2)))
+            outer[:p, p:] += sb.inner(fixed[:, :p], vector)
+            outer[p:, p:] += sb.inner(vector, image)
         outer[p:, :p] = outer[:p, p:].T
         return vectors, self.factorization.reduce(rhs, outer)
 
@@ -259,8 +274,6 @@ class LinearState:
         first = np.zeros(size)  # f'Py = y'PV_iPy / 2 for each parameter: f_i = V_i P y
         for vector, score in zip(vectors, self.scores, strict=True):
             first += np.einsum("asj,aj->s", vector, score)
-        return (
-            working / self.scale
-            - np.outer(first / self.scale, first / self.scale) / self.degrees
-            + problem.curvature(self.point, self.slopes)
-        )
+        first /= self.scale
+        explained = first[:, None] * first / self.degrees
+        return working / self.scale - explained + problem.curvature(self.point, self.slopes)

@@ -67,6 +67,7 @@ def fit_linear(
         return found + search.of_lower_rank(at)
 
     state = search.lowest(state, lower_minima)
+    problem.keep(state)
     theta = problem.to_data_scale(state.point)
     basis = problem.basis
     inverse_root = state.x_root_inverse @ basis.x_transform.T

@@ -80,7 +80,7 @@ def hessian_of_sums(problem: LinearProblem, point: Array, reml: bool, sums: Leve
         with_fixed = changes @ sums.fixed_products.reshape(q * q, p * p)
         out -= with_fixed @ with_fixed.T
     explained = changes @ sums.squares.sum(axis=2).reshape(q * q)
-    out -= np.outer(explained, explained) / problem.degrees(reml)
+    out -= explained[:, None] * explained / problem.degrees(reml)
 
     gamma = (total - of_fixed - sums.squares).sum(axis=2)
     for term in problem.terms:
@@ -115,7 +115,7 @@ def _sums(problem: LinearProblem, state: LinearState) -> LevelSums:
     q, p, levels = len(gram), problem.p, gram.shape[2]
     residual = -sb.multiply(gram, posterior)
     sb.add_identity(residual)
-    fixed = np.tensordot(state.x_root_inverse, state.projected_fixed[0], axes=(1, 1)).transpose(1, 0, 2)
+    fixed = state.x_root_inverse @ state.projected_fixed[0]
     score = state.scores[0] / np.sqrt(state.scale)
     flat = fixed.reshape(q * p, levels)
     return LevelSums(

@@ -57,7 +57,7 @@ class Sensitivity:
 @threads_of_first(lambda problem: problem.solver.largest_matrix)
 def sensitivity(problem: LinearProblem, point: Array, reml: bool) -> Sensitivity:
     """Return C, its derivatives and the covariance of φ̂ = (θ̃, log σ²) at the optimum `point`."""
-    state = problem.evaluate(point, reml)
+    state = problem.at_optimum(point, reml)
     size = problem.size
     hessian = np.empty((size + 1, size + 1))
     profiled = profiled_hessian(problem, state)
@@ -82,10 +82,9 @@ def _covariance_slopes(problem: LinearProblem, state: LinearState, to_data: Arra
     for term in problem.terms:
         products = _fixed_products(state, term.factor)[term.columns, term.columns]
         halves = term.covariance.covariance_slopes(state.point[term.theta])
-        for i, half in enumerate(halves):
-            inner = np.tensordot(half, products, axes=2)
-            inner = inner + inner.T
-            out[term.theta.start + i] = state.scale * (root @ inner @ root.T)
+        size, q, _ = halves.shape
+        inner = (halves.reshape(size, q * q) @ products.reshape(q * q, p * p)).reshape(size, p, p)
+        out[term.theta] = state.scale * (root @ (inner + inner.transpose(0, 2, 1)) @ root.T)
     return out
 
 
@@ -99,8 +98,9 @@ def _fixed_products(state: LinearState, k: int) -> Array:
 
 def inverse_where_curved(hessian: Array) -> Array:
     """Return the inverse on the directions with positive curvature, zero elsewhere."""
-    scale = np.sqrt(np.where(np.diag(hessian) > 0, np.diag(hessian), 1.0))
-    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    curvature = hessian.diagonal()
+    scale = np.sqrt(np.where(curvature > 0, curvature, 1.0))
+    values, vectors = np.linalg.eigh(hessian / (scale[:, None] * scale))
     keep = values > _FLAT * values[-1]
     half = vectors[:, keep] / scale[:, None]
     return np.asarray((half / values[keep]) @ half.T, dtype=float)
@@ -141,7 +141,7 @@ def kenward_roger(problem: LinearProblem, point: Array) -> KenwardRoger:
     """
     if problem.solver.answer("gram_sums") != "exact":
         raise RefusedQuestion(problem.solver.name, "gram_sums", "the method of Kenward and Roger, exactly,")
-    state = problem.evaluate(point, True)
+    state = problem.at_optimum(point, True)
     directions = _directions(problem)
     m, p = len(directions), problem.p
     vectors, slopes = _fixed_directions(state, directions)

@@ -23,6 +23,7 @@ from mixedext.core.search.optimize import OptimizerOptions, OptimizerRecord, Sta
 
 Array = NDArray[np.float64]
 
+_EPSILON = float(np.finfo(float).eps)
 #: A singular value of T̃ (standard deviation relative to the residual one, in the basis without units) below
 #: this is reported as singular, lme4's default tolerance.
 SINGULAR = 1e-4
@@ -74,6 +75,8 @@ class BoundarySearch(Generic[S]):
         self.evaluations = 0
         self.record: OptimizerRecord
         self._evaluate = evaluate
+        #: the last point that was decomposed, and its parts: several questions are asked of each
+        self._decomposed: tuple[Array, list[tuple[Array, Array]]] | None = None
 
     def evaluate(self, point: Array) -> S:
         """Evaluate and count."""
@@ -177,11 +180,13 @@ class BoundarySearch(Generic[S]):
         """Return directions and standard deviations of each term's covariance, zero where only rounding is
         left.
         """
-        out = []
-        for term in self.parameters.terms:
-            u, s = term.covariance.decompose(point[term.theta])
-            out.append((u, np.where(s <= 8 * np.finfo(float).eps * len(s) * s.max(), 0.0, s)))
-        return out
+        if self._decomposed is None or self._decomposed[0] is not point:
+            out = []
+            for term in self.parameters.terms:
+                u, s = term.covariance.decompose(point[term.theta])
+                out.append((u, np.where(s <= 8 * _EPSILON * len(s) * s.max(), 0.0, s)))
+            self._decomposed = point, out
+        return list(self._decomposed[1])
 
     def _compose(self, parts: list[tuple[Array, Array]], point: Array) -> Array:
         out = point.copy()

@@ -79,20 +79,23 @@ def moment_equations(
     total = [g.sum(axis=2) for g in products.gram]
     moments = {(k, k): _second_moments(g) for k, g in enumerate(products.gram)}
     moments |= {pair: _second_moments(block) for pair, block in products.cross.items()}
-    for i, (t, a, b, at, bt) in enumerate(unknowns):
-        twice = _twice(a, b)
-        matrix[i, size] = matrix[size, i] = twice * total[t.factor][at, bt]
-        for j, (u, c, d, cu, du) in enumerate(unknowns):
-            pair = (t.factor, u.factor)
-            if pair in moments:
-                m = moments[pair]
-                value = m[at, cu, bt, du] + m[at, du, bt, cu]
-            elif pair[::-1] in moments:
-                m = moments[pair[::-1]]
-                value = m[cu, at, du, bt] + m[du, at, cu, bt]
+    places, first = [], 0
+    for t in terms:
+        a, b = t.covariance.moments
+        places.append((slice(first, first + len(a)), t.columns.start + a, t.columns.start + b))
+        first += len(a)
+    for t, (rows, at, bt) in zip(terms, places, strict=True):
+        twice = np.where(at == bt, 1.0, 2.0)
+        matrix[rows, size] = matrix[size, rows] = twice * total[t.factor][at, bt]
+        for u, (columns, cu, du) in zip(terms, places, strict=True):
+            if (t.factor, u.factor) in moments:
+                m = moments[t.factor, u.factor]
+            elif (u.factor, t.factor) in moments:
+                m = moments[u.factor, t.factor].transpose(1, 0, 3, 2)
             else:
-                value = 0.0
-            matrix[i, j] = twice * value * (0.5 if c == d else 1.0)
+                continue
+            values = m[at[:, None], cu, bt[:, None], du] + m[at[:, None], du, bt[:, None], cu]
+            matrix[rows, columns] = twice[:, None] * values * np.where(cu == du, 0.5, 1.0)
     matrix[size, size] = n - p
     return matrix, unknowns
 
