@@ -4,9 +4,7 @@ The marginal covariance of the response (of the linear predictor, in generalized
 Σ_ab σ_kab S_kab, where S_kab is the symmetric part of z_a z_b' at rows of one level of factor k, 0 elsewhere.
 V is linear in the covariances, so they are determined if and only if these matrices are linearly independent
 (Searle, Casella & McCulloch 1992, *Variance Components*, ch. 2). None of them is formed: their inner products
-are sums over the cells of two grouping factors,
-
-    ⟨S_kab, S_lcd⟩ = ½ Σ_cell (m_ac m_bd + m_ad m_bc),   m_ac = Σ_{i in cell} z_ka(i) z_lc(i).
+are sums over the cells of two grouping factors (`core.cells`).
 
 Matrices that are independent on some of the rows are so on all of them, and a handful of rows nearly always
 tells: all rows are looked at only where these do not.
@@ -22,8 +20,10 @@ import numpy as np
 import scipy.linalg as sla
 from numpy.typing import NDArray
 
+from mixedext.core.cells import PARALLEL, Cells, CellsOfProducts, CellsOfRows
 from mixedext.core.covariance.structure import CovarianceStructure
-from mixedext.core.rows import Factor, Rows
+from mixedext.core.equations.cross_products import CrossProducts
+from mixedext.core.rows import Basis, Factor, Rows
 from mixedext.core.separated import Separated, separated
 from mixedext.core.wide import WIDE, with_zeros
 
@@ -33,12 +33,14 @@ Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 #: Squared length, relative to its own, of what other matrices leave of one: below the first it may be
 #: rounding and all rows are looked at, below the second it is.
 _SUSPECT, _DEPENDENT = 1e-9, 1e-13
-#: Squared length of what other columns leave of a column of length 1 that may be rounding; length that is.
-_DEPENDENT_COLUMNS, _PARALLEL = 1e-10, 1e-10
+#: Squared length of what other columns leave of a column of length 1 that may be rounding.
+_DEPENDENT_COLUMNS = 1e-10
 #: Share of the largest coefficient of a dependence from which on a parameter takes part in it.
 _ENTERS = 1e-4
 #: Length of what X leaves of columns of Z, relative to theirs, up to which it spans them.
 _SPANNED = 1e-7
+#: The same, squared, as far as cross-products tell.
+_SPANNED_BY_PRODUCTS = 1e-12
 #: Levels of Z that are compared with X at a time.
 _AT_ONCE = 16
 #: Rows that are tried first: from the beginning, and in runs from all over.
@@ -74,20 +76,30 @@ def undetermined(rows: Rows, residual: bool) -> Undetermined | None:
     residual : bool
         Whether there is a residual variance σ²W⁻¹.
     """
-    if _is_plain(rows, residual) or _count(rows) > _MOST:
+    if _is_plain(rows, residual) or _count(rows.factors) > _MOST:
         return None
     # W⁻¹ is of full rank: without as many effects as rows it is no sum of matrices of the random terms
     counted = residual and sum(f.width * f.n_levels for f in rows.factors) >= rows.n
     if rows.n > 2 * (_HEAD + _RUNS * _RUN):
         for choose in (_first_rows, _rows_of_some_levels):
-            if not _Products(rows, counted, choose(rows)).suspect:
+            if not _Products(rows.factors, rows.n, counted, CellsOfRows(rows, choose(rows))).suspect:
                 return None
-    return _Products(rows, counted, None).undetermined()
+    return _Products(rows.factors, rows.n, counted, CellsOfRows(rows, None)).undetermined()
 
 
-def _count(rows: Rows) -> int:
+def undetermined_by_products(
+    products: CrossProducts, basis: Basis, factors: Sequence[Factor], n: int, residual: bool
+) -> Undetermined | None:
+    """Return what `undetermined` does, of n rows of which there are the cross-products in a basis."""
+    if _count(factors) > _MOST:
+        return None
+    counted = residual and sum(f.width * f.n_levels for f in factors) >= n
+    return _Products(factors, n, counted, CellsOfProducts(products, basis, n)).undetermined()
+
+
+def _count(factors: Sequence[Factor]) -> int:
     """Return the number of (co)variances of the random effects."""
-    return sum(len(s.moments[0]) for factor in rows.factors for s in factor.structures)
+    return sum(len(s.moments[0]) for factor in factors for s in factor.structures)
 
 
 def _is_plain(rows: Rows, residual: bool) -> bool:
@@ -141,81 +153,6 @@ def _rows_of_some_levels(rows: Rows) -> NDArray[np.intp]:
     return np.unique(np.concatenate(chosen))
 
 
-@dataclass(frozen=True)
-class Grouped:
-    """Columns (q, n) that vary by the levels of a factor: the level of each row, and how many there are."""
-
-    codes: NDArray[np.intp]
-    n_levels: int
-    columns: Array
-
-
-@dataclass(frozen=True)
-class _Part(Grouped):
-    """A grouping factor on some rows, its columns scaled to length 1 and, where they may be, orthonormal."""
-
-    transform: Array
-
-
-def _part(factor: Factor, chosen: NDArray[np.intp] | None) -> _Part:
-    codes: NDArray[np.integer] = factor.codes
-    n_levels = factor.n_levels
-    columns = factor.columns
-    if chosen is not None:
-        levels, codes = np.unique(codes[chosen], return_inverse=True)
-        n_levels, columns = len(levels), tuple(c[chosen] for c in columns)
-    z = np.array(columns)
-    transform = np.eye(len(z))
-    for s, structure in zip(factor.slices, factor.structures, strict=True):
-        length = np.sqrt((z[s] * z[s]).sum(axis=1))
-        scale = np.divide(1.0, length, out=np.ones(len(length)), where=length > 0)
-        if structure.freedom == "none":
-            scale[:] = scale.min()
-        own = np.diag(scale)
-        z[s] *= scale[:, None]
-        if structure.freedom == "linear" and 1 < structure.width <= z.shape[1] and length.all():
-            # columns far from 0 are nearly parallel, but their triangle keeps what is left of each
-            q, r = np.linalg.qr(z[s].T)
-            if np.abs(np.diag(r)).min() > _PARALLEL:
-                own, z[s] = own @ np.linalg.inv(r), q.T
-        transform[s, s] = own
-    return _Part(codes.astype(np.intp, copy=False), n_levels, z, transform)
-
-
-def inner_products(first: Grouped, second: Grouped, left: Pairs, right: Pairs) -> Array:
-    """Return ⟨S_kab, S_lcd⟩ for the pairs (a, b) of columns of one factor and (c, d) of another.
-
-    Parameters
-    ----------
-    first, second : Grouped
-    left, right : (ndarray of int, ndarray of int)
-        The pairs.
-
-    Returns
-    -------
-    ndarray (pairs of the first, pairs of the second)
-    """
-    sums = _cell_sums(first, second)
-    q, r, _ = sums.shape
-    flat = sums.reshape(q * r, -1)
-    block = (flat @ flat.T).reshape(q, r, q, r)
-    (a, b), (c, d) = (left[0][:, None], left[1][:, None]), right
-    return np.asarray((block[a, c, b, d] + block[a, d, b, c]) / 2)
-
-
-def _cell_sums(first: Grouped, second: Grouped) -> Array:
-    """Return the sums of the products of columns by cell of two factors, (q_k, q_l, cells)."""
-    if first is second:
-        cells, count = first.codes, first.n_levels
-    else:
-        cells, count = first.codes * second.n_levels + second.codes, first.n_levels * second.n_levels
-        if count > 4 * len(cells):
-            found, cells = np.unique(cells, return_inverse=True)
-            count = len(found)
-    sums = [[np.bincount(cells, a * b, minlength=count) for b in second.columns] for a in first.columns]
-    return np.array(sums)
-
-
 def _pairs(factor: Factor) -> list[tuple[int, CovarianceStructure, Pairs, Array]]:
     """Return, for each term, the pairs of its columns and the directions in which their entries move.
 
@@ -240,7 +177,7 @@ def _pairs(factor: Factor) -> list[tuple[int, CovarianceStructure, Pairs, Array]
 
 
 class _Products:
-    """Inner products of the matrices of V, of length 1, on some rows or on all (None).
+    """Inner products of the matrices of V, of length 1.
 
     Attributes
     ----------
@@ -248,21 +185,20 @@ class _Products:
         Eigenvalues (ascending) and eigenvectors of the inner products.
     """
 
-    def __init__(self, rows: Rows, residual: bool, chosen: NDArray[np.intp] | None):
-        self.rows, self.residual = rows, residual
-        self.parts = [_part(factor, chosen) for factor in rows.factors]
-        self.terms = [_pairs(factor) for factor in rows.factors]
-        gram = self._gram(chosen)
+    def __init__(self, factors: Sequence[Factor], n: int, residual: bool, cells: Cells):
+        self.factors, self.n, self.residual, self.cells = factors, n, residual, cells
+        self.terms = [_pairs(factor) for factor in factors]
+        gram = self._gram()
         blocks = [directions for own in self.terms for *_, directions in own]
         self.directions = _block_diagonal(blocks + [np.eye(1)] * residual)
         gram = self.directions.T @ gram @ self.directions
         self.length = np.sqrt(np.diag(gram))
         # a matrix of rounding errors is 0, and must not be scaled to length 1
         longest = self.length.max() or 1.0
-        self.length[self.length <= _PARALLEL * longest] = longest
+        self.length[self.length <= PARALLEL * longest] = longest
         self.values, self.vectors = np.linalg.eigh(gram / np.outer(self.length, self.length))
 
-    def _gram(self, chosen: NDArray[np.intp] | None) -> Array:
+    def _gram(self) -> Array:
         pairs = []
         for own in self.terms:
             sides = [places for _, _, places, _ in own]
@@ -271,19 +207,15 @@ class _Products:
         spans = [slice(end - len(a), end) for end, (a, _) in zip(ends, pairs, strict=True)]
         size = int(ends[-1]) + self.residual
         gram = np.empty((size, size))
-        for k, first in enumerate(self.parts):
-            for m, second in enumerate(self.parts[: k + 1]):
-                products = inner_products(first, second, pairs[k], pairs[m])
+        for k in range(len(pairs)):
+            for m in range(k + 1):
+                products = self.cells.inner(k, m, pairs[k], pairs[m])
                 gram[spans[k], spans[m]] = products
                 gram[spans[m], spans[k]] = products.T
         if self.residual:
-            weights = self.rows.weights
-            inverse = np.ones(self.rows.n) if weights is None else weights.min() / weights
-            inverse = inverse if chosen is None else inverse[chosen]
-            gram[-1, -1] = inverse @ inverse
-            for part, span, (a, b) in zip(self.parts, spans, pairs, strict=True):
-                sums = (part.columns * inverse) @ part.columns.T
-                gram[-1, span] = gram[span, -1] = sums[a, b]
+            beside, gram[-1, -1] = self.cells.residual(pairs)
+            for span, found in zip(spans, beside, strict=True):
+                gram[-1, span] = gram[span, -1] = found
         return gram
 
     @property
@@ -293,7 +225,7 @@ class _Products:
 
     def undetermined(self) -> Undetermined | None:
         """Return the entries of which only combinations are determined."""
-        rounding = max(_DEPENDENT, 10 * np.finfo(float).eps * self.rows.n**0.5)
+        rounding = max(_DEPENDENT, 10 * np.finfo(float).eps * self.n**0.5)
         dependent = self.values <= len(self.values) * rounding
         if not dependent.any():
             return None
@@ -301,7 +233,9 @@ class _Products:
         found: dict[int, list[tuple[int, int]]] = {}
         sizes: list[tuple[int, int, int, Array]] = []
         start = 0
-        for factor, part, own in zip(self.rows.factors, self.parts, self.terms, strict=True):
+        for k, (factor, own) in enumerate(zip(self.factors, self.terms, strict=True)):
+            lengths = self.cells.units(k)
+            lengths[lengths == 0] = 1.0
             for (number, structure, (a, b), _), s in zip(own, factor.slices, strict=True):
                 coefficients = null[start : start + len(a)]
                 start += len(a)
@@ -309,11 +243,9 @@ class _Products:
                 change = np.zeros((width, width, null.shape[1]))
                 change[a - s.start, b - s.start] += coefficients / 2
                 change[b - s.start, a - s.start] += coefficients / 2
-                transform = part.transform[s, s]
+                transform = self.cells.transforms[k][s, s]
                 change = np.einsum("ac,cdj,bd->abj", transform, change, transform)
-                units = np.sqrt(np.array([c @ c for c in factor.columns[s]]))
-                units[units == 0] = 1.0
-                change *= np.outer(units, units)[:, :, None]
+                change *= np.outer(lengths[s], lengths[s])[:, :, None]
                 sizes += [
                     (number, i, j, np.abs(change[i, j]))
                     for i, j in combinations_with_replacement(range(width), 2)
@@ -349,6 +281,23 @@ def absorbed(rows: Rows) -> list[int]:
     for factor in (f for f in rows.factors if f.n_levels <= p):
         for number, part in zip(factor.numbers, factor.slices, strict=True):
             if factor.n_levels * (part.stop - part.start) <= p and _spanned(rows, factor, part):
+                out.append(number)
+    return sorted(out)
+
+
+def absorbed_by_products(products: CrossProducts, factors: Sequence[Factor]) -> list[int]:
+    """Return what `absorbed` does, of rows of which there are the cross-products."""
+    p = len(products.outer) - 1
+    inverse = np.linalg.inv(products.outer[:p, :p])
+    out = []
+    for factor, gram, right in zip(factors, products.gram, products.rhs, strict=True):
+        for number, part in zip(factor.numbers, factor.slices, strict=True):
+            if factor.n_levels * (part.stop - part.start) > p:
+                continue
+            fixed = right[part, :p]
+            taken = np.einsum("apj,pq,aqj->aj", fixed, inverse, fixed)
+            own = np.einsum("aaj->aj", gram[part, part])
+            if (own - taken <= _SPANNED_BY_PRODUCTS * own).all():
                 out.append(number)
     return sorted(out)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mixedext.core.identifiability import Grouped, inner_products
+from mixedext.core.cells import Grouped, inner_products
 from mixedext.data.design import Design, DesignTerm
 from mixedext.errors import DataError
 
