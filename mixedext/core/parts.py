@@ -106,10 +106,22 @@ class PartedRows:
         """Return all rows in memory, by another pass."""
         return self._together(list(self.again()))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # a pass begins at a file, a query, a function: who holds that gives it again (`beginning_at`)
+        return {**vars(self), "again": _nowhere}
+
+    def beginning_at(self, again: Callable[[], Iterable[Rows]]) -> PartedRows:
+        """Return the same rows with another function that begins a pass."""
+        return replace(self, again=again)
+
     def __getattr__(self, name: str) -> NoReturn:
         if name in ("x", "y", "weights"):
             raise RowsNotInMemoryError(f"the rows come in parts: {name} is not in memory")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def _nowhere() -> NoReturn:
+    raise RowsNotInMemoryError("it is not known where the rows are")
 
 
 def without_rows(rows: Rows) -> Rows:

@@ -114,6 +114,11 @@ class Rows:
         """Sum of the logarithms of the weights."""
         return 0.0 if self.weights is None else float(np.log(self.weights).sum())
 
+    @property
+    def weight_range(self) -> tuple[float, float] | None:
+        """Smallest and largest weight, None where there are none."""
+        return None if self.weights is None else (float(self.weights.min()), float(self.weights.max()))
+
 
 def _order(rows: Rows) -> int:
     return LARGE if rows.x.shape[1] >= WIDE else 0

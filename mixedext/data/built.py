@@ -82,6 +82,8 @@ class BuiltDesign:
         The family of the response as generalized models hold it, None for linear models.
     problem : object or None
         The numerical problem, where it was made already.
+    streamed : object or None
+        What passes over the rows, where these are not in memory.
     """
 
     design: Design
@@ -89,6 +91,7 @@ class BuiltDesign:
     kept: Kept | None = field(default=None, repr=False)
     family: Any = None
     problem: Any = field(default=None, repr=False, compare=False)
+    streamed: Any = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickles: what patsy learned of the data does not, a model learns it anew."""
@@ -104,7 +107,7 @@ class BuiltDesign:
 
     def description(self) -> str:
         """Return the formula, or the names of its parts, and how many rows and levels there are, in words."""
-        return described(self.design, self.origin, len(self.design.endog))
+        return described(self.design, self.origin, self.design.n)
 
 
 def described(design: Design, origin: Origin, n: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.covariance.homogeneous import HomogeneousDiagonal
-from mixedext.core.identifiability import absorbed, undetermined
+from mixedext.core.identifiability import Undetermined, absorbed, undetermined
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.wide import WIDE, count_used
 from mixedext.data.design import Design, DesignTerm, changed
@@ -33,14 +33,7 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
     """Check the numbers, put the terms in order, drop columns of X that depend on others."""
     _check_finite(design)
     _check_weights(design)
-    refuse_names_twice(design.exog_names, design.fixed_terms, design.terms)
-    terms = _ordered(design.terms)
-    n = len(design.endog)
-    if not terms:
-        raise DataError("a mixed model needs at least one random term")
-    for term in terms:
-        _check_levels(term)
-        try_structure(term.structure, term.names)
+    design, n = check_terms(design), len(design.endog)
     if design.endog.min() == design.endog.max():
         raise DataError(
             f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
@@ -51,9 +44,9 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
         wide = count_used(design.x)
         refuse_too_wide(_SQUARES * wide**2, f"{wide} fixed effects")
     kept = independent_columns(Rows(design.endog, design.x, None, ())).tolist()
-    changes: dict[str, Any] = {"terms": terms, "kept_columns": tuple(kept)}
+    changes: dict[str, Any] = {"kept_columns": tuple(kept)}
     if len(kept) < design.x.shape[1]:
-        changes |= _only_columns(design, kept)
+        changes |= only_columns(design, kept)
     design = changed(design, **changes)
     if design.x.shape[1] >= n:
         raise DataError(
@@ -64,7 +57,19 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
     return changed(design, undetermined=found) if found else design
 
 
-def _only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
+def check_terms(design: Design) -> Design:
+    """Check names, levels and structures; return the design with its terms in order."""
+    refuse_names_twice(design.exog_names, design.fixed_terms, design.terms)
+    terms = _ordered(design.terms)
+    if not terms:
+        raise DataError("a mixed model needs at least one random term")
+    for term in terms:
+        _check_levels(term)
+        try_structure(term.structure, term.names)
+    return changed(design, terms=terms)
+
+
+def only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
     """Return the changes of a design that leave some columns of X."""
     x = design.x[:, kept]
     place = {old: new for new, old in enumerate(kept)}
@@ -149,16 +154,38 @@ def _check_levels(term: DesignTerm) -> None:
 
 
 def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
-    """Say which covariance parameters the model does not determine; an empty text where it determines all.
+    """Say which covariance parameters the model does not determine; an empty text where it determines all."""
+    rows = design.rows()
+    found = undetermined(rows, noise == "residual")
+    return undetermined_text(design, noise, allow_saturated, found, absorbed(rows))
+
+
+def undetermined_text(
+    design: Design,
+    noise: Noise,
+    allow_saturated: bool,
+    found: Undetermined | None,
+    absorbed_terms: Sequence[int],
+) -> str:
+    """Say which covariance parameters a model does not determine; an empty text where it determines all.
+
+    Parameters
+    ----------
+    design : Design
+    noise : str
+        Of the kind of model.
+    allow_saturated : bool
+        As the user gave it.
+    found : Undetermined or None
+    absorbed_terms : sequence of int
+        Terms of whose effects the fixed effects leave nothing.
 
     Raises
     ------
     DataError
         If a term with as many effects as there are rows cannot be told from the residuals.
     """
-    rows = design.rows()
-    found = undetermined(rows, noise == "residual")
-    n = len(design.endog)
+    n, zero = design.n, design.zero_columns()
     if noise == "residual":
         doubtful = [design.terms[number] for number in found.entries] if found and found.residual else []
     else:
@@ -179,7 +206,7 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
     for number, places in found.entries.items() if found else ():
         term = design.terms[number]
         # columns of zeros have a message of their own
-        places = tuple(p for p in places if all(term.columns[i].any() for i in p))
+        places = tuple(p for p in places if not any((number, i) in zero for i in p))
         if places:
             parts.append(_entries_text(term, places))
     texts = []
@@ -206,7 +233,7 @@ def _undetermined(design: Design, noise: Noise, allow_saturated: bool) -> str:
             for t in design.terms
             if len(t.levels) * len(t.names) >= n
         ]
-    for number in absorbed(rows):
+    for number in absorbed_terms:
         term = design.terms[number]
         texts.append(
             f"the fixed effects can take a value of {', '.join(map(repr, term.names))} for each level of "

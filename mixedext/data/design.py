@@ -155,6 +155,12 @@ class Design:
         What the columns of the data held.
     undetermined : str
         Which covariance parameters the model does not determine, in words.
+    elsewhere : int or None
+        Number of rows used, where these are not in memory; then all that has an element a row is empty.
+    zero : frozenset of (int, int)
+        Of such rows: terms and their columns that are 0 in all of them.
+    constant : (int, int or None)
+        Of such rows: whether X holds a constant, and the column of it.
     """
 
     endog: Array
@@ -177,6 +183,14 @@ class Design:
     offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
     kinds: Kinds | None = field(default=None, repr=False)
     undetermined: str = ""
+    elsewhere: int | None = None
+    zero: frozenset[tuple[int, int]] = frozenset()
+    constant: tuple[int, int | None] = (0, None)
+
+    @property
+    def n(self) -> int:
+        """Number of rows used."""
+        return len(self.endog) if self.elsewhere is None else self.elsewhere
 
     @property
     def exog(self) -> Array:
@@ -192,6 +206,14 @@ class Design:
         """Names of the grouping factors, in the order of their first terms."""
         return tuple(dict.fromkeys(t.group for t in self.terms))
 
+    def zero_columns(self) -> frozenset[tuple[int, int]]:
+        """Return those columns of random effects that are 0 in all rows, by number of term and column."""
+        if self.elsewhere is not None:
+            return self.zero
+        return frozenset(
+            (i, j) for i, t in enumerate(self.terms) for j, c in enumerate(t.columns) if not c.any()
+        )
+
     def labels(self) -> Labels:
         """Return the names and counts."""
         return Labels(
@@ -199,7 +221,7 @@ class Design:
             exog_names=self.exog_names,
             fixed_terms=self.fixed_terms,
             terms=tuple(TermLabels(t.group, t.label, t.names, t.levels) for t in self.terms),
-            nobs=len(self.endog),
+            nobs=self.n,
             n_missing=self.n_missing,
             dropped_columns=self.dropped_columns,
             single_levels=self.single_levels,

@@ -93,16 +93,12 @@ def warn_of_design(design: Design) -> None:
     if design.undetermined:
         _warn(design.undetermined, IdentifiabilityWarning)
     zero = [
-        f"{name!r} by {term.label!r}"
-        for term in design.terms
-        for name, column in zip(term.names, term.columns, strict=True)
-        if not column.any()
+        f"{design.terms[i].names[j]!r} by {design.terms[i].label!r}" for i, j in sorted(design.zero_columns())
     ]
     if zero:
         _warn(
             f"random effects of columns that are 0 in all rows: {', '.join(zero)}; the data say nothing of "
-            "their "
-            "variances and correlations",
+            "their variances and correlations",
             IdentifiabilityWarning,
         )
 

@@ -23,14 +23,24 @@ Array = NDArray[np.float64]
 class Model(Protocol):
     """What a model of this package can be asked."""
 
-    #: the rows, None where the data were removed
+    #: the rows, None where the data were removed or are not in memory
     design: Design | None
+    #: what passes over rows that are not in memory, None where they are
+    streamed: Any
     exog: Array
     endog: Array
     #: statsmodels' holder of the data
     data: Any
     weights: Array | None
     offset: Array | None
+
+    @property
+    def known_design(self) -> Design:
+        """The design with its rows, or what is known of it where these are not in memory."""
+
+    @property
+    def why_no_rows(self) -> str:
+        """What is said where rows are asked for that are not in memory."""
 
     @property
     def template(self) -> Design:

@@ -361,8 +361,18 @@ class FittedModel(FitNumbers):
 
     @property
     def has_data(self) -> bool:
-        """Whether the data of the model are still there."""
+        """Whether the rows of the model are in memory."""
         return self.model.design is not None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the rows of the model are not in memory but can be passed over."""
+        return self.model.streamed is not None
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether the numbers of the model as the core wants them are at hand or can be made."""
+        return self.has_data or self.streams
 
     @property
     def design(self) -> Design:
@@ -375,7 +385,7 @@ class FittedModel(FitNumbers):
         """
         design = self.model.design
         if design is None:
-            raise DataError("the data of this model were removed: there are no rows to compute with")
+            raise DataError(self.model.why_no_rows)
         return design
 
     @property
@@ -387,7 +397,8 @@ class FittedModel(FitNumbers):
         DataError
             If the data were removed.
         """
-        _ = self.design
+        if not self.has_problem:
+            raise DataError(self.model.why_no_rows)
         return self.method.solved(self.model.problem)
 
     # ---------------------------------------------------------------------------- covariances and their tests
@@ -438,7 +449,7 @@ class FittedModel(FitNumbers):
         """Whether the default degrees of freedom are at hand or can be made."""
         method = self.covariance.ddf_methods[0]
         return (
-            self.has_data
+            self.has_problem
             or method in self.made_of_covariance
             or method not in self.covariance.methods_of_rows
         )
@@ -469,7 +480,7 @@ class FittedModel(FitNumbers):
         """
         method = self.ddf_name(name)
         if method not in self.made_of_covariance:
-            if not self.has_data and method in self.covariance.methods_of_rows:
+            if not self.has_problem and method in self.covariance.methods_of_rows:
                 raise DataError(
                     "the data of this model were removed before these degrees of freedom were asked for: "
                     "take ddf='infinite' or ddf='residual', or fit again"

@@ -50,7 +50,9 @@ class MixedModel(LikelihoodModel):
 
     def __init__(self, built: BuiltDesign):
         design = built.design
-        self.design: Design = design
+        #: what passes over the rows, where these are not in memory
+        self.streamed: Any = built.streamed
+        self.design: Design = design  # None where there are no rows in memory
         self.origin: Origin = built.origin
         self.template: Design = design.without_rows()
         self._problem = built.problem
@@ -73,6 +75,15 @@ class MixedModel(LikelihoodModel):
         if built.origin.formula is not None:
             self.formula: str = built.origin.fixed_formula or ""
             self.mixed_formula: str = built.origin.formula.text
+        if self.streamed is not None:
+            self._leave_rows_out()
+
+    def _leave_rows_out(self) -> None:
+        """Be the model of rows that are not in memory: no array of it has an element a row."""
+        self.design = self.weights = self.offset = None  # type: ignore[assignment]
+        self.data.design = None
+        del self.endog
+        vars(self).pop("exog", None)
 
     @classmethod
     def _built_of(
@@ -120,6 +131,8 @@ class MixedModel(LikelihoodModel):
     def exog(self) -> Any:
         """The columns of the fixed effects as an array (n, p), None where the data were removed."""
         own = vars(self).get("exog")
+        if own is None and self.design is None and vars(self).get("streamed") is not None:
+            raise AttributeError(f"exog: {self.why_no_rows}")
         return own if own is not None or self.design is None else self.design.exog
 
     @exog.setter
@@ -165,6 +178,8 @@ class MixedModel(LikelihoodModel):
         """Say of what the results of a fit have that the model has to be fitted first."""
         if name[0] != "_" and name in self._of_results():
             raise AttributeError(f"{name!r} is what a fit has: call fit() first, model.fit().{name}")
+        if name in ("endog", "exog") and self.__dict__.get("streamed") is not None:
+            raise AttributeError(f"{name}: {self.why_no_rows}")
         if hasattr(type(self), name):  # what a property lacks inside is said by its own error
             return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -177,7 +192,7 @@ class MixedModel(LikelihoodModel):
     def initialize(self) -> None:
         """Set the degrees of freedom (called by statsmodels)."""
         self.df_model = self.design.x.shape[1] - self.k_constant
-        self.nobs = len(self.endog)
+        self.nobs = self.design.n
 
     def built(self) -> BuiltDesign:
         """Return what the model is made of.
@@ -193,6 +208,7 @@ class MixedModel(LikelihoodModel):
             kept=self.data.kept,
             family=self.own_family,
             problem=self._problem,
+            streamed=self.streamed,
         )
 
     @property
@@ -202,8 +218,25 @@ class MixedModel(LikelihoodModel):
 
     def _whole_design(self) -> Design:
         if self.design is None:
+            if self.streamed is not None:
+                raise DataError(self.why_no_rows)
             raise DataError("the data of this model were removed: no model can be made from it")
         return self.design
+
+    @property
+    def known_design(self) -> Design:
+        """The design with its rows, or what is known of it where these are not in memory."""
+        return self.template if self.design is None else self.design
+
+    @property
+    def why_no_rows(self) -> str:
+        """What is said where rows are asked for that are not in memory."""
+        if self.streamed is None:
+            return "the data of this model were removed: there are no rows to compute with"
+        return (
+            f"the rows of this model are not in memory but in {self.streamed.name}, and this looks at single "
+            "rows: make the model of a data frame of them, or of some of them"
+        )
 
     def rebuilt(self, **changes: Any) -> BuiltDesign:
         """Return what the model is made of with parts of its design changed.
@@ -322,6 +355,8 @@ class MixedModel(LikelihoodModel):
             If it has not one finite value for each row.
         """
         if self.design is None:
+            if self.streamed is not None:
+                raise DataError(self.why_no_rows)
             raise DataError("the data of this model were removed: it cannot be fitted again")
         return align_response(endog, self.design.row_labels)
 
@@ -360,14 +395,17 @@ class MixedModel(LikelihoodModel):
 
     def used_frame(self) -> pd.DataFrame:
         """Return the rows of the data frame that the fit uses, with the columns that it uses."""
+        if self.data.kept is None and self.streamed is not None:
+            raise DataError(self.why_no_rows)
         kept: Kept = self.data.kept
         return kept.frame(copied=False)
 
     def rows_of(self, sides: Sequence[str]) -> NewRows:
         """Return the rows of the fit as expressions of some right-hand sides see them."""
         parts = self._parts()
+        frame = self.used_frame()
         known = self.data.kept.known
-        return new_rows(self.used_frame(), parts, self.formula_scope(), None, sides=sides, known=known)
+        return new_rows(frame, parts, self.formula_scope(), None, sides=sides, known=known)
 
     def of_other_rows(self) -> tuple[str, ...]:
         """Return the expressions of the formula whose value in a row depends on the other rows."""
@@ -421,7 +459,7 @@ class MixedModel(LikelihoodModel):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        state["_problem"] = None
+        state["_problem"] = None if self.streamed is None else self._problem
         state["origin"] = self.origin.packed()
         if self.template.fixed_builder is not None:
             state["_learned"] = packed_builders(self.template)
@@ -435,6 +473,9 @@ class MixedModel(LikelihoodModel):
         self._learned = None  # models of earlier versions have none
         self.__dict__.update(known if "origin" in known else _read_old_state(known))
         self.data.design = self.design
+        self.__dict__.setdefault("streamed", None)
+        if self.streamed is not None:
+            self._problem = self._problem.beginning_at(self.streamed.parts)
 
 
 def _is_default(value: Any) -> bool:

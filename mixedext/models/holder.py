@@ -24,7 +24,9 @@ class MixedData(PandasData):
         self._cache: dict[str, Any] = {}
         self.ynames, self.xnames = design.endog_name, list(design.exog_names)
         self.param_names = list(design.exog_names)
-        self.k_constant, self.const_idx = _find_constant(design.x)
+        self.k_constant, self.const_idx = (
+            _find_constant(design.x) if design.elsewhere is None else design.constant
+        )
 
     row_labels: pd.Index | None = None
     #: given by the model once statsmodels has looked at the data: `exog` may take long to make

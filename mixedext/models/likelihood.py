@@ -110,11 +110,15 @@ class LikelihoodModelSide(MixedModel):
 
     def _check_data(self) -> None:
         if self.design is None:
+            if self.streamed is not None:
+                raise DataError(self.why_no_rows)
             raise DataError("the data of this model were removed: it has no likelihood")
 
     def _linear(self, params: ArrayLike, exog: Any, offset: Any = None) -> Array:
         beta = self._coefficients(params)
         if exog is None:
+            if self.streamed is not None:
+                raise DataError(self.why_no_rows)
             if self.design is None:
                 raise DataError("the data of this model were removed: give exog")
             exog, offset = self.exog, self.offset if offset is None else offset

@@ -24,6 +24,7 @@ from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import LINEAR_TOLERANCE, LinearMethod
 from mixedext.models.solvers import solvers, too_large
+from mixedext.models.streamed import TOO_UNEQUAL
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -41,12 +42,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = NDArray[np.float64]
-
-_TOO_UNEQUAL = (
-    "the weights are so unequal that the columns of the fixed effects cannot be told from each other in the "
-    "rows that count: leave out rows whose weight is next to nothing, or those whose weight outdoes all "
-    "others"
-)
 
 
 class LinearMixedModel(LikelihoodModelSide):
@@ -287,7 +282,7 @@ class LinearMixedModel(LikelihoodModelSide):
         start = check_start(start_theta, problem.size)
         options = OptimizerOptions(check_tolerance(tol), check_count(maxiter, "maxiter"))
         method = LinearMethod(bool(reml), solvers.solving(problem, solver, max_memory, rng, probe_error))
-        estimates = method.minimize(problem, self.design, options, start)
+        estimates = method.minimize(problem, self.known_design, options, start)
         findings = method.findings(self, estimates)
         fit = method.fitted(self, estimates, findings)
         warn_of_fit(fit.labels, estimates.ranks, estimates.optimizer)
@@ -299,7 +294,7 @@ class LinearMixedModel(LikelihoodModelSide):
     @property
     def problem(self) -> LinearProblem:
         """The numbers of the model as the core wants them, made once."""
-        if self.design is None:
+        if self._problem is None and self.design is None:
             raise DataError("the data of this model were removed: it cannot be fitted again")
         if self._problem is None:
             try:
@@ -307,7 +302,7 @@ class LinearMixedModel(LikelihoodModelSide):
             except TooLargeError as error:
                 raise DataError(too_large(error, self.design.groups)) from error
             except np.linalg.LinAlgError as error:
-                raise DataError(_TOO_UNEQUAL) from error
+                raise DataError(TOO_UNEQUAL) from error
         return self._problem
 
     def problems_of(self, responses: Array) -> list[LinearProblem]:
@@ -373,6 +368,6 @@ class LinearMixedModel(LikelihoodModelSide):
         problem = self.problem
         lines = [
             f"{self.nobs} rows, {problem.p} fixed effects, {problem.size} covariance parameters",
-            problem.solver.describe(self.design.groups),
+            problem.solver.describe(self.known_design.groups),
         ]
         return "\n".join(lines)

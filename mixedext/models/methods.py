@@ -111,7 +111,7 @@ class LinearMethod(Method):
 
     def fit_model(self, model: Any, start: Array | None = None) -> FittedModel:
         """Fit a model, without warnings."""
-        estimates = self.fit(model.problem, model.design, None, start)
+        estimates = self.fit(model.problem, model.known_design, None, start)
         return self.fitted(model, estimates, self.findings(model, estimates))
 
     def fitted(self, model: Any, estimates: LinearEstimates, findings: Sequence[Remark] = ()) -> FittedModel:
@@ -119,7 +119,8 @@ class LinearMethod(Method):
         texts = tuple(r.text for r in findings)
         solving = self.settled(estimates)
         method = self if solving == self.solving else LinearMethod(self.reml, solving)
-        return FittedModel(model, estimates, method, self.covariance, model.design.labels(), findings=texts)
+        labels = model.known_design.labels()
+        return FittedModel(model, estimates, method, self.covariance, labels, findings=texts)
 
     def findings(self, model: Any, estimates: LinearEstimates) -> list[Remark]:
         """Return what the data say of a fit."""

@@ -209,7 +209,7 @@ class _Prediction:
             except DataError as error:
                 return MissingObservations(str(error))
             return MixedObservations(found, spread)
-        if self.method.name in _LOOKS_AT_VARIANCES and not fit.has_data:
+        if self.method.name in _LOOKS_AT_VARIANCES and not fit.has_problem:
             return MissingObservations(
                 "the data of this model were removed, by which their degrees of freedom are found: take "
                 "ddf='infinite' or ddf='residual'"

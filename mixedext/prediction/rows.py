@@ -185,7 +185,7 @@ class PredictionRows:
 
 def _rows_of_fit(model: Model) -> FixedPart:
     if model.design is None:
-        raise DataError("the data of this model were removed: there are no rows to compute with")
+        raise DataError(model.why_no_rows)
     return FixedPart(model.exog, 0.0 if model.offset is None else model.offset, model.design.row_labels)
 
 

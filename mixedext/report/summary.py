@@ -37,12 +37,15 @@ class SummaryTexts:
     response : list of (str, str)
         Title and text of rows on the distribution of the response.
     quantiles : ndarray (5,) or None
-        Minimum, quartiles and maximum of the scaled residuals; None where the data were removed.
+        Minimum, quartiles and maximum of the scaled residuals; None where they are not known.
+    why_no_quantiles : str
+        What is said then.
     """
 
     formula: str | None
     response: list[tuple[str, str]]
     quantiles: NDArray[np.float64] | None
+    why_no_quantiles: str = "the data were removed"
 
 
 def make_summary(
@@ -94,7 +97,7 @@ def make_summary(
 
 def _add_residuals(out: MixedSummary, texts: SummaryTexts) -> None:
     if texts.quantiles is None:
-        out.add("Scaled residuals: not known, the data were removed", [])
+        out.add(f"Scaled residuals: not known, {texts.why_no_quantiles}", [])
     else:
         quantiles = format_quantiles(texts.quantiles)
         out.add("Scaled residuals:", [quantiles], ["Min", "1Q", "Median", "3Q", "Max"])

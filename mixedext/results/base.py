@@ -18,6 +18,7 @@ from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
+from mixedext.fitted.passes import residual_quantiles
 from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.inference.refits import ManyFits, refit_many
 from mixedext.options import check_cov_type, methods_answer_keywords
@@ -165,9 +166,15 @@ class MixedResults(
         return self.resid * (1 if weights is None else np.sqrt(weights)) / np.sqrt(self.scale)
 
     def residual_quantiles(self) -> Array:
-        """Return minimum, quartiles and maximum of the scaled residuals, (5,)."""
+        """Return minimum, quartiles and maximum of the scaled residuals, (5,).
+
+        Rows that are not in memory are passed over twice when this is first asked for.
+        """
         if self._residual_quantiles is None:
-            self._residual_quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
+            if self.fitted.streams:
+                self._residual_quantiles = residual_quantiles(self.fitted)
+            else:
+                self._residual_quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
         return self._residual_quantiles.copy()
 
     def remove_data(self) -> None:
@@ -447,12 +454,16 @@ class MixedResults(
         return self._summary(alpha, ddf)
 
     def _summary(self, alpha: float = 0.05, ddf: str | None = None, most: int | None = None) -> Any:
+        why = "the data were removed"
         try:
-            quantiles = self.residual_quantiles()
+            if self.fitted.streams and self._residual_quantiles is None:
+                quantiles, why = None, "residual_quantiles() passes over the rows for them"
+            else:
+                quantiles = self.residual_quantiles()
         except DataError:  # the data were removed by way of another fit of the model
             quantiles = None
         formula = getattr(self.model, "mixed_formula", None)
-        texts = SummaryTexts(formula, self._family_rows, quantiles)
+        texts = SummaryTexts(formula, self._family_rows, quantiles, why)
         return make_summary(self.fitted, texts, alpha, ddf, most)
 
 

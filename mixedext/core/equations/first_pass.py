@@ -23,6 +23,10 @@ from mixedext.core.wide import with_zeros
 Array = NDArray[np.float64]
 
 
+#: Squared distance of a vector of ones from the span of X up to which X holds a constant.
+_CONSTANT = 1e-12
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What the rows of a model tell before their cross-products are formed.
@@ -36,6 +40,8 @@ class Prepared:
         Number of rows.
     log_weights : float
         Sum of the logarithms of the weights.
+    weight_range : (float, float) or None
+        Smallest and largest weight, None where there are none.
     """
 
     rows: Rows | PartedRows
@@ -43,6 +49,7 @@ class Prepared:
     storage: Storage
     n: int
     log_weights: float
+    weight_range: tuple[float, float] | None
 
 
 def prepared(rows: Rows | FirstPass) -> Prepared:
@@ -55,7 +62,8 @@ def prepared(rows: Rows | FirstPass) -> Prepared:
     """
     if isinstance(rows, FirstPass):
         return rows.prepared()
-    return Prepared(rows, find_basis(rows), choose_storage(rows.factors), rows.n, rows.log_weights)
+    storage = choose_storage(rows.factors)
+    return Prepared(rows, find_basis(rows), storage, rows.n, rows.log_weights, rows.weight_range)
 
 
 class FirstPass:
@@ -82,6 +90,8 @@ class FirstPass:
         self.n, self.log_weights = 0, 0.0
         self.lightest, self.heaviest = np.inf, 0.0
         self.smallest, self.largest = np.inf, -np.inf
+        self._x_sums = np.zeros(p)
+        self._x_range = np.array([np.full(p, np.inf), np.full(p, -np.inf)])
         for own, part in rows.pieces():
             self._add(own, part)
         kept = self.independent
@@ -95,7 +105,11 @@ class FirstPass:
         self._compare(rows, part)
         self._sums.add(rows, part)
         self._met.add(rows.factors, part)
-        y = rows.y[part]
+        x, y = rows.x[part], rows.y[part]
+        self._x_sums += x.sum(axis=0)
+        low, high = self._x_range
+        np.minimum(low, x.min(axis=0, initial=np.inf), out=low)
+        np.maximum(high, x.max(axis=0, initial=-np.inf), out=high)
         self.n += len(y)
         self.smallest = min(self.smallest, float(y.min()))
         self.largest = max(self.largest, float(y.max()))
@@ -130,10 +144,29 @@ class FirstPass:
             if not all(self._alike[k]):
                 self._sums.with_own(k, [alike[0] for alike in before])
 
+    @property
+    def weight_range(self) -> tuple[float, float] | None:
+        """Smallest and largest weight, None where there are none."""
+        return None if self._unweighted is None else (self.lightest, self.heaviest)
+
     @cached_property
     def independent(self) -> NDArray[np.intp]:
         """The columns of X that do not depend linearly on those before them."""
         return (self._unweighted or self._sums.x).independent()
+
+    @property
+    def constant(self) -> tuple[int, int | None]:
+        """Whether the columns of X that are kept hold a constant, or add up to one, and which is it."""
+        low, high = self._x_range[:, self.independent]
+        alone = np.flatnonzero((low == high) & (low != 0))
+        if len(alone):
+            return 1, int(alone[0])
+        triangle = (self._unweighted or self._sums.x).of_columns(self.independent)
+        if not triangle.width:
+            return 0, None
+        # the distance of the constant from the span of X, relative to its length
+        half = np.linalg.solve(triangle.root.T, self._x_sums[self.independent] / self.n)
+        return int(1.0 - half @ half < _CONSTANT), None
 
     def prepared(self) -> Prepared:
         """Return basis and storage.
@@ -154,4 +187,4 @@ class FirstPass:
                     sums.terms[k] = self._sums.own_triangles(k, [a[0] for a in self._alike[k]])
         places = [[own[0] if own else -1 for own in factor] for factor in alike]
         storage = choose_storage(self.rows.factors, self._met)
-        return Prepared(self.rows, sums.basis(places), storage, self.n, self.log_weights)
+        return Prepared(self.rows, sums.basis(places), storage, self.n, self.log_weights, self.weight_range)

@@ -11,6 +11,7 @@ FF'.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +29,7 @@ from mixedext.core.equations.solver import BackSolved, Factorization, Reduced, S
 from mixedext.core.equations.solvers import make_solver
 from mixedext.core.joint import JointCovariance
 from mixedext.core.movement import Movement
+from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Rows
 from mixedext.core.wide import inverse_of_lower
 
@@ -67,6 +69,9 @@ class LinearProblem(CovarianceParameters):
         self.products: CrossProducts = cross_products(known.rows, self.basis, self.storage)
         self._kept: LinearState | None = None
         self.n, self.p, self.log_weights = known.n, len(self.basis.start), known.log_weights
+        #: smallest and largest weight, None where there are none
+        self.weight_range = known.weight_range
+        self.in_memory = isinstance(known.rows, Rows)
         #: X̃ = X R⁻¹, so log|X'V⁻¹X| = log|X̃'V⁻¹X̃| + 2 log|R|
         self.log_basis = -2.0 * float(np.log(np.abs(np.diag(self.basis.x_transform))).sum())
 
@@ -76,6 +81,13 @@ class LinearProblem(CovarianceParameters):
             return self
         problem = copy(self)
         problem.solver = _usable(make_solver(self.storage, solver))
+        return problem
+
+    def beginning_at(self, again: Callable[[], Iterable[Rows]]) -> LinearProblem:
+        """Return the problem of rows in parts with another function that begins a pass over them."""
+        problem = copy(self)
+        if isinstance(self.rows, PartedRows):
+            problem.rows = cast(Rows, self.rows.beginning_at(again))
         return problem
 
     def with_responses(self, responses: Array) -> list[LinearProblem]:
@@ -92,11 +104,15 @@ class LinearProblem(CovarianceParameters):
         return out
 
     @property
+    def total_squares(self) -> float:
+        """y'Wy."""
+        explained = np.linalg.solve(self.basis.x_transform, self.basis.start)
+        return float(self.products.outer[self.p, self.p]) + self.n * float(explained @ explained)
+
+    @property
     def is_exact(self) -> bool:
         """Whether the fixed effects leave nothing of y but rounding errors."""
-        left = float(self.products.outer[self.p, self.p])
-        explained = np.linalg.solve(self.basis.x_transform, self.basis.start)
-        return left <= (16 * _EPSILON) ** 2 * (left + self.n * float(explained @ explained))
+        return float(self.products.outer[self.p, self.p]) <= (16 * _EPSILON) ** 2 * self.total_squares
 
     def degrees(self, reml: bool) -> int:
         """n − p for REML, n for ML."""

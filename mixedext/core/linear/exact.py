@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +23,9 @@ from scipy.sparse.linalg import lsqr
 
 from mixedext.core.covariance.parameters import CovarianceParameters
 from mixedext.core.rows import Rows
+
+if TYPE_CHECKING:
+    from mixedext.core.linear.criterion import LinearProblem
 
 Array = NDArray[np.float64]
 
@@ -33,7 +37,9 @@ _DENSE = 4_000_000
 SUSPECT = 1e5
 #: Rows up to which a likelihood without a maximum is looked for, and effects up to which it is for each set
 #: of them.
-_MOST_ROWS, _MOST_EFFECTS = 5_000, 5
+MOST_ROWS, _MOST_EFFECTS = 5_000, 5
+#: Squared length of what is left of y, relative to that of what X leaves, that cross-products take for 0.
+_NOTHING = 1e-12
 
 #: The columns of one effect: number of the grouping factor, and of the column in it.
 Effect = tuple[int, int]
@@ -59,6 +65,25 @@ def exact_factors(rows: Rows) -> tuple[int, ...]:
     return ()
 
 
+def exact_factors_by_products(problem: LinearProblem) -> tuple[int, ...]:
+    """Return the first grouping factor whose effects, with the fixed ones, leave nothing of y, as far as
+    cross-products tell; for rows that are not in memory.
+    """
+    products, p = problem.products, problem.p
+    for k, factor in enumerate(problem.rows.factors):
+        if factor.width * factor.n_levels >= problem.n:
+            continue
+        inverse = np.linalg.pinv(products.gram[k].transpose(2, 0, 1), hermitian=True)
+        right = products.rhs[k].transpose(2, 0, 1)
+        left = products.outer - np.einsum("jap,jab,jbr->pr", right, inverse, right)
+        rest = left[p, p]
+        if p:
+            rest = rest - left[p, :p] @ np.linalg.pinv(left[:p, :p], hermitian=True) @ left[:p, p]
+        if rest <= _NOTHING * products.outer[p, p]:
+            return (k,)
+    return ()
+
+
 def exact_means(rows: Rows, number: int) -> bool:
     """Whether y does not vary within the levels of a grouping factor."""
     codes, first = rows.factors[number].codes, np.empty(rows.factors[number].n_levels)
@@ -79,7 +104,7 @@ def has_no_maximum(rows: Rows) -> bool:
     more than some thousands; elsewhere it takes a special response, which leads the search to infinity.
     """
     every = _effects(rows)
-    if rows.n > _MOST_ROWS or not _could_span(rows, every):
+    if rows.n > MOST_ROWS or not _could_span(rows, every):
         return False
     sizes = range(len(every), 0, -1) if len(every) <= _MOST_EFFECTS else (len(every),)
     for size in sizes:

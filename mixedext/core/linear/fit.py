@@ -117,9 +117,9 @@ def _deviance(problem: LinearProblem, state: LinearState) -> float:
 
 def may_hide(problem: LinearProblem) -> bool:
     """Whether weights differ so much that light rows may be lost in the cross-products."""
-    weights = problem.rows.weights
+    weights = problem.weight_range
     unequal = _UNEQUAL * min(1.0, _UNEQUAL_ROWS / problem.n)
-    return weights is not None and bool(weights.max() >= unequal * weights.min())
+    return weights is not None and weights[1] >= unequal * weights[0]
 
 
 def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState) -> OptimizerRecord:
@@ -128,9 +128,10 @@ def _checked(record: OptimizerRecord, problem: LinearProblem, state: LinearState
     Cross-products add up heavy rows and light ones; a factorisation by rows does not. It is compared at the
     estimate and elsewhere, as where digits are lost the estimate may be anywhere.
     """
-    weights = problem.rows.weights
-    if weights is None or not may_hide(problem) or cost_by_rows(problem) > _MOST_COST:
+    if not may_hide(problem) or not problem.in_memory or cost_by_rows(problem) > _MOST_COST:
         return record
+    weights = problem.rows.weights
+    assert weights is not None  # they are unequal
     error = 0.0
     # where random effects are as large as the residuals of a middling row
     size = np.sqrt(weights.mean() / np.median(weights))

@@ -61,7 +61,7 @@ class Rival:
 def may_have_others(problem: LinearProblem, singular: bool) -> bool:
     """Whether other minima are looked for where a search ended, `singular` as in `rivals`."""
     effects = sum(f.width * f.n_levels for f in problem.rows.factors)
-    weighted = problem.rows.weights is not None and effects <= _IF_WEIGHTED
+    weighted = problem.weight_range is not None and effects <= _IF_WEIGHTED
     return effects <= _IF_SINGULAR and (singular or weighted or problem.n <= _FEW_ROWS)
 
 

@@ -339,7 +339,7 @@ def profile(fit: FittedModel, parm: Any, level: Any) -> Profile:
 
 def _maximum_likelihood(fit: FittedModel) -> tuple[FittedModel, list[str]]:
     """Return the fit by maximum likelihood of the same model, and what is to be said of it."""
-    _ = fit.design
+    _ = fit.problem
     if fit.method.nagq == 0:
         raise DataError(
             "a fit with nagq=0 has no likelihood to profile, its fixed effects are part of the modes: "
