@@ -365,14 +365,9 @@ class FittedModel(FitNumbers):
         return self.model.design is not None
 
     @property
-    def streams(self) -> bool:
-        """Whether the rows of the model are not in memory but can be passed over."""
-        return self.model.streamed is not None
-
-    @property
     def has_problem(self) -> bool:
         """Whether the numbers of the model as the core wants them are at hand or can be made."""
-        return self.has_data or self.streams
+        return self.has_data or self.model.streamed is not None
 
     @property
     def design(self) -> Design:

@@ -83,7 +83,7 @@ class MixedModel(LikelihoodModel):
         self.design = self.weights = self.offset = None  # type: ignore[assignment]
         self.data.design = None
         del self.endog
-        vars(self).pop("exog", None)
+        self.__dict__.pop("exog", None)
 
     @classmethod
     def _built_of(

@@ -171,7 +171,7 @@ class MixedResults(
         Rows that are not in memory are passed over twice when this is first asked for.
         """
         if self._residual_quantiles is None:
-            if self.fitted.streams:
+            if self.model.streamed is not None:
                 self._residual_quantiles = residual_quantiles(self.fitted)
             else:
                 self._residual_quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
@@ -456,7 +456,7 @@ class MixedResults(
     def _summary(self, alpha: float = 0.05, ddf: str | None = None, most: int | None = None) -> Any:
         why = "the data were removed"
         try:
-            if self.fitted.streams and self._residual_quantiles is None:
+            if self.model.streamed is not None and self._residual_quantiles is None:
                 quantiles, why = None, "residual_quantiles() passes over the rows for them"
             else:
                 quantiles = self.residual_quantiles()

@@ -19,6 +19,7 @@ from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Basis, BasisSums, Rows, columns_like, find_basis
 from mixedext.core.triangle import Triangle
 from mixedext.core.wide import with_zeros
+from mixedext.core.wide import with_zeros
 
 Array = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ class FirstPass:
         self._compare(rows, part)
         self._sums.add(rows, part)
         self._met.add(rows.factors, part)
-        x, y = rows.x[part], rows.y[part]
+        x, y = with_zeros(rows.x[part]), rows.y[part]
         self._x_sums += x.sum(axis=0)
         low, high = self._x_range
         np.minimum(low, x.min(axis=0, initial=np.inf), out=low)
