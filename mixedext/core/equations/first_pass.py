@@ -19,7 +19,6 @@ from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Basis, BasisSums, Rows, columns_like, find_basis
 from mixedext.core.triangle import Triangle
 from mixedext.core.wide import with_zeros
-from mixedext.core.wide import with_zeros
 
 Array = NDArray[np.float64]
 
