@@ -206,7 +206,7 @@ class GeneralizedEstimates(Estimates):
         dispersion φ, or of α of the negative binomial.
     nuisance_names : tuple of str (n_nuisance)
     eta : ndarray (n,)
-        Linear predictor at the modes.
+        Linear predictor at the modes; None where the rows came in parts.
     penalty : float
         ‖û‖².
     hessian : str or None

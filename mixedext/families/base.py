@@ -198,6 +198,9 @@ class Family(ABC):
     takes_trials : bool
         Whether the response is a proportion of `weights` trials: it is then also read from two columns, two
         levels or booleans.
+    merges : bool
+        Whether the log-likelihood of a row is m(yθ(η) + c(η)) and a constant, so that rows with the same
+        linear predictor are as one: their m added up, their y averaged with weights m.
     sample_space : str
         What the responses are, for families that describe the same; by default that of this family alone.
     noise : {"none", "trials", "dispersion", "residual"}
@@ -218,6 +221,7 @@ class Family(ABC):
     n_predictors: ClassVar[int] = 1
     has_dispersion: ClassVar[bool] = False
     takes_trials: ClassVar[bool] = False
+    merges: ClassVar[bool] = False
     sample_space: ClassVar[str | None] = None
     ends: ClassVar[tuple[str | None, str | None]] = (None, None)
     uniform: ClassVar[tuple[str, ...]] = ()

@@ -44,6 +44,7 @@ class Binomial(Family):
     glm_class = families.Binomial
     aliases = ("bernoulli", "binom")
     takes_trials = True
+    merges = True
     ends = ("failures", "successes")
     uniform = ("zeros", "ones")
     safe_link = "logit"

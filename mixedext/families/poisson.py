@@ -30,6 +30,7 @@ class Poisson(PositiveMean):
 
     glm_class = families.Poisson
     sample_space = "counts"
+    merges = True
     ends = ("zeros", None)
     uniform = ("zeros",)
     overdispersion_remedy = "the negative binomial family"

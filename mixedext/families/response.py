@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -110,9 +111,22 @@ class Response(Observations):
 
     def working_scale(self) -> float:
         """Return the standard deviation of the working response of a row, at the mean of the data."""
-        eta = np.full(len(self.y), self.flat_eta())
-        at = self.derivatives(eta, self.start_nuisance())
-        weight = float(np.mean(at.weight))
-        if self.family.has_dispersion:
-            weight /= float(np.mean(at.score**2 / at.weight))  # φ by Pearson's statistic
-        return weight**-0.5 if np.isfinite(weight) and weight > 0 else 1.0
+        return working_scale([self], self.flat_eta())
+
+
+def working_scale(responses: Iterable[Response], eta: float) -> float:
+    """Return the standard deviation of the working response of a row, all at one linear predictor, of rows
+    that may come in parts.
+    """
+    n, weights, statistic, by_dispersion = 0, 0.0, 0.0, False
+    for own in responses:
+        at = own.derivatives(np.full(len(own.y), eta), own.start_nuisance())
+        n, weights, by_dispersion = (
+            n + len(own.y),
+            weights + float(at.weight.sum()),
+            own.family.has_dispersion,
+        )
+        if by_dispersion:
+            statistic += float((at.score**2 / at.weight).sum())  # Pearson's
+    weight = weights / statistic if by_dispersion else weights / n
+    return weight**-0.5 if np.isfinite(weight) and weight > 0 else 1.0

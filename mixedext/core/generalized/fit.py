@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -225,7 +226,7 @@ def _estimates(
         nagq=nagq,
         nuisance=laplace.nuisance,
         nuisance_names=problem.response.nuisance_names,
-        eta=laplace.at.eta,
+        eta=cast(Array, laplace.at.eta if problem.in_memory else None),
         penalty=laplace.modes.penalty,
         hessian=None if problem.response.canonical else "observed" if problem.observed else "expected",
         point=point,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from mixedext.core.generalized.sums_at import AdjointSums, Kind, NuisanceSums, S
 from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.joint import JointCovariance
 from mixedext.core.movement import Movement
+from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
@@ -59,11 +60,19 @@ class GeneralizedProblem(CovarianceParameters):
     offset : ndarray (n,) or 0
     """
 
+    #: whether the rows are in memory, or come in parts
+    in_memory: ClassVar[bool] = True
+
     def __init__(self, rows: Rows, response: ResponseModel, offset: Array | float = 0.0):
         # with columns as long as the working residuals θ̃ has no units, as in the linear model
         unit, k = response.working_scale(), response.n_predictors
-        self.work = WorkingRows(rows, offset, unit) if k == 1 else StackedRows(rows, offset, unit, k)
-        super().__init__(rows, self.work.basis)
+        work = WorkingRows(rows, offset, unit) if k == 1 else StackedRows(rows, offset, unit, k)
+        self._begin(rows, work, response)
+
+    def _begin(self, rows: Rows | PartedRows, work: WorkingRows, response: ResponseModel) -> None:
+        # rows in parts have the numbers of levels and columns, and say of all else that it is not in memory
+        super().__init__(cast(Rows, rows), work.basis)
+        self.work = work
         self.response = response
         self.n, self.p = self.work.n, self.work.p
         #: number of nuisance parameters
@@ -121,9 +130,18 @@ class GeneralizedProblem(CovarianceParameters):
         problem.mode_search = copy(self.mode_search)
         return problem
 
-    def at(self, random: Sequence[Array], beta: Array, nuisance: Array, settled: bool = False) -> SumsAt:
-        """Return the sums over rows at b by factor (q_k, J_k), β̃ (p,) and nuisance parameters; of `settled`
-        says `SumsAt.moved`.
+    def at(
+        self,
+        random: Sequence[Array],
+        beta: Array,
+        nuisance: Array,
+        joint_beta: bool = False,
+        settled: bool = False,
+    ) -> SumsAt:
+        """Return the sums over rows at b by factor (q_k, J_k), β̃ (p,) and nuisance parameters.
+
+        What is going to be asked next is what the criterion takes if `settled`, else what a Newton step
+        takes, with the coefficients if `joint_beta`. It is no more than a hint for rows that come in parts.
         """
         work = self.work
         fixed = work.fixed_part(beta)
@@ -182,6 +200,8 @@ class LaplaceState:
         """Those of the log-likelihood by row, of rows that are in memory."""
         return self.at.derivatives
 
+    # a step that overflows is not finite, and is shortened as any that does not lower the deviance
+    @np.errstate(over="ignore", invalid="ignore")
     def _find_modes(self, beta: Array | None) -> Modes:
         """Search from where the last modes are or are going to; the coefficients too if `beta` is None."""
         problem = self.problem
@@ -189,7 +209,7 @@ class LaplaceState:
         for number, (start, start_beta) in enumerate(starts):
             try:
                 own = start_beta if beta is None else beta
-                at = problem.at(apply_covariance(self.factors, start), own, self.nuisance)
+                at = problem.at(apply_covariance(self.factors, start), own, self.nuisance, beta is None)
                 return find_modes(at, problem.solver, self.factors, start, own, beta is None)
             except np.linalg.LinAlgError:
                 # the start may be out of the range of a link that does not take every linear predictor

@@ -64,8 +64,6 @@ _ROUNDED = 1e-6
 _MOST_STEPS = 200
 
 
-# a step that overflows is not finite, and is shortened as any that does not lower the deviance
-@np.errstate(over="ignore", invalid="ignore")
 def find_modes(
     at: SumsAt, solver: Solver, factors: Sequence[Array], g: Sequence[Array], beta: Array, joint_beta: bool
 ) -> Modes:

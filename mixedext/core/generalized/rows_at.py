@@ -1,7 +1,7 @@
 """The sums over rows in memory at one linear predictor.
 
-Rows can come in parts, which are added up one after the other: every method takes the `total` of the parts
-before, or none.
+Rows that come in parts are added up one after the other: every method takes the `total` of the parts before,
+or none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.equations.cross_products import CrossProducts
-from mixedext.core.equations.solver import Factorization
+from mixedext.core.equations.solver import Factorization, PosteriorForms
 from mixedext.core.generalized.response import ResponseModel
 from mixedext.core.generalized.sums_at import AdjointSums, Blocks, Kind, NewtonSums, NuisanceSums
 from mixedext.core.generalized.working_rows import WorkingRows
@@ -115,12 +115,14 @@ class RowsAt:
     def _nuisance_derivatives(self) -> tuple[Array, Array, Array]:
         return self.response.nuisance_derivatives(self.derivatives, self._nuisance)
 
-    def adjoint(
-        self, factorization: Factorization, kind: Kind, total: AdjointSums | None = None
-    ) -> AdjointSums:
+    def adjoint(self, factorization: Factorization, kind: Kind) -> AdjointSums:
         """Return what the gradient takes."""
+        return self.adjoint_of(self.work.forms(factorization), kind)
+
+    def adjoint_of(self, forms: PosteriorForms, kind: Kind, total: AdjointSums | None = None) -> AdjointSums:
+        """Return what the gradient takes, of ΛM⁻¹Λ' as `WorkingRows.forms` gives it."""
         work, score = self.work, self.derivatives.score
-        leverages = work.leverages(factorization)
+        leverages = work.leverages(forms)
         c = work.contract(self._slope(kind), leverages)
         nuisance = np.zeros(len(self._nuisance))
         if len(nuisance):
@@ -138,15 +140,19 @@ class RowsAt:
             total.nuisance + nuisance,
         )
 
-    def forms(
-        self, factorization: Factorization, kind: Kind, count: int, total: Blocks | None = None
-    ) -> Blocks:
+    def forms(self, factorization: Factorization, kind: Kind, count: int) -> Blocks:
         """Return Z'c of the last of the products beside the blocks of ΛM⁻¹Λ'."""
+        return self.sums_of_forms(self.work.forms(factorization), kind, count)
+
+    def sums_of_forms(
+        self, forms: PosteriorForms, kind: Kind, count: int, total: Blocks | None = None
+    ) -> Blocks:
+        """Return Z'c of the last of some products."""
         work, slope = self.work, self._slope(kind)
         if total is None:
             total = tuple(np.zeros((f.width, count, f.n_levels)) for f in work.rows.factors)
         for c in range(count):
-            moved = work.contract(slope, work.form_leverages(factorization, c - count))
+            moved = work.contract(slope, work.form_leverages(forms, c - count))
             work.transposed(moved, tuple(block[:, c] for block in total))
         return total
 

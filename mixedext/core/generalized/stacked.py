@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg as sla
 from numpy.typing import NDArray
 
-from mixedext.core.equations.solver import Factorization
+from mixedext.core.equations.solver import Factorization, PosteriorForms
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.rows import Factor, Rows
@@ -122,10 +122,14 @@ class StackedRows(WorkingRows):
         """Return the derivatives of log|M| in η (k·n,) from slopes (k, k, k, n) and leverages (k, k, n)."""
         return np.einsum("cdei,cdi->ei", slopes, leverages).ravel()
 
-    def leverages(self, factorization: Factorization) -> Array:
+    def forms(self, factorization: Factorization) -> PosteriorForms:
+        """Return ΛM⁻¹Λ' as blocks alone."""
+        return PosteriorForms(factorization.posterior_pattern())
+
+    def leverages(self, forms: PosteriorForms) -> Array:
         """Return the blocks (k, k, n) of ZΛM⁻¹Λ'Z' that belong to the same row."""
         out = np.zeros((self.k, self.k, self.m))
-        for (k, other), block in factorization.posterior_pattern().items():
+        for (k, other), block in forms.pattern.items():
             index = (self.codes[k] if k == other else self.pairs[k, other])[: self.m]
             left, right = (self.z[f].reshape(-1, self.k, self.m) for f in (k, other))
             part = np.einsum("aci,abi,bdi->cdi", left, block[:, :, index], right, optimize=True)

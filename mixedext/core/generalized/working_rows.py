@@ -5,7 +5,7 @@ Here a row has one linear predictor and a weight is a number; `core.generalized.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -35,6 +35,8 @@ class WorkingRows:
     offset : ndarray (n,) or float
     unit : float
         Length of a column in the basis.
+    basis, storage : optional
+        By default those that the rows lead to.
 
     Attributes
     ----------
@@ -44,10 +46,16 @@ class WorkingRows:
     offset : ndarray (n,) or float
     """
 
-    def __init__(self, rows: Rows, offset: Array | float, unit: float = 1.0):
-        self.rows = rows
-        self.storage: Storage = choose_storage(rows.factors)
-        basis = find_basis(rows)
+    def __init__(
+        self,
+        rows: Rows,
+        offset: Array | float,
+        unit: float = 1.0,
+        basis: Basis | None = None,
+        storage: Storage | None = None,
+    ):
+        self.storage: Storage = storage or choose_storage(rows.factors)
+        basis = basis or find_basis(rows)
         self.basis: Basis = replace(
             basis,
             x_transform=unit * basis.x_transform,
@@ -55,7 +63,25 @@ class WorkingRows:
         )
         self.solver = make_solver(self.storage)
         self.solver.require(_QUESTIONS, "a generalized model")
-        self.offset = offset
+        self.take(rows, offset, {})
+
+    def part(self, rows: Rows, offset: Array | float, pairs: Mapping[tuple[int, int], Index]) -> WorkingRows:
+        """Return some of the rows, in the same basis.
+
+        Parameters
+        ----------
+        rows : Rows
+        offset : ndarray (n,) or float
+        pairs : mapping of pair of factors to ndarray (n,)
+            Pair of levels of each row, where that is known.
+        """
+        work = copy(self)
+        work.take(rows, offset, pairs)
+        return work
+
+    def take(self, rows: Rows, offset: Array | float, pairs: Mapping[tuple[int, int], Index]) -> None:
+        """Form all that grouped sums need of rows."""
+        self.rows, self.offset = rows, offset
         self.n, self.p = rows.x.shape
         # columns one after the other: each is summed by itself
         self.x: Array = (self.basis.x_transform.T @ rows.x.T).T
@@ -64,12 +90,18 @@ class WorkingRows:
         ]
         self.codes = tuple(f.codes.astype(np.intp) for f in rows.factors)
         self.pairs = {
-            (k, m): pattern.row_index(slice(None), self.codes[k], self.codes[m]).astype(np.intp, copy=False)
-            for (k, m), pattern in self.storage.pairs.items()
+            (k, other): np.asarray(
+                pairs[k, other]
+                if (k, other) in pairs
+                else pattern.row_index(slice(None), self.codes[k], self.codes[other]),
+                dtype=np.intp,
+            )
+            for (k, other), pattern in self.storage.pairs.items()
         }
         #: the value of an intercept's column, which is kept by that and needs no multiplication by row
         self._constant = tuple(
-            float(c[0, 0]) if len(c) == 1 and c[0, 0] != 0 and bool((c == c[0, 0]).all()) else None for c in z
+            float(c[0, 0]) if c.size and len(c) == 1 and c[0, 0] != 0 and (c == c[0, 0]).all() else None
+            for c in z
         )
         self.z = tuple(
             c if value is None else np.broadcast_to(np.array([[value]]), c.shape)
@@ -217,10 +249,13 @@ class WorkingRows:
         outer = self.weigh_columns(weights, right).T @ right
         return replace(products, rhs=rhs, outer=outer if total is None else total.outer + outer)
 
-    def leverages(self, factorization: Factorization) -> Array:
+    def forms(self, factorization: Factorization) -> PosteriorForms:
+        """Return ΛM⁻¹Λ' as `leverages` wants it."""
+        return factorization.posterior_forms()
+
+    def leverages(self, forms: PosteriorForms) -> Array:
         """Return the diagonal of ZΛM⁻¹Λ'Z' (n,)."""
         total: Array | None = None
-        forms = factorization.posterior_forms()
         for (k, other), block in forms.pattern.items():
             index = self.codes[k] if k == other else self.pairs[k, other]
             for a in range(len(self.z[k])):
@@ -234,14 +269,11 @@ class WorkingRows:
                     total = part if total is None else np.add(total, part, out=total)
         assert total is not None
         for c, weight in enumerate(forms.weights):
-            total += weight * self._form(forms, c)
+            total += weight * self.form_leverages(forms, c)
         return total
 
-    def form_leverages(self, factorization: Factorization, c: int) -> Array:
+    def form_leverages(self, forms: PosteriorForms, c: int) -> Array:
         """Return what one of the products beside the blocks adds to the leverages, unweighted (n,)."""
-        return self._form(factorization.posterior_forms(), c)
-
-    def _form(self, forms: PosteriorForms, c: int) -> Array:
         part = self.random_part([own[:, c] for own in forms.left])
         part *= self.random_part([own[:, c] for own in forms.right])
         return part

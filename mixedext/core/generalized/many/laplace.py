@@ -37,10 +37,10 @@ _MOST_ROWS, _MOST_EFFECTS, _MOST_COEFFICIENTS = 4_000, 3, 12
 
 def are_evaluated_together(problem: GeneralizedProblem) -> bool:
     """Whether criteria of a design can be evaluated together: one grouping factor, a distribution without
-    parameters besides the mean, and rows of which one evaluation has little to do.
+    parameters besides the mean, and rows in memory of which one evaluation has little to do.
     """
     work, factors = problem.work, problem.rows.factors
-    if problem.extra or len(factors) != 1 or type(work) is not WorkingRows:
+    if not problem.in_memory or problem.extra or len(factors) != 1 or type(work) is not WorkingRows:
         return False
     if type(work.solver) is not BlockElimination or not has_entries(problem):
         return False
