@@ -19,7 +19,7 @@ from mixedext.core.equations.choice import (
 from mixedext.core.equations.elimination import BlockElimination, SparseElimination
 from mixedext.core.equations.ordering import order_elimination
 from mixedext.core.equations.plan import choose_storage
-from mixedext.core.equations.sparse_rest import SparseFactor
+from mixedext.core.equations.sparse_rest import SparseFactor, inverses_of_lower
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.errors import DataError, OptionError
@@ -273,3 +273,13 @@ def test_levels_of_one_row_each_are_no_trouble() -> None:
     fit = mx.lmer("y ~ 1 + (1 | b) + (1 | c)", table).fit()
     assert fit.fitted.problem.solver.name == "sparse"
     assert fit.converged
+
+
+@pytest.mark.parametrize("m", [1, 2, 9, 24, 25])
+def test_triangles_of_all_orders_are_inverted(m: int) -> None:
+    rng = np.random.default_rng(m)
+    lower = np.tril(rng.normal(size=(7, m, m)), -1) / m + np.eye(m) * rng.uniform(1, 2, (7, m, 1))
+    matrix = lower @ lower.transpose(0, 2, 1)
+    found = inverses_of_lower(np.linalg.cholesky(matrix))
+    np.testing.assert_allclose(found @ lower, np.broadcast_to(np.eye(m), lower.shape), atol=1e-12)
+    assert not np.triu(found, 1).any()

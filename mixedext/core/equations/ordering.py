@@ -92,11 +92,11 @@ class Batch:
     @cached_property
     def scatter(self) -> tuple[Index, sp.csr_array]:
         """Distinct neighbours, and the matrix that sums values by neighbour over the blocks."""
-        found, inverse = np.unique(self.neighbours, return_inverse=True)
-        inverse = inverse.ravel()
-        ones = np.ones(len(inverse))
-        matrix = sp.csr_array((ones, (inverse, np.arange(len(inverse)))), shape=(len(found), len(inverse)))
-        return found, matrix
+        found, inverse, count = np.unique(self.neighbours, return_inverse=True, return_counts=True)
+        sort = np.argsort(inverse.ravel(), kind="stable")
+        start = np.concatenate([[0], np.cumsum(count)])
+        shape = (len(found), len(sort))
+        return found, sp.csr_array((np.ones(len(sort)), sort, start), shape=shape)
 
 
 @dataclass(frozen=True)

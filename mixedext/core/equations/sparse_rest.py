@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 
 #: Numbers of right-hand sides that are solved for at once, where all of Z'V⁻¹Z is asked for.
 _SOLVED_AT_ONCE = 1 << 22
+#: Order of triangles up to which they are inverted row by row, all at once: one by one takes twice as long.
+_SMALL = 24
 
 
 class SparseFactor:
@@ -76,7 +78,7 @@ class SparseFactor:
             else:
                 lower = np.linalg.cholesky(own)
                 diagonal = np.einsum("bii->bi", lower)
-                root = np.linalg.inv(lower)
+                root = inverses_of_lower(lower)
                 half = root @ coupling
             log_determinant = 2.0 * float(np.log(diagonal).sum())
         self._roots.append(root)
@@ -146,6 +148,21 @@ class SparseFactor:
             out[batch.own] = own
             out[plan.size :] = 0.0
         return out
+
+
+def inverses_of_lower(lower: Array) -> Array:
+    """Return the inverses of lower triangular matrices (B, m, m)."""
+    m = lower.shape[1]
+    if m > _SMALL:
+        return np.linalg.inv(lower)
+    out = np.zeros_like(lower)
+    inverse = 1.0 / np.einsum("bii->bi", lower)
+    for k in range(m):
+        out[:, k, k] = inverse[:, k]
+        if k:
+            row = lower[:, k, None, :k] @ out[:, :k, :k]
+            out[:, k, :k] = -inverse[:, k, None] * row[:, 0]
+    return out
 
 
 class SparseRest:
