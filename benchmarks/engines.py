@@ -169,6 +169,29 @@ class GpboostIterative(Gpboost):
         return [*super().shortcomings(problem), STOCHASTIC]
 
 
+class Glmm(Engine):
+    """glmm of PyPI: a kernel in Rust, here without the degrees of freedom that no other engine computes."""
+
+    name = package = "glmm"
+
+    def load(self) -> None:
+        self._module = import_module("glmm")
+
+    def fit(self, problem: Problem, frame: pd.DataFrame) -> tuple[Any, NDArray[np.float64]]:
+        formula, options = problem.formula, {"family": problem.family, "satterthwaite": False}
+        if problem.family == "gaussian":
+            options["reml"] = problem.reml
+        if problem.trials is not None:
+            # its formulas have no arithmetic inside cbind()
+            frame = frame.assign(failures=frame[problem.trials] - frame[problem.response])
+            formula = f"cbind({problem.response}, failures) ~ {problem.right}"
+        result = self._module.fit(frame, formula, **options)
+        return result, np.asarray(result.se)
+
+    def outcome(self, fitted: Any, problem: Problem) -> tuple[float, int | None]:
+        return -2 * fitted.loglik, int(fitted.n_eval)
+
+
 class Statsmodels(Engine):
     """MixedLM of statsmodels: one factor, and factors nested in it."""
 
@@ -215,11 +238,11 @@ def silence() -> None:
 
 #: The engines that run in Python.
 PYTHON: dict[str, Engine] = {
-    e.name: e for e in (Mixedext(), Mixedlm(), Gpboost(), GpboostIterative(), Statsmodels())
+    e.name: e for e in (Mixedext(), Mixedlm(), Gpboost(), GpboostIterative(), Glmm(), Statsmodels())
 }
 
 #: Those that run in R, through peers.R: name and R package.
 R: dict[str, str] = {"lme4": "lme4", "glmmtmb": "glmmTMB"}
 
 #: All, in the order of the table.
-NAMES = ["mixedext", "mixedlm", "gpboost", "gpboost-iterative", "lme4", "glmmtmb", "statsmodels"]
+NAMES = ["mixedext", "mixedlm", "gpboost", "gpboost-iterative", "glmm", "lme4", "glmmtmb", "statsmodels"]

@@ -78,7 +78,7 @@ class SparseFactor:
             else:
                 lower = np.linalg.cholesky(own)
                 diagonal = np.einsum("bii->bi", lower)
-                root = inverses_of_lower(lower)
+                root = inverses_of_lower(np.asarray(lower, dtype=float))
                 half = root @ coupling
             log_determinant = 2.0 * float(np.log(diagonal).sum())
         self._roots.append(root)
@@ -154,7 +154,7 @@ def inverses_of_lower(lower: Array) -> Array:
     """Return the inverses of lower triangular matrices (B, m, m)."""
     m = lower.shape[1]
     if m > _SMALL:
-        return np.linalg.inv(lower)
+        return np.asarray(np.linalg.inv(lower), dtype=float)
     out = np.zeros_like(lower)
     inverse = 1.0 / np.einsum("bii->bi", lower)
     for k in range(m):
