@@ -133,8 +133,8 @@ class QuadratureState:
         return random, fixed, nuisance
 
     @cached_property
-    def gradient(self) -> Array:
-        """Derivative of the criterion in the point."""
+    def _derivatives(self) -> tuple[Array, Array]:
+        """Return half of the derivative in F, and the derivatives in β̃ and the nuisance parameters."""
         laplace, problem = self.laplace, self.problem
         (factor,), (g,) = self.factors, self.modes.g
         (root,) = laplace.factorization.level_roots().values()
@@ -162,22 +162,28 @@ class QuadratureState:
         moved = factor @ v
         rest = sums.random[0] - np.einsum("abj,bj->aj", products.gram[0], moved)
         in_factor += 0.5 * (rest @ (factor.T @ g).T + g @ v.T)
-        parts = [problem.gradient(self.point[: problem.size], [in_factor])]
-        parts.append(sums.fixed - 2.0 * fixed - laplace.at.fixed_image([moved]))
+        parts = [sums.fixed - 2.0 * fixed - laplace.at.fixed_image([moved])]
         if problem.extra:
             own = laplace.at.nuisance()
             parts.append(sums.nuisance - 2.0 * nuisance + image(own.random, [moved]))
-        return np.concatenate(parts)
+        return in_factor, np.concatenate(parts)
+
+    @property
+    def slopes(self) -> Sequence[Array]:
+        """Half of the derivative in F, as `LaplaceState.slopes`."""
+        return [self._derivatives[0]]
+
+    @cached_property
+    def gradient(self) -> Array:
+        """Derivative of the criterion in the point."""
+        size = self.problem.size
+        return np.concatenate([self.problem.gradient(self.point[:size], self.slopes), self._derivatives[1]])
 
     def release(self) -> None:
         """Let go of the large arrays; they are made again if asked for."""
         self.laplace.release()
-        self.__dict__.pop("_scores", None)
-
-    @property
-    def slopes(self) -> Sequence[Array]:
-        """Γ_k F_k by Laplace: where variance is missing both criteria agree on the direction to go."""
-        return self.laplace.slopes
+        for name in ("_scores", "_derivatives"):
+            self.__dict__.pop(name, None)
 
     def information(self) -> Array:
         """Return the approximate Hessian of the Laplace criterion."""
