@@ -54,7 +54,7 @@ class FreeEntries(CovarianceStructure):
     def curvature_from(self, gamma: Array) -> Array:
         """Return the same from Γ (q, q) itself, of which `curvature` does not see what has no variance."""
         rows, columns = self.positions
-        return np.asarray(2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns))
+        return np.asarray(2.0 * gamma[rows[:, None], rows] * (columns[:, None] == columns))
 
     def directions(self, theta: Array, score: Array) -> Array:
         """Return (∂Σ/∂θ_i) s for every θ_i and vectors s (q, J), as (q, size, J)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,13 +29,13 @@ def lower_factor(factor: Array, tolerance: float = 1e-12) -> Array:
     rest = np.array(factor, dtype=float)
     lower = np.zeros((q, q))
     for row in range(q):
-        length = float(np.sqrt(lower[row] @ lower[row] + rest[row] @ rest[row]))
-        pivot = float(np.linalg.norm(rest[row]))
+        own = float(rest[row] @ rest[row])
+        pivot, length = math.sqrt(own), math.sqrt(float(lower[row] @ lower[row]) + own)
         if pivot <= tolerance * length:
             continue
         direction = rest[row] / pivot
-        lower[:, row] = rest @ direction
-        rest -= np.outer(rest @ direction, direction)
+        lower[:, row] = along = rest @ direction
+        rest -= along[:, None] * direction
         rest[row] = 0.0
     return lower
 
