@@ -124,6 +124,10 @@ class ExtrapolationWarning(MixedextWarning):
     """Polynomials or splines are evaluated beyond the values that they were fitted to."""
 
 
+class DroppedRowsWarning(MixedextWarning):
+    """Rows are left out in which an expression of a formula has no value, as the logarithm of −1."""
+
+
 class DoubleBarWarning(MixedextWarning):
     """A random term with ``||`` is not the model that lme4 fits by it: it has a factor, or a spline."""
 

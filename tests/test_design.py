@@ -105,7 +105,11 @@ def test_rows_in_which_an_expression_has_no_value_are_dropped_and_counted(formul
     data = make_data()
     data["logged"] = np.log(data["x"].where(data["x"] > 0))
     data["known"] = data["h"].where(data["x"] > 0)
-    result, expected = fit(formula, data), fit(plain, data)
+    count = int((data["x"] <= 0).sum())
+    with pytest.warns(mx.DroppedRowsWarning, match=rf"has no value in {count} rows") as caught:
+        result = fit(formula, data)
+    assert [w.filename for w in caught if w.category is mx.DroppedRowsWarning] == [__file__]
+    expected = fit(plain, data)
     assert result.labels.n_missing == expected.labels.n_missing == int((data["x"] <= 0).sum())
     assert result.objective == pytest.approx(expected.objective, abs=1e-9)
     assert "rows dropped because of missing values" in str(result.summary())
@@ -116,10 +120,19 @@ def test_rows_in_which_an_expression_has_no_value_are_dropped_and_counted(formul
 def test_rows_go_as_in_lme4_where_a_logarithm_is_not_a_number() -> None:
     # R: s <- sleepstudy; s$neg <- s$Days - 2.5; lmer(Reaction ~ log(neg) + (1 | Subject), s)
     data = mx.datasets.load("sleepstudy")
-    result = fit("Reaction ~ log(neg) + (1 | Subject)", data.assign(neg=data["Days"] - 2.5))
+    with pytest.warns(mx.DroppedRowsWarning, match=r"^'log\(neg\)' has no value in 54 rows"):
+        result = fit("Reaction ~ log(neg) + (1 | Subject)", data.assign(neg=data["Days"] - 2.5))
     assert result.nobs == 126
     assert result.objective == pytest.approx(1260.1597787857, abs=1e-8)
     np.testing.assert_allclose(result.params, [289.6310541631516, 24.5837537738706], rtol=1e-8)
+
+
+def test_products_of_an_expression_without_a_value_are_not_named_beside_it() -> None:
+    with pytest.warns(mx.DroppedRowsWarning) as caught:
+        mx.lmer("y ~ log(x) * z + (1 | g)", make_data())
+    (message,) = [str(w.message) for w in caught if w.category is mx.DroppedRowsWarning]
+    assert message.count("log(x)") == 1
+    assert not _caught(lambda: mx.lmer("y ~ log(x) * z + (1 | g)", make_data(), subset="x > 0"))
 
 
 def test_an_expression_without_any_value_is_named() -> None:
@@ -528,7 +541,7 @@ def test_warnings_come_once_and_point_at_the_line_of_the_user() -> None:
 
 
 def test_a_good_fit_gives_no_warning() -> None:
-    assert not _caught(lambda: mx.lmer("y ~ log(x) + factor(h) + (1 | g)", make_data()))
+    assert not _caught(lambda: mx.lmer("y ~ log(abs(x)) + factor(h) + (1 | g)", make_data()))
 
 
 # ------------------------------------------------------------------------------------------------- arrays

@@ -140,3 +140,34 @@ def test_groups_that_are_a_column_of_the_data_are_found_in_new_rows() -> None:
     other = mx.mixedlm("grain ~ nitro", data, groups=data["Block"].to_numpy()).fit()
     np.testing.assert_allclose(other.params, result.params, rtol=1e-9)
     assert other.model.mixed_formula == "grain ~ nitro + (1 | Group)"
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("yield ~ np.sin(nitro) + (1 | Block)", r"'np' is not known.*import numpy as np"),
+        ("yield ~ math.sin(nitro) + (1 | Block)", r"'math' is not known.*write np for math"),
+        ("yield ~ np + (1 | Block)", r"column 'np' is not in the data"),
+    ],
+)
+def test_a_module_that_is_not_imported_is_no_column(formula: str, words: str) -> None:
+    scope = {"mx": mx, "data": oats(), "formula": formula}
+    with pytest.raises(mx.DataError, match=words):
+        exec("mx.lmer(formula, data)", scope)
+
+
+def test_columns_called_by_numbers_are_written_in_backticks() -> None:
+    data = oats()[["yield", "nitro", "Block"]].set_axis([0, 1, 2], axis=1)
+    with pytest.raises(mx.DataError, match="in backticks, `0` ~ `1`"):
+        mx.lmer("y ~ x + (1 | g)", data)
+    with pytest.raises(mx.FormulaError, match="in backticks, `2`"):
+        mx.lmer("0 ~ 1 + (1 | 2)", data)
+    assert mx.lmer("`0` ~ `1` + (1 | `2`)", data).nobs == len(data)
+
+
+def test_imputation_answers_other_names_and_another_order() -> None:
+    how = {"yield": "nitro + (1 | Block)"}
+    with pytest.raises(TypeError, match="no keyword 'n': write m="):
+        mx.impute(oats(), how, n=5)
+    with pytest.raises(mx.OptionError, match="the data come first"):
+        mx.impute(how, oats())

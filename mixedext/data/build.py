@@ -8,6 +8,7 @@ offsets are added, and the design is checked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class FoundRows(NamedTuple):
     offsets : tuple of ndarray (n,)
         Those of the formula.
     endog_name, x, exog_names, fixed_terms, terms, row_labels, used, n_missing, n_given, fixed_builder, \
-single_levels, double_bars, offset_parts, kinds
+single_levels, double_bars, offset_parts, kinds, valueless
         As in `Design`.
     """
 
@@ -60,6 +61,7 @@ single_levels, double_bars, offset_parts, kinds
     double_bars: tuple[DoubleBar, ...] = ()
     offset_parts: tuple[Expression, ...] = ()
     kinds: Kinds | None = None
+    valueless: Mapping[str, int] = MappingProxyType({})
 
     def given(self) -> dict[str, Array]:
         """Return weights, offset and exposure in the rows used."""
@@ -112,6 +114,7 @@ def build(found: FoundRows, kind: ResponseKind, allow_saturated: bool) -> tuple[
         double_bars=found.double_bars,
         offset_parts=found.offset_parts,
         kinds=found.kinds,
+        valueless=dict(found.valueless),
     )
     design = finish_design(design, allow_saturated, kind.noise)
     if kind.check is not None:

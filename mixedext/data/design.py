@@ -155,6 +155,8 @@ class Design:
         What the columns of the data held.
     undetermined : str
         Which covariance parameters the model does not determine, in words.
+    valueless : dict
+        Expression → rows dropped because it has no value there, though its columns do.
     elsewhere : int or None
         Number of rows used, where these are not in memory; then all that has an element a row is empty.
     zero : frozenset of (int, int)
@@ -183,6 +185,7 @@ class Design:
     offset_parts: tuple[Expression, ...] = field(default=(), repr=False)
     kinds: Kinds | None = field(default=None, repr=False)
     undetermined: str = ""
+    valueless: dict[str, int] = field(default_factory=dict)
     elsewhere: int | None = None
     zero: frozenset[tuple[int, int]] = frozenset()
     constant: tuple[int, int | None] = (0, None)

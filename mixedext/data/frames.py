@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mixedext.data.foreign import column_array, column_names, whole
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import needed_names
-from mixedext.data.names import not_there, why_no_values
+from mixedext.data.names import not_there, unknown_module, why_no_values
 from mixedext.data.r_functions import is_known
 from mixedext.data.values import (
     decimal_levels,
@@ -124,7 +124,8 @@ def used_columns(
         elif name not in formula.aliases and not called and _is_column(scope.get(name), len(frame)):
             added[name] = column_array(scope[name])
         elif name in formula.aliases or not (name in scope or is_known(name)):
-            raise DataError(not_there(column, called, frame, formula))
+            module = unknown_module(name, formula.text)
+            raise DataError(module or not_there(column, called, frame, formula))
         elif not called and (why := why_no_values(name, expressions, scope)) is not None:
             raise DataError(not_there(column, called, frame, formula) + why)
     if not frame.columns.is_unique:

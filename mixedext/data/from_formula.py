@@ -146,6 +146,7 @@ def built_from_parts(
     if known is None:
         known = rows.values_among_neighbours()
     used, n_missing = rows.complete(by_row, known, options.missing)
+    valueless: dict[str, int] = {}
     while True:
         parts = FormulaParts(rows, known, used, options.contrasts)
         absent = parts.missing()
@@ -154,6 +155,8 @@ def built_from_parts(
         # an expression has no value there (the logarithm of −1): such rows go too, and all is learned anew
         used, more = rows_left(absent, used, parts.n, options.missing)
         n_missing += more
+        for text, mask in absent.items():
+            valueless[text] = valueless.get(text, 0) + int(mask.sum())
     found = FoundRows(
         response=parts.response,
         by_row=by_row,
@@ -166,6 +169,7 @@ def built_from_parts(
         row_labels=own_index(frame.index if used is None else frame.index[used]),
         used=used,
         n_missing=n_missing,
+        valueless=valueless,
         n_given=len(frame),
         fixed_builder=parts.fixed,
         single_levels=tuple(parts.left_out()),

@@ -19,6 +19,16 @@ from mixedext.errors import DataError
 from mixedext.options import nearest, shown
 
 _SHOWN_COLUMNS = 12
+#: Modules that formulas use by the names that they have by habit.
+_MODULES = {
+    "np": "import numpy as np",
+    "numpy": "import numpy",
+    "pd": "import pandas as pd",
+    "pandas": "import pandas",
+    "math": "import numpy as np and write np for math",
+    "scipy": "import scipy",
+    "patsy": "import patsy",
+}
 
 
 def why_no_values(name: str, expressions: Iterable[str], scope: Mapping[str, Any]) -> str | None:
@@ -53,6 +63,18 @@ def why_no_values(name: str, expressions: Iterable[str], scope: Mapping[str, Any
     else:
         return None
     return f"; {name!r} of {whose} is {what}"
+
+
+def unknown_module(name: str, text: str) -> str:
+    """Return what to do about a module that a formula's text takes functions of and its caller does not know;
+    an empty string for other names.
+    """
+    if name not in _MODULES or not re.search(rf"(?<![\w.]){name}\.\w", text):
+        return ""
+    return (
+        f"{name!r} is not known where this was called: {_MODULES[name]}, or write functions by their own "
+        "name where a formula knows them (sin(x), log(x), exp(x))"
+    )
 
 
 def not_there(name: str, called: bool, frame: pd.DataFrame, formula: MixedFormula) -> str:
@@ -100,7 +122,10 @@ def _meant_column(name: str, frame: pd.DataFrame, formula: MixedFormula) -> str:
             "data.columns = ['_'.join(map(str, c)) for c in data.columns]"
         )
     if not any(isinstance(column, str) for column in column_names(frame)):
-        return ", whose columns have no texts as names: give them some, data.columns = ['y', 'x', ...]"
+        return (
+            ", whose columns have no texts as names: write them in backticks, `0` ~ `1` + (1 | `2`), or give "
+            "them names, data.columns = ['y', 'x', ...]"
+        )
     return ""
 
 

@@ -67,10 +67,11 @@ def check_alternative(alternative: object) -> str:
 def simulated_pvalue(simulated: Array, observed: float, alternative: str) -> float:
     """Return the share of simulated statistics that are at least as extreme as the observed one.
 
-    For two sides it is twice the smaller of both shares, at most 1, as in DHARMa, which adds nothing to
-    numerator and denominator.
+    For two sides it is twice the smaller of both shares, at most 1, as in DHARMa. No share is taken to be
+    less than 1 of one statistic more than were simulated, of which the observed one is the most extreme:
+    DHARMa's is 0 there.
     """
     greater, less = float(np.mean(simulated >= observed)), float(np.mean(simulated <= observed))
-    if alternative == "greater":
-        return greater
-    return less if alternative == "less" else min(1.0, 2.0 * min(greater, less))
+    both = min(1.0, 2.0 * min(greater, less))
+    share = {"greater": greater, "less": less}.get(alternative, both)
+    return max(share, 1.0 / (len(simulated) + 1))

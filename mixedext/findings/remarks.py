@@ -27,6 +27,7 @@ from mixedext.data.formula.parser import MixedFormula
 from mixedext.errors import (
     ConvergenceWarning,
     DoubleBarWarning,
+    DroppedRowsWarning,
     ExtrapolationWarning,
     IdentifiabilityWarning,
     ImputationWarning,
@@ -82,8 +83,21 @@ def dropped_columns_text(names: tuple[str, ...]) -> str:
     return f"fixed-effect {columns} dropped (linearly dependent on others): {', '.join(names)}"
 
 
+def valueless_text(found: Mapping[str, int]) -> str:
+    """Say which expressions of a formula have no value in rows whose columns do."""
+    # products of an expression lack a value where it does itself
+    alone = [text for text in found if not any(other in text for other in found if other != text)]
+    parts = [f"{text!r} has no value in {found[text]} row{'' if found[text] == 1 else 's'}" for text in alone]
+    return (
+        f"{'; '.join(parts)} where its columns have one (as the logarithm of a negative number has none): "
+        "left out of the fit. Mend the expression, leave such rows out by subset=, or take missing='raise'"
+    )
+
+
 def warn_of_design(design: Design) -> None:
     """Warn of what was left out, and of what the model does not determine."""
+    if design.valueless:
+        _warn(valueless_text(design.valueless), DroppedRowsWarning)
     if design.dropped_columns:
         _warn(dropped_columns_text(design.dropped_columns), RankDeficiencyWarning)
     if design.single_levels:

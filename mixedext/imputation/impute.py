@@ -114,6 +114,10 @@ def impute(
     >>> pooled.m
     5
     """
+    if hasattr(variables, "columns"):
+        raise OptionError(
+            "the data come first, then what is to be imputed: impute(data, {'x': 'w + (1 | g)'})"
+        )
     given = read_frame(data)
     count = check_count(m, "m")
     rounds = check_count(iterations, "iterations")

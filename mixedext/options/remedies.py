@@ -105,6 +105,8 @@ REMEDIES = (
     ("conf_level confidence_level conf_int ci conf prob", "level", "write level=0.95"),
     ("conf_level confidence_level ci conf prob", "alpha", "write level=0.95"),
     ("nsims n_simulations nrep niter B R reps n_boot n size n_resamples", "nsim", "write nsim="),
+    ("n n_imputations imputations n_imp nimp", "on_error", "write m=, the number of data sets"),
+    ("maxit n_iter niter n_iterations", "on_error", "write iterations="),
     ("seed random_state rs", "rng", "write rng=, a seed or a numpy Generator"),
     ("ncpus parallel cl workers n_workers n_cores cores", "n_jobs", "write n_jobs="),
     (

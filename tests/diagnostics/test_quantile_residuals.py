@@ -16,6 +16,7 @@ from statsmodels.stats.stattools import durbin_watson as statsmodels_durbin_wats
 import mixedext as mx
 from mixedext.diagnostics.dependence import durbin_watson, morans_i
 from mixedext.diagnostics.draws import Draws
+from mixedext.diagnostics.outcome import simulated_pvalue
 from mixedext.diagnostics.ranks import ranks_among_others
 from mixedext.diagnostics.refits import Refits, Statistics, distances, statistics_of
 from tests.conftest import fit_linear, load_data
@@ -395,3 +396,10 @@ def test_responses_that_cannot_be_drawn_are_left_out_with_a_warning():
     assert len(caught) == 1
     assert 0 < found.nsim < 100
     assert 0 < found.test_uniformity(method="simulated").pvalue <= 1  # and warns no more
+
+
+@pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
+def test_a_simulated_p_value_is_never_zero(alternative: str) -> None:
+    simulated, beyond = np.arange(99.0), 1e6 if alternative == "greater" else -1e6
+    assert simulated_pvalue(simulated, beyond, alternative) == 1 / 100
+    assert simulated_pvalue(simulated, 49.0, alternative) >= 0.5

@@ -269,7 +269,11 @@ class Translator(TokenReader):
         begins = before.kind in ("open", "bar") or before.text in ("+", "-")
         ends = after.kind in ("close", "end") or after.text in ("+", "-", "|", "||")
         if token.code not in ("0", "1") or not begins or not ends:
-            raise self.fail(f"among the terms 1 and 0 are the intercept and its absence; {_ASK_FOR_I}", token)
+            raise self.fail(
+                f"among the terms 1 and 0 are the intercept and its absence; {_ASK_FOR_I}; a column that is "
+                f"called by a number stands in backticks, `{token.text}`",
+                token,
+            )
 
     def _column(self, name: str, *, dotted: bool) -> str:
         """Python for a column: its name, or a placeholder where Python cannot write it."""
