@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 STEP = 5e-4
 #: Curvature, relative to the largest, of directions that are left out of its inverse.
 NO_CURVATURE = 1e-7
+#: Rows of a canonical link up to which evaluating all points together is faster. Of other links, whose
+#: derivatives take longer, it is wherever criteria are evaluated together at all.
+_ROWS_TOGETHER = 1_000
 #: Curvature, relative to the largest, that stands for none.
 _FLAT = 1e-14
 
@@ -41,13 +44,18 @@ def covariance_of_point(problem: GeneralizedProblem, fit: GeneralizedEstimates) 
     if fit.nagq > 1:
         nodes = QuadratureState(problem, fit.point, fit.nagq, state)
         gradients = np.array([nodes.nearby_state(change).gradient for change in changes])
-    elif are_evaluated_together(problem):
+    elif _evaluates_together(problem):
         gradients = gradients_beside(state, changes)
     else:
         gradients = np.array([state.nearby_state(change).gradient for change in changes])
     half = len(steps)
     hessian = (gradients[:half] - gradients[half:]) / 2 * steps
     return inverse_of_hessian(hessian, steps, slice(problem.size, problem.size + problem.p))
+
+
+def _evaluates_together(problem: GeneralizedProblem) -> bool:
+    few = problem.n <= _ROWS_TOGETHER or not problem.response.canonical
+    return few and are_evaluated_together(problem)
 
 
 def inverse_of_hessian(hessian: Array, steps: Array, beta: slice) -> Array:
