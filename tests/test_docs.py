@@ -21,7 +21,7 @@ from tests.test_architecture import FLOORS, MODULES, PACKAGE
 ROOT = PACKAGE.parent
 DOCS = ROOT / "docs"
 TESTS = ROOT / "tests"
-GUIDES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("benchmarks/*.md")])
+GUIDES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("benchmarks/*.md")])
 #: Those that speak of the package as it is.
 TODAY = [path for path in GUIDES if path.name != "CHANGELOG.md" and path.parent.name != "benchmarks"]
 SOURCES = sorted(p for folder in (PACKAGE, TESTS, ROOT / "benchmarks") for p in folder.rglob("*.py"))
@@ -58,7 +58,7 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda p: p.relative_to(DOCS).as_posix())
 @pytest.mark.filterwarnings("ignore:.*get_categories:DeprecationWarning")
 def test_examples_of_the_guides_give_what_they_say(path):
     for package in NEEDED.get(path.stem, ()):
