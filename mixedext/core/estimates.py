@@ -27,8 +27,12 @@ class MonteCarlo:
         Of the criterion by each probe from the mean of all.
     shares : ndarray (size,)
         Standard deviation of each θ̃ by other probes, over its standard error.
+    stale : bool
+        Whether eigenvectors that were taken out miss more than a probe tells: its error is then not known.
     goal : float
         What the largest of `shares` was to be at most.
+    renewal : int
+        How often the probes were renewed.
     """
 
     solver: str
@@ -36,7 +40,9 @@ class MonteCarlo:
     probes: int
     deviations: Array
     shares: Array
+    stale: bool = False
     goal: float = np.inf
+    renewal: int = 0
 
     @property
     def objective_error(self) -> float:

@@ -91,21 +91,26 @@ class Method(ABC):
         """
         try:
             estimates = fit(problem, start)
-            goal = self.solving.probe_error
+            goal, renewal = self.solving.probe_error, self.solving.renewal
             for _ in range(_MOST_RENEWALS):
                 found = estimates.monte_carlo
-                if found is None or found.largest <= goal or found.probes >= MOST_PROBES:
+                if found is None:
                     break
-                wanted = 1.3 * found.probes * (found.largest / goal) ** 2
-                probes = int(min(MOST_PROBES, 8 * np.ceil(wanted / 8)))
-                asked = replace(self.solving, solver=type(problem.solver), probes=probes)
+                probes = found.probes
+                if found.largest > goal:
+                    wanted = 1.3 * probes * (found.largest / goal) ** 2
+                    probes = int(min(MOST_PROBES, 8 * np.ceil(wanted / 8)))
+                if probes == found.probes and not found.stale:
+                    break
+                asked = replace(self.solving, solver=type(problem.solver), probes=probes, renewal=renewal + 1)
                 try:
                     problem = problem.with_solver(asked.solver_of(problem.storage))
                 except TooLargeError:
                     break  # the summary says which error is left
-                estimates = fit(problem, estimates.theta)
+                estimates, renewal = fit(problem, estimates.theta), renewal + 1
             if estimates.monte_carlo is not None:
-                estimates = replace(estimates, monte_carlo=replace(estimates.monte_carlo, goal=goal))
+                found = replace(estimates.monte_carlo, goal=goal, renewal=renewal)
+                estimates = replace(estimates, monte_carlo=found)
         except SlowSolveError as error:
             try:
                 other = replace(self.solving, solver=None, exact=True).solver_of(problem.storage)
@@ -120,7 +125,9 @@ class Method(ABC):
         found = estimates.monte_carlo
         if estimates.solved_otherwise:
             return replace(self.solving, solver=None, exact=True)
-        return self.solving if found is None else replace(self.solving, probes=found.probes)
+        if found is None:
+            return self.solving
+        return replace(self.solving, probes=found.probes, renewal=found.renewal)
 
     @abstractmethod
     def fit(

@@ -469,3 +469,30 @@ def test_leverages_of_rows_are_as_near_as_probes_say(kind: str) -> None:
     assert pattern.keys() == found.keys()
     for pair, block in pattern.items():
         np.testing.assert_allclose(found[pair], block, rtol=0, atol=0.1 * np.abs(block).max())
+
+
+def test_eigenvectors_of_a_far_start_are_found_anew() -> None:
+    formula, _, make = DESIGNS["slopes of both"]
+    model = mx.lmer(formula, make(1))
+    dense = model.fit(solver="dense")
+    fit = model.fit(solver="iterative", start_theta=1e-3 * dense.theta)  # all eigenvalues are near 0 there
+    found = fit.fitted.estimates.monte_carlo
+    assert found is not None
+    assert not found.stale
+    assert found.renewal == fit.fitted.method.solving.renewal == 1
+    assert found.probes == 16
+    joint = dense.fitted.joint_covariance
+    assert joint is not None
+    errors = np.sqrt(np.diag(joint)[: len(dense.theta)])
+    assert (np.abs(fit.fitted.estimates.point - dense.fitted.estimates.point) / errors).max() < 0.01
+
+
+def test_what_eigenvectors_of_another_theta_miss_is_known() -> None:
+    dense, probed = pair_of("slopes of both")
+    theta = np.linspace(0.4, 1.1, dense.size)
+    fresh = probed.evaluate(theta, True).factorization
+    again = dense.with_solver(Iterative(dense.storage, 0, 16))
+    again.evaluate(1e-3 * theta, True).gradient  # noqa: B018 - the leading vectors are those of the first point
+    old = again.evaluate(theta, True).factorization
+    assert abs(fresh.missed()) < 0.2 * old.missed()
+    assert old.missed() > 0.1

@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 
 #: Leading eigenvectors that are taken out, and rounds of subspace iteration that find them.
 _DEFLATED, _ROUNDS = 8, 6
+#: Rounds that find them anew from those of another θ.
+_ROUNDS_AGAIN = 3
 #: Relative residuals at which solutions, and those for probes, are done.
 _TOLERANCE, _PROBE_TOLERANCE = 1e-11, 1e-9
 #: Difference of the criterion from the integral of its gradient, which are estimated by the same probes but
@@ -342,6 +344,16 @@ class IterativeFactorization(Factorization):
                     own += 0.5 * weight * one[:, None] * two[None]
             out[k, other] = own
         return out
+
+    def missed(self) -> float:
+        """Return what the leading eigenvectors of this θ add to log|M| beyond those that are taken out, which
+        were found at another θ.
+        """
+        count, order = min(_DEFLATED, self.layout.order), self.layout.order
+        couple, old = self.split.couple, self._columns[:, :count]
+        found = leading_vectors(couple, order, _DEFLATED, _ROUNDS_AGAIN, self.solver.seed, old)
+        values = np.linalg.eigvalsh(found.T @ couple(found))
+        return float(self._log_forms[:count].sum() - (np.log1p(-values) + values).sum())
 
     def probe_errors(self) -> ProbeErrors:
         """Return how far what each probe says is from the mean of all."""

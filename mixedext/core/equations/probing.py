@@ -124,13 +124,17 @@ def _log_quadrature(alphas: Array, betas: Array, steps: NDArray[np.integer]) -> 
     return out
 
 
-def leading_vectors(apply: Callable[[Array], Array], n: int, count: int, rounds: int, seed: int) -> Array:
+def leading_vectors(
+    apply: Callable[[Array], Array], n: int, count: int, rounds: int, seed: int, start: Array | None = None
+) -> Array:
     """Return orthonormal vectors (n, count) near those of the largest eigenvalues, in absolute value, of a
-    symmetric matrix, by subspace iteration.
+    symmetric matrix, by subspace iteration, from a `start` (n, m ≤ count) where there is one.
     """
     count = min(count, n)
     extra = min(n, count + 4)
     block = np.random.default_rng(seed).normal(size=(n, extra))
+    if start is not None:
+        block[:, : start.shape[1]] = start
     block = np.linalg.qr(block)[0]
     for _ in range(rounds):
         block = np.linalg.qr(apply(block))[0]

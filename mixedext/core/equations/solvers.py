@@ -35,6 +35,8 @@ class Solving:
         Of random probes, where there are any.
     exact : bool
         Whether the package's own choice is among those that need no probes.
+    renewal : int
+        How often probes were renewed, with eigenvectors of the θ at which that happened.
     probe_error : float
         Monte Carlo error of θ, over its standard error, up to which no probes are added.
     """
@@ -44,6 +46,7 @@ class Solving:
     seed: int = 0
     probes: int = 16
     exact: bool = False
+    renewal: int = 0
     probe_error: float = PROBE_ERROR
 
     def solver_of(self, storage: Storage) -> Solver:

@@ -12,6 +12,9 @@ from mixedext.core.estimates import MonteCarlo
 
 Array = NDArray[np.float64]
 
+#: What may be missed of log|M| by eigenvectors that were found at another θ.
+_MISSED = 1e-3
+
 
 def monte_carlo(parameters: Any, state: Any) -> MonteCarlo | None:
     """Return the errors of a fit by random probes, None where the solver needs none.
@@ -42,4 +45,6 @@ def monte_carlo(parameters: Any, state: Any) -> MonteCarlo | None:
         variances = (moved**2).sum(axis=1) / (probes * (probes - 1))
         known = np.diag(inverse) > 0
         shares[known] = np.sqrt(variances[known] / (2.0 * np.diag(inverse)[known]))
-    return MonteCarlo(solver.name, solver.seed, probes, errors.log_determinant, shares)
+    # a direction that few levels share looks alike to all probes: its error cannot be told from them
+    stale = factorization.missed() > max(_MISSED, float(errors.log_determinant.std()))
+    return MonteCarlo(solver.name, solver.seed, probes, errors.log_determinant, shares, stale)
