@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from mixedext.core.curves.coordinates import ProfileCoordinates
 from mixedext.core.curves.fixed_parameter import FixedParameter
-from mixedext.core.equations.choice import TooLargeError
-from mixedext.core.equations.probing import SlowSolveError
 from mixedext.core.equations.solvers import AUTOMATIC, Solving
 from mixedext.core.estimates import Estimates
 from mixedext.core.many.estimates import ManyEstimates
@@ -32,14 +30,11 @@ from mixedext.findings.remarks import Remark, warn_of_hessian
 from mixedext.fitted.degrees_of_freedom import DegreesOfFreedom
 from mixedext.fitted.model import Model
 from mixedext.fitted.numbers import FitNumbers
+from mixedext.fitted.probes import probed, settled
 from mixedext.fitted.random_part import EffectRows, add_random_part
 from mixedext.options import check_option
 
 Array = NDArray[np.float64]
-
-
-#: Number of random probes at most, and times that they are added.
-MOST_PROBES, _MOST_RENEWALS = 512, 2
 
 
 class Method(ABC):
@@ -89,45 +84,11 @@ class Method(ABC):
             Problem and starting θ → estimates.
         start : ndarray or None
         """
-        try:
-            estimates = fit(problem, start)
-            goal, renewal = self.solving.probe_error, self.solving.renewal
-            for _ in range(_MOST_RENEWALS):
-                found = estimates.monte_carlo
-                if found is None:
-                    break
-                probes = found.probes
-                if found.largest > goal:
-                    wanted = 1.3 * probes * (found.largest / goal) ** 2
-                    probes = int(min(MOST_PROBES, 8 * np.ceil(wanted / 8)))
-                if probes == found.probes and not found.stale:
-                    break
-                asked = replace(self.solving, solver=type(problem.solver), probes=probes, renewal=renewal + 1)
-                try:
-                    problem = problem.with_solver(asked.solver_of(problem.storage))
-                except TooLargeError:
-                    break  # the summary says which error is left
-                estimates, renewal = fit(problem, estimates.theta), renewal + 1
-            if estimates.monte_carlo is not None:
-                found = replace(estimates.monte_carlo, goal=goal, renewal=renewal)
-                estimates = replace(estimates, monte_carlo=found)
-        except SlowSolveError as error:
-            try:
-                other = replace(self.solving, solver=None, exact=True).solver_of(problem.storage)
-            except TooLargeError as too_large:
-                raise DataError(f"{error}, and another solver cannot be taken: {too_large}") from error
-            estimates = fit(problem.with_solver(other), start)
-            estimates = replace(estimates, solved_otherwise=f"{error}: solver {other.name!r} was taken")
-        return estimates
+        return probed(self.solving, problem, fit, start)
 
     def settled(self, estimates: Any) -> Solving:
         """Return how the equations of a fit were solved in the end."""
-        found = estimates.monte_carlo
-        if estimates.solved_otherwise:
-            return replace(self.solving, solver=None, exact=True)
-        if found is None:
-            return self.solving
-        return replace(self.solving, probes=found.probes, renewal=found.renewal)
+        return settled(self.solving, estimates)
 
     @abstractmethod
     def fit(

@@ -256,7 +256,7 @@ def test_the_error_that_probes_may_leave_is_an_option() -> None:
 
 def test_an_error_that_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = mx.lmer(TWO, ratings(1500, 90, 60))
-    monkeypatch.setattr("mixedext.fitted.record.MOST_PROBES", 24)
+    monkeypatch.setattr("mixedext.fitted.probes.MOST_PROBES", 24)
     fit = model.fit(solver="iterative", probe_error=1e-6)
     assert fit.fitted.estimates.monte_carlo.probes == 24
     said = "the 1e-06 that was asked for needs more probes than are taken"
@@ -266,7 +266,7 @@ def test_an_error_that_cannot_be_reached_is_said(tmp_path: Path, monkeypatch: py
     assert said in " ".join(str(loaded.summary()).split())
     assert loaded.fitted.method.solving.probe_error == 1e-6
     # nor are there more of them than fit into the memory
-    monkeypatch.setattr("mixedext.fitted.record.MOST_PROBES", 512)
+    monkeypatch.setattr("mixedext.fitted.probes.MOST_PROBES", 512)
     room = choice.iterative_need(model.problem.storage, 40).memory
     fit = model.fit(solver="iterative", probe_error=1e-6, max_memory=room)
     assert fit.fitted.estimates.monte_carlo.probes == 16
