@@ -12,7 +12,7 @@ from benchmarks import engines
 from benchmarks.problems import GROWTH
 from benchmarks.report import Record, Row, rows_of
 
-_MARKERS = dict(zip(engines.NAMES, "o^svDPX", strict=True))
+_MARKERS = dict(zip(engines.NAMES, "o^svpDPX", strict=True))
 _COLOURS = {name: f"C{i}" for i, name in enumerate(engines.NAMES)}
 
 
