@@ -62,7 +62,7 @@ def read(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda p: p.relative_to(DOCS).as_posix())
 @pytest.mark.filterwarnings("ignore:.*get_categories:DeprecationWarning")
 def test_examples_of_the_guides_give_what_they_say(path):
-    """Pages with cells of a notebook besides are run whole; those with nothing to compare, by the build of the site."""
+    """Pages with cells besides are run whole; those with nothing to compare, when the site is built."""
     for package in NEEDED.get(path.stem, ()):
         pytest.importorskip(package)
     kinds = {block.is_doctest for block in blocks_of(read(path))}
