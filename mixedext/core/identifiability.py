@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
-import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from mixedext.core.cells import PARALLEL, Cells, CellsOfProducts, CellsOfRows
@@ -324,17 +323,13 @@ def _spanned(rows: Rows, factor: Factor, part: slice) -> bool:
 
 def _is_left_nothing(found: Separated, factor: Factor, part: slice) -> bool:
     """Whether many columns span those of Z of one term, some levels at a time."""
-    x, root = found.columns, (found.lower, True)
     for column in factor.columns[part]:
         for start in range(0, factor.n_levels, _AT_ONCE):
             levels = slice(start, start + _AT_ONCE)
             own = np.flatnonzero((factor.codes >= levels.start) & (factor.codes < levels.stop))
             z = np.zeros((len(factor.codes), min(_AT_ONCE, factor.n_levels - start)))
             z[own, factor.codes[own] - start] = column[own]
-            left = z
-            for _ in range(2):
-                left = left - x @ sla.cho_solve(root, x.T @ left)
-            if (np.linalg.norm(left, axis=0) > _SPANNED * np.linalg.norm(z, axis=0)).any():
+            if not found.leaves_nothing_of(z, _SPANNED):
                 return False
     return True
 

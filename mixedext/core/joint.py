@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mixedext.core.equations import small_blocks as sb
 from mixedext.core.equations.solver import Factorization
 from mixedext.core.rows import Basis
+from mixedext.core.wide import BLOCK, WIDE, Columns
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -48,6 +49,10 @@ class LevelRows:
 
     codes: Index
     columns: Sequence[Array]
+
+    def some(self, part: slice) -> LevelRows:
+        """Return some of the rows."""
+        return LevelRows(self.codes[part], [column[part] for column in self.columns])
 
 
 class JointCovariance:
@@ -87,18 +92,26 @@ class JointCovariance:
         ]
 
     def variances(
-        self, exog: Array, rows: Sequence[LevelRows | None], known_coefficients: bool = False
+        self, exog: Columns, rows: Sequence[LevelRows | None], known_coefficients: bool = False
     ) -> Array:
         """Return the variance of the error of x'β̂ + z'b̂ of rows, over σ², (n,).
 
         Parameters
         ----------
-        exog : ndarray (n, p)
+        exog : ndarray or SparseColumns (n, p)
         rows : sequence of LevelRows or None
             A member for each grouping factor, None where its effects are not asked for.
         known_coefficients : bool
             Whether β counts as known, so that z'Pz is all.
         """
+        if exog.shape[1] >= WIDE and len(exog) > BLOCK:
+            parts = [slice(i, i + BLOCK) for i in range(0, len(exog), BLOCK)]
+            return np.concatenate(
+                [
+                    self.variances(exog[s], [own and own.some(s) for own in rows], known_coefficients)
+                    for s in parts
+                ]
+            )
         left = exog @ self.fixed_root
         out = np.zeros(len(exog))
         asked = [k for k, own in enumerate(rows) if own is not None and (own.codes >= 0).any()]

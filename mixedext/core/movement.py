@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.joint import LevelRows
+from mixedext.core.wide import Columns
 
 Array = NDArray[np.float64]
 
@@ -31,12 +32,12 @@ class Movement:
     fixed: Array
     modes: tuple[Array, ...]
 
-    def of_rows(self, exog: Array, rows: Sequence[LevelRows | None]) -> Array:
+    def of_rows(self, exog: Columns, rows: Sequence[LevelRows | None]) -> Array:
         """Return the derivatives of x'β̂ + z'b̂ of rows, (n, m).
 
         Parameters
         ----------
-        exog : ndarray (n, p)
+        exog : ndarray or SparseColumns (n, p)
         rows : sequence of LevelRows or None
             A member for each grouping factor, None where its effects are not asked for.
         """

@@ -16,7 +16,7 @@ import scipy.linalg as sla
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from mixedext.core.wide import SAFE, Columns, SparseColumns, gram_of, lengths, products_of
+from mixedext.core.wide import SAFE, Columns, SparseColumns, gram_of, lengths, products_of, with_zeros
 
 Array = NDArray[np.float64]
 
@@ -62,6 +62,18 @@ class Separated:
         """Return the least-squares coefficients (k, m) of columns (n, m), of those of X at `places`."""
         out = np.asarray(sla.cho_solve((self.lower, True), products_of(self.columns, targets)))
         return out if self.combination is None else np.asarray(self.combination @ out)
+
+    def leaves_nothing_of(self, targets: Array, outside: float) -> bool:
+        """Whether what the columns leave of some others (n, m) is no longer than a share of these."""
+        left = targets
+        for _ in range(2):  # what is left once has the rounding of what was taken
+            left = left - self.columns @ sla.cho_solve((self.lower, True), self.columns.T @ left)
+        return bool((np.linalg.norm(left, axis=0) <= outside * np.linalg.norm(targets, axis=0)).all())
+
+    def spans(self, targets: Columns, outside: float) -> bool:
+        """Whether that is so of all columns of others (n, m), some at a time."""
+        parts = (slice(j, j + _BLOCK) for j in range(0, targets.shape[1], _BLOCK))
+        return all(self.leaves_nothing_of(with_zeros(targets[:, part]), outside) for part in parts)
 
 
 def separated(x: Columns, weights: Array | None, shortest: float) -> Separated | None:

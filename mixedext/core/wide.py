@@ -26,6 +26,8 @@ WIDE = 128
 #: Share of numbers other than 0 up to which products of sparse matrices are the faster ones, and the number
 #: of rows by which the share is judged first.
 _SPARSE, _JUDGED = 0.05, 500
+#: Rows of many columns that are multiplied by a matrix (p, p) at a time.
+BLOCK = 4096
 #: Squared remainder of a column of length 1 from which on nothing is lost to rounding in Cholesky factors.
 SAFE = 1e-4
 
@@ -91,6 +93,12 @@ class SparseColumns:
 
     def __rmatmul__(self, other: Array) -> Array:
         return np.asarray((self._matrix.T @ other.T).T)
+
+    def quadratic_forms(self, matrix: Array) -> Array:
+        """Return x'Mx of each row (n,), some rows at a time."""
+        blocks = [self[i : i + BLOCK] for i in range(0, len(self), BLOCK)]
+        sums = [np.asarray(own.matrix.multiply(own @ matrix).sum(axis=1)).ravel() for own in blocks]
+        return np.concatenate([np.empty(0), *sums])
 
     def column(self, place: int) -> Array:
         """Return one column (n,)."""

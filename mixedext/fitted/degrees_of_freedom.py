@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.wide import Columns
+
 Array = NDArray[np.float64]
 
 #: Methods, as they are given by ``ddf=``.
@@ -30,7 +32,7 @@ class DegreesOfFreedom:
         self.cov_params = cov_params
         self.value = value
 
-    def single(self, contrasts: Array) -> Array:
+    def single(self, contrasts: Columns) -> Array:
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
         return np.full(len(contrasts), self.value)
 
@@ -38,7 +40,7 @@ class DegreesOfFreedom:
         """Return degrees of freedom and the factor of F for hypotheses `contrasts` (r, p)."""
         return self.value, 1.0
 
-    def variance_slopes(self, contrasts: Array) -> Array:
+    def variance_slopes(self, contrasts: Columns) -> Array:
         """Return how the variances of linear functions depend on the covariance parameters, (k, m).
 
         No column where the method does not look at that.

@@ -95,7 +95,7 @@ def _check_nested(small: Sequence[FittedModel], large: Sequence[FittedModel]) ->
     for number, (one, other) in enumerate(zip(small, large, strict=True), start=1):
         if not np.array_equal(one.design.endog, other.design.endog):
             raise DataError(f"the models have different rows or responses in data set {number}")
-        if not spans(other.design.exog, one.design.exog):
+        if not spans(other.design.x, one.design.x):
             raise DataError(
                 f"the fixed effects of the restricted model ({', '.join(one.labels.exog_names)}) are not "
                 f"among those of the other ({', '.join(other.labels.exog_names)}) in data set {number}"

@@ -124,7 +124,7 @@ class ConditionalModel:
             params, scale, estimates = draw_linear_coefficients(y - known, x, rng)
         else:
             (params, estimates), scale = draw_coefficients(y, x, family, rng), 1.0
-        return Drawn(part.exog @ params + part.offset, x @ estimates + known, scale, none)
+        return Drawn(part.x @ params + part.offset, x @ estimates + known, scale, none)
 
     def _multilevel(self, model: Model, rows: pd.DataFrame, rng: np.random.Generator) -> Drawn:
         fit, draw = posterior_draw(model, self._theta, rng)
@@ -168,7 +168,7 @@ def predictors_of(
     Effects of levels that the fit has not seen are drawn from their distribution.
     """
     rows = PredictionRows(fit, data, range(len(fit.labels.terms)), "marginal", GivenOffsets())
-    out = np.asarray(rows.fixed.exog @ draw.params + rows.fixed.offset, dtype=float)
+    out = np.asarray(rows.fixed.x @ draw.params + rows.fixed.offset, dtype=float)
     assert rows.fixed.new is not None
     built = fit.model.builders().terms
     for number, group in enumerate(fit.labels.groups):

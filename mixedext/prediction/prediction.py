@@ -123,8 +123,10 @@ class _Prediction:
         """The same at the estimated covariance parameters."""
         if self.rows.terms:
             return self.errors.at_modes()
-        exog = self.rows.fixed.exog
-        return np.asarray(np.einsum("ij,ij->i", exog @ self.method.cov_params, exog))
+        x = self.rows.fixed.x
+        if not isinstance(x, np.ndarray):
+            return x.quadratic_forms(self.method.cov_params)
+        return np.asarray(np.einsum("ij,ij->i", x @ self.method.cov_params, x))
 
     @cached_property
     def variance(self) -> Array:
@@ -172,15 +174,15 @@ class _Prediction:
     def _slopes_of_known(self) -> Array:
         if self.rows.terms:
             return self.errors.slopes_at_modes(self._known_at_estimates)
-        return self.fit.ddf("satterthwaite").variance_slopes(self.rows.fixed.exog)
+        return self.fit.ddf("satterthwaite").variance_slopes(self.rows.fixed.x)
 
     def _mean_df(self) -> Array:
         """Return the degrees of freedom of `variance`; infinite where it is known to be 0."""
         rows, method, variance = self.rows, self.method, self.variance
         if not rows.terms:
-            exog = rows.fixed.exog
-            blocks = [exog[i : i + _BLOCK] for i in range(0, len(exog), _BLOCK)]
-            df = np.concatenate([np.empty(0), *(method.single(x) for x in blocks)])
+            x = rows.fixed.x
+            blocks = [x[i : i + _BLOCK] for i in range(0, len(x), _BLOCK)]
+            df = np.concatenate([np.empty(0), *(method.single(own) for own in blocks)])
         elif method.name in _LOOKS_AT_VARIANCES and not method.undetermined:
             slopes = self._slopes_of_known.copy()
             if self.drawn:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.genmod.families.links import Log
 
+from mixedext.core.wide import SparseColumns, with_zeros
 from mixedext.data.arrays import matrix
 from mixedext.data.extrapolation import noting_extrapolation
 from mixedext.data.foreign import ForeignFrame, Kind, opened, received, whole
@@ -37,22 +38,27 @@ class FixedPart:
 
     Attributes
     ----------
-    exog : ndarray (n, p)
+    x : ndarray or SparseColumns (n, p)
         Rows without missing values.
     offset : ndarray (n,) or float
     index : pandas.Index
         Labels of all rows.
     used : ndarray of int (n,) or None
-        Positions of the rows of `exog` among them, None for all.
+        Positions of the rows of `x` among them, None for all.
     new : NewRows or None
         Where the rows are of new data.
     """
 
-    exog: Array
+    x: Array | SparseColumns
     offset: Array | float
     index: pd.Index
     used: NDArray[np.intp] | None = None
     new: NewRows | None = None
+
+    @property
+    def exog(self) -> Array:
+        """The rows as an array (n, p)."""
+        return with_zeros(self.x)
 
     def spread(self, values: Array) -> Array:
         """Return values of the rows used as values of all rows, missing in the others."""
@@ -151,12 +157,12 @@ class PredictionRows:
     @property
     def n(self) -> int:
         """Number of rows without missing values of the fixed effects."""
-        return len(self.fixed.exog)
+        return len(self.fixed.x)
 
     def linear_predictor(self) -> Array:
         """Return Xβ plus offset plus the modes of the terms taken, of the rows used."""
         fit = self.fit
-        out = np.asarray(self.fixed.exog @ fit.params + self.fixed.offset)
+        out = np.asarray(self.fixed.x @ fit.params + self.fixed.offset)
         return out + fit.random_part(self.effects) if self.effects else out
 
     def columns_of_others(self, data: Any) -> dict[int, list[Array]]:
@@ -186,7 +192,7 @@ class PredictionRows:
 def _rows_of_fit(model: Model) -> FixedPart:
     if model.design is None:
         raise DataError(model.why_no_rows)
-    return FixedPart(model.exog, 0.0 if model.offset is None else model.offset, model.design.row_labels)
+    return FixedPart(model.design.x, 0.0 if model.offset is None else model.offset, model.design.row_labels)
 
 
 def read_data(fit: FittedModel, data: Any, texts: Sequence[Any] = ()) -> tuple[Any, Kind]:
@@ -266,9 +272,9 @@ def _part_of_frame(
     )
     model.warn_of_other_rows()
     assert design.fixed_builder is not None
-    full = design.fixed_builder.rebuild(new.table, new.n)
+    full = design.fixed_builder.compact(new.table, new.n)
     x = full[:, list(design.kept_columns)]
-    if design.dropped_columns:
+    if design.dropped_columns and isinstance(full, np.ndarray) and isinstance(x, np.ndarray):
         x[np.isnan(full).any(axis=1)] = np.nan
     offset = np.zeros(new.n)
     for part in design.offset_parts if new.n else ():

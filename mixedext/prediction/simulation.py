@@ -234,7 +234,7 @@ def drawing_of_new_rows(fit: FittedModel, data: Any, random_effects: Any) -> tup
     rows = PredictionRows(fit, data, every, "marginal", GivenOffsets())
     part = rows.fixed
     assert part.new is not None
-    mean = np.asarray(part.exog @ fit.params + part.offset)
+    mean = np.asarray(part.x @ fit.params + part.offset)
     if kept:
         mean = PredictionRows(fit, data, kept, "marginal", GivenOffsets()).linear_predictor()
     built, numbered = fit.model.builders().terms, {}

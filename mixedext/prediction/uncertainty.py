@@ -82,7 +82,7 @@ class PredictionErrors:
             )
         state = _state(fit, None)
         at_known = _variances(fit, rows, _joint_of(state), fit.family is not None)
-        slopes = state.movement().of_rows(rows.fixed.exog, _level_rows(fit, rows))
+        slopes = state.movement().of_rows(rows.fixed.x, _level_rows(fit, rows))
         covariance = covariance[: slopes.shape[1], : slopes.shape[1]]
         return np.asarray(fit.scale * at_known + np.einsum("ij,ij->i", slopes @ covariance, slopes))
 
@@ -193,6 +193,6 @@ def _variances(
     fit: FittedModel, rows: PredictionRows, joint: JointCovariance, known_coefficients: bool = False
 ) -> Array:
     try:
-        return joint.variances(rows.fixed.exog, _level_rows(fit, rows), known_coefficients)
+        return joint.variances(rows.fixed.x, _level_rows(fit, rows), known_coefficients)
     except RefusedQuestion as error:
         raise DataError(f"errors of modes: {error}") from error

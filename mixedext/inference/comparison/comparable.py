@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.separated import separated
+from mixedext.core.wide import WIDE, Columns, with_zeros
 from mixedext.errors import DataError
 from mixedext.fitted import FittedModel
 from mixedext.inference.comparison.nesting import offsets_nested, spans
@@ -98,7 +100,7 @@ def check_comparable_reml(fits: Mapping[str, FittedModel]) -> None:
             )
         if not fit.method.reml:
             continue
-        one, other = fit.design.exog, reference.design.exog
+        one, other = fit.design.x, reference.design.x
         if one.shape != other.shape or not spans(other, one):
             raise DataError(
                 f"{name!r} and {first!r} have different fixed effects, so that their REML criteria cannot be "
@@ -125,8 +127,12 @@ def _family_text(fit: FittedModel) -> str:
     return f"a {family.text} model with {type(family.link).__name__} link"
 
 
-def _log_volume(columns: Array) -> float:
+def _log_volume(columns: Columns) -> float:
     """Return log|X'X|/2."""
+    found = separated(columns, None, 1e-11) if columns.shape[1] >= WIDE else None
+    if found is not None:  # a unit triangle leads to its columns, of volume 1
+        return float(np.log(np.diag(found.lower)).sum())
+    columns = with_zeros(columns)
     length = np.linalg.norm(columns, axis=0)
     triangle = np.linalg.qr(columns / length, mode="r")
     return float(np.log(length).sum() + np.log(np.abs(np.diag(triangle))).sum())

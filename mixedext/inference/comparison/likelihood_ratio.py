@@ -207,7 +207,7 @@ def _check_nested(small_name: str, small: FittedModel, big_name: str, big: Fitte
     check_offsets(small_name, small, big_name, big)
     one, other = small.design, big.design
     why = None
-    if not spans(other.exog, one.exog):
+    if not spans(other.x, one.x):
         absent = [n for n in one.exog_names if n not in other.exog_names]
         why = f"its fixed effects ({', '.join(absent or one.exog_names)}) are not among those of {big_name!r}"
     elif not covariances_nested(one, other, small.has_residual):

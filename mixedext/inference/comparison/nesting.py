@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixedext.core.cells import Grouped, inner_products
+from mixedext.core.separated import separated
+from mixedext.core.wide import WIDE, Columns, places_of, with_zeros
 from mixedext.data.design import Design, DesignTerm
 from mixedext.errors import DataError
 
@@ -28,10 +30,15 @@ _OUTSIDE = 1e-6
 _SAME_OFFSET = 1e-12
 
 
-def spans(columns: Array, others: Array) -> bool:
+def spans(columns: Columns, others: Columns) -> bool:
     """Whether columns (n, p) span those of `others` (n, k)."""
-    basis = np.linalg.qr(_unit(columns))[0]
-    rest = _unit(others)
+    if columns.shape[1] >= WIDE:
+        others = others[:, np.flatnonzero(places_of(others, columns) < 0)]
+        found = separated(columns, None, _OUTSIDE)
+        if found is not None:
+            return found.spans(others, _OUTSIDE)
+    basis = np.linalg.qr(_unit(with_zeros(columns)))[0]
+    rest = _unit(with_zeros(others))
     rest = rest - basis @ (basis.T @ rest)
     return bool((np.linalg.norm(rest, axis=0) <= _OUTSIDE).all())
 
@@ -47,7 +54,7 @@ def offsets_nested(small: Design, big: Design) -> bool:
     difference = one - other
     if np.abs(difference).max() <= _SAME_OFFSET * max(np.abs(one).max(), np.abs(other).max()):
         return True
-    return spans(big.exog, difference[:, None])
+    return spans(big.x, difference[:, None])
 
 
 def _unit(columns: Array) -> Array:
@@ -187,7 +194,7 @@ def boundary_degrees(small: Design, big: Design) -> int | None:
     That is so if `big` has one random effect more, correlated with q others of its term (Self & Liang 1987,
     Stram & Lee 1994). None for all other differences, those of fixed effects included.
     """
-    if small.exog.shape[1] != big.exog.shape[1]:
+    if small.x.shape[1] != big.x.shape[1]:
         return None
     parts, others = ([part for t in design.terms for part in _parts_of(t)] for design in (small, big))
     for part in list(parts):

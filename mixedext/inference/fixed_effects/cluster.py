@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.equations.choice import machine_memory
 from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.rows import Factor, Rows
@@ -19,6 +20,7 @@ from mixedext.core.sandwich import (
     is_nested,
     linear_sandwich,
 )
+from mixedext.core.wide import Columns, with_zeros
 from mixedext.data.design import Design
 from mixedext.data.frames import group_codes, rows_text
 from mixedext.errors import DataError, OptionError
@@ -59,8 +61,9 @@ class ClusterSatterthwaite(DegreesOfFreedom):
         super().__init__(found.covariance, math.nan)
         self.found = found
 
-    def single(self, contrasts: Array) -> Array:
+    def single(self, contrasts: Columns) -> Array:
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
+        contrasts = with_zeros(contrasts)
         out = np.full(len(contrasts), np.nan)
         finite = np.flatnonzero(np.isfinite(contrasts).all(axis=1))
         size = max(1, _BLOCK // self.found.adjusted[..., 0, :].size)
@@ -210,6 +213,7 @@ def cluster_covariance(fit: FittedModel, groups: Any = None, correction: Any = N
         return ClusterCovariance(_generalized(fit, clusters, size, name), correction, name, size, None)
     if correction == "CR2":
         _refuse_large_orders(rows, clusters, name)
+    _refuse_many_coefficients(rows.x.shape[1], size, name)
     state = fit.problem.evaluate(fit.estimates.point, fit.method.reml)
     moments = linear_sandwich(state, clusters, size, correction == "CR2")
     return ClusterCovariance(moments.covariance, correction, name, size, moments)
@@ -291,6 +295,17 @@ def _refuse_large_orders(rows: Rows, clusters: Codes, name: str) -> None:
         raise DataError(
             f"correction='CR2' needs a dense matrix of order {order.max()} for a cluster of {name} "
             f"({counts[order.argmax()]} rows): take smaller clusters, or correction='CR0'"
+        )
+
+
+def _refuse_many_coefficients(p: int, size: int, name: str) -> None:
+    """Refuse coefficients of which the matrices of all clusters would fill the memory."""
+    need, memory = 24.0 * p**2 * size, machine_memory()
+    if need > memory:
+        raise DataError(
+            f"the matrices of {p} coefficients for each of {size} clusters of {name} need about "
+            f"{need / 2**30:.3g} GiB of memory, and the machine has {memory / 2**30:.3g}: take "
+            "fewer columns of fixed effects, or fewer clusters by groups="
         )
 
 

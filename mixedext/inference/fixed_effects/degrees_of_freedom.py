@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.linear.sensitivity import KenwardRoger, Sensitivity, kenward_roger, sensitivity
-from mixedext.core.wide import WIDE, compressed, inverse_of_lower, well_conditioned_root
+from mixedext.core.wide import WIDE, Columns, compressed, inverse_of_lower, well_conditioned_root
 from mixedext.errors import OptionError
 from mixedext.fitted import DegreesOfFreedom, FittedModel
 from mixedext.options import check_level
@@ -77,12 +77,12 @@ class _MatchedMoments(DegreesOfFreedom):
 
     found: Sensitivity | KenwardRoger
 
-    def single(self, contrasts: Array) -> Array:
+    def single(self, contrasts: Columns) -> Array:
         """Return the degrees of freedom of each of the linear functions `contrasts` (k, p), (k,)."""
         variances = quadratic_forms(contrasts, self.found.covariance)
         return self.matched(variances, self.variance_slopes(contrasts))
 
-    def variance_slopes(self, contrasts: Array) -> Array:
+    def variance_slopes(self, contrasts: Columns) -> Array:
         """Return the derivatives of ℓ'Ĉℓ in the covariance parameters, (k, m)."""
         slopes = np.empty((len(contrasts), len(self.found.derivatives)))
         for m, derivative in enumerate(self.found.derivatives):
@@ -217,8 +217,10 @@ def joint_test(
     return JointTest(statistic, rank, den_df, f_tail(statistic, rank, den_df), factor)
 
 
-def quadratic_forms(rows: Array, matrix: Array) -> Array:
+def quadratic_forms(rows: Columns, matrix: Array) -> Array:
     """Return ℓ'Mℓ of each of the rows ℓ, (k,); some thousands at once take as long as one product."""
+    if not isinstance(rows, np.ndarray):
+        return rows.quadratic_forms(matrix)
     if len(matrix) >= WIDE and np.count_nonzero(rows) <= len(rows):
         places = np.nonzero(rows)
         if len(np.unique(places[0])) == len(places[0]):  # one coefficient each: the diagonal is all
