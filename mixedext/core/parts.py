@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,22 @@ Array = NDArray[np.float64]
 
 #: Most rows that small parts are put together to where a factor has many levels.
 _MOST_ROWS = 1 << 20
+
+
+class Sums(Protocol):
+    """Sums over rows: those of several parts of the rows can be put together in any order."""
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+
+    def merged(self, other: Any) -> Any:
+        """Return the sums over the rows of both; neither is changed."""
+
+
+S = TypeVar("S", bound=Sums)
+#: Makes sums of the rows that come in parts.
+Work = Callable[["PartedRows"], Any]
 
 
 class ChangedRowsError(Exception):
@@ -49,12 +65,16 @@ class PartedRows:
         Columns of X that are used, all if None.
     n : int or None
         Number of rows of a pass, once it is known.
+    where_rows_are : callable or None
+        Makes sums where the rows are, on other machines: of a function that makes them of the rows that are
+        at hand there, and the columns of X that are used, it returns those of all rows.
     """
 
     again: Callable[[], Iterable[Rows]]
     shape: Rows
     kept: NDArray[np.intp] | None = None
     n: int | None = None
+    where_rows_are: Callable[[Work, NDArray[np.intp] | None], Any] | None = None
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -69,6 +89,26 @@ class PartedRows:
     def with_columns(self, kept: NDArray[np.intp] | None, n: int) -> PartedRows:
         """Return the same rows with some columns of X (None: all); n is how many a pass must find."""
         return replace(self, kept=kept, n=n)
+
+    def summed(self, work: Callable[[PartedRows], S]) -> S:
+        """Return sums over all rows, made in one pass.
+
+        Parameters
+        ----------
+        work : callable
+            Makes the sums of rows in parts. Where the rows are on other machines it is sent there.
+
+        Raises
+        ------
+        ChangedRowsError
+            If there are not as many as in the pass before.
+        """
+        if self.where_rows_are is None:
+            return work(self)
+        found: S = self.where_rows_are(work, self.kept)
+        if self.n is not None and found.n != self.n:
+            raise ChangedRowsError(self.n, found.n)
+        return found
 
     def parts(self) -> Iterator[Rows]:
         """Yield the rows in one pass: small parts together, as each costs a pass over the levels.
@@ -108,7 +148,7 @@ class PartedRows:
 
     def __getstate__(self) -> dict[str, Any]:
         # a pass begins at a file, a query, a function: who holds that gives it again (`beginning_at`)
-        return {**vars(self), "again": _nowhere}
+        return {**vars(self), "again": _nowhere, "where_rows_are": None}
 
     def beginning_at(self, again: Callable[[], Iterable[Rows]]) -> PartedRows:
         """Return the same rows with another function that begins a pass."""

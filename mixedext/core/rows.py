@@ -213,6 +213,14 @@ class BasisSums:
         out.x, out.moment, out.terms = self.x.of_columns(kept), self.moment[kept], dict(self.terms)
         return out
 
+    def merged(self, other: BasisSums) -> BasisSums:
+        """Return the sums of the rows of two, whose factors with triangles of their own are the same."""
+        out = BasisSums(self.x.width, self.factors)
+        out.x, out.moment = self.x.merged(other.x), self.moment + other.moment
+        for k, own in self.terms.items():
+            out.terms[k] = [a.merged(b) for a, b in zip(own, other.terms[k], strict=True)]
+        return out
+
     def add(self, rows: Rows, part: slice) -> None:
         """Add some rows."""
         weights = None if rows.weights is None else rows.weights[part]

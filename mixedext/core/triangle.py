@@ -70,6 +70,17 @@ class Triangle:
         if self._near is not None:
             self._near = _near(self._root)
 
+    def merged(self, other: Triangle) -> Triangle:
+        """Return the triangle of the rows of two; neither is changed."""
+        out = Triangle(self.width)
+        out.n = self.n + other.n
+        if not self.n or not other.n:
+            out._root = (self if self.n else other).root
+            return out
+        both = np.concatenate([np.sqrt(self.n) * self.root, np.sqrt(other.n) * other.root])
+        out._root = _upper(both) / np.sqrt(out.n)
+        return out
+
     def _of_part(self, columns: Array, weights: Array | None) -> tuple[Array, Array | None]:
         """Return R of a part and, where it has one, R⁻¹."""
         n = len(columns)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mixedext.core import parts as parts_module
 from mixedext.core.equations import meetings as meetings_module
+from mixedext.core.equations.cross_products import cross_products
 from mixedext.core.equations.first_pass import FirstPass
 from mixedext.core.equations.plan import choose_storage
 from mixedext.core.linear.criterion import LinearProblem
-from mixedext.core.parts import ChangedRowsError, PartedRows, RowsNotInMemoryError, without_rows
+from mixedext.core.parts import ChangedRowsError, PartedRows, RowsNotInMemoryError, Work, without_rows
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.triangle import DependentColumnsError, Triangle
 from tests.designs import KINDS, codes, plain_factor, random_rows, random_theta
@@ -68,6 +72,42 @@ def test_criterion_of_parts_is_that_of_the_rows_in_memory(kind: str, weighted: b
     same_problem(rows, cut(rows, size))
 
 
+def apart(rows: Rows, size: int, order: int) -> PartedRows:
+    """Return rows of which the sums of each part are made by themselves, pickled, and put together."""
+    own = [slice(start, start + size) for start in range(0, rows.n, size)] + [slice(0, 0)]
+    np.random.default_rng(order).shuffle(own)
+
+    def summed(work: Work, kept: Any) -> Any:
+        found = []
+        for part in own:
+            here = [some(rows, part)] if part.stop else []
+            there = pickle.loads(pickle.dumps(partial(work)))
+            at_hand = PartedRows(lambda here=here: iter(here), without_rows(rows), kept)  # type: ignore[misc]
+            found.append(pickle.loads(pickle.dumps(there(at_hand))))
+        while len(found) > 1:  # a tree
+            found = [reduce(lambda a, b: a.merged(b), found[j : j + 3]) for j in range(0, len(found), 3)]
+        return found[0]
+
+    return PartedRows(lambda: iter(()), without_rows(rows), where_rows_are=summed)
+
+
+@every_kind
+@pytest.mark.parametrize("weighted", [False, True], ids=["unit", "weights"])
+@pytest.mark.parametrize("size", [3, 40])
+def test_sums_of_parts_made_apart_are_put_together_in_any_order(kind: str, weighted: bool, size: int) -> None:
+    rows = random_rows(kind, weighted=weighted)
+    same_problem(rows, apart(rows, size, 0), rtol=1e-11)
+
+
+def test_a_pass_made_elsewhere_that_finds_other_rows_is_an_error_too() -> None:
+    rows = random_rows("single 2")
+    first = FirstPass(apart(rows, 50, 1))
+    known = first.prepared()
+    fewer = replace(first.rows, where_rows_are=apart(some(rows, slice(0, rows.n - 5)), 50, 2).where_rows_are)
+    with pytest.raises(ChangedRowsError, match=f"found {rows.n} complete rows, this one {rows.n - 5}"):
+        cross_products(fewer, known.basis, known.storage)
+
+
 @every_kind
 def test_small_parts_are_put_together_and_say_the_same(kind: str) -> None:
     rows = random_rows(kind, weighted=True)
@@ -119,8 +159,9 @@ def test_categories_that_come_one_after_the_other_are_told_apart() -> None:
     same_problem(rows, cut(rows, 20))
 
 
+@pytest.mark.parametrize("way", [cut, lambda rows, size: apart(rows, size, 3)], ids=["in turn", "apart"])
 @pytest.mark.usefixtures("as_they_come")
-def test_a_column_of_random_effects_that_leaves_x_late_is_found() -> None:
+def test_a_column_of_random_effects_that_leaves_x_late_is_found(way: Any) -> None:
     rng = np.random.default_rng(3)
     n = 200
     x = np.column_stack([np.ones(n), rng.normal(size=n)])
@@ -128,14 +169,15 @@ def test_a_column_of_random_effects_that_leaves_x_late_is_found() -> None:
     late[-3:] += 1.0
     group = plain_factor(codes(rng, n, 10), 10, (np.ones(n), late), (2,), (0,))
     rows = Rows(rng.normal(size=n), x, rng.uniform(0.5, 2.0, n), (group,))
-    first = FirstPass(cut(rows, 40))
+    first = FirstPass(way(rows, 40))
     assert first.prepared().basis.z_from_x == (None,)
-    same_problem(rows, cut(rows, 40))
+    same_problem(rows, way(rows, 40))
 
 
+@pytest.mark.parametrize("way", [cut, lambda rows, size: apart(rows, size, 4)], ids=["in turn", "apart"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["unit", "weights"])
 @pytest.mark.usefixtures("as_they_come")
-def test_columns_that_depend_on_others_are_left_out_as_in_memory(weighted: bool) -> None:
+def test_columns_that_depend_on_others_are_left_out_as_in_memory(weighted: bool, way: Any) -> None:
     rng = np.random.default_rng(4)
     n = 120
     a, b = rng.normal(size=(2, n))
@@ -144,7 +186,7 @@ def test_columns_that_depend_on_others_are_left_out_as_in_memory(weighted: bool)
     # a column of the random effects is one of X that is left out
     group = plain_factor(codes(rng, n, 8), 8, (np.ones(n), 2 * a - 1), (2,), (0,))
     rows = Rows(rng.normal(size=n), x, weights, (group,))
-    first = FirstPass(cut(rows, 11))
+    first = FirstPass(way(rows, 11))
     kept = independent_columns(replace(rows, weights=None))
     assert first.independent.tolist() == kept.tolist() == [0, 1, 3]
     whole, streamed = LinearProblem(replace(rows, x=x[:, kept])), LinearProblem(first)
@@ -153,11 +195,12 @@ def test_columns_that_depend_on_others_are_left_out_as_in_memory(weighted: bool)
     assert found[1] == pytest.approx(found[0], rel=1e-11)
 
 
+@pytest.mark.parametrize("way", [cut, lambda rows, size: apart(rows, size, 5)], ids=["in turn", "apart"])
 @pytest.mark.parametrize("cells", [1, 10**6], ids=["sorted keys", "flags"])
 @pytest.mark.parametrize("size", [1, 13, 10_000])
 @pytest.mark.usefixtures("as_they_come")
 def test_pairs_of_levels_are_those_of_all_parts(
-    cells: int, size: int, monkeypatch: pytest.MonkeyPatch
+    cells: int, size: int, way: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meetings_module, "MOST_CELLS", cells)
     rng = np.random.default_rng(size)
@@ -173,7 +216,7 @@ def test_pairs_of_levels_are_those_of_all_parts(
         for k, c in enumerate((outer, finest, inner, codes(rng, n, 5)))
     ]
     rows = Rows(rng.normal(size=n), np.ones((n, 1)), None, tuple(factors))
-    storage = FirstPass(cut(rows, size)).prepared().storage
+    storage = FirstPass(way(rows, size)).prepared().storage
     expected = choose_storage(rows.factors)
     assert storage.stages == expected.stages
     for pair, pattern in expected.pairs.items():
@@ -206,7 +249,7 @@ def test_first_pass_knows_the_range_of_response_and_weights() -> None:
     assert rows.weights is not None
     first = FirstPass(cut(rows, 9))
     assert (first.smallest, first.largest) == (rows.y.min(), rows.y.max())
-    assert (first.lightest, first.heaviest) == (rows.weights.min(), rows.weights.max())
+    assert first.weight_range == (rows.weights.min(), rows.weights.max())
     assert first.log_weights == pytest.approx(np.log(rows.weights).sum())
 
 

@@ -6,7 +6,7 @@ The blocks are sums over rows, so they add up over chunks of rows, files or work
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -147,10 +147,50 @@ class CrossProducts:
         return tuple(np.ascontiguousarray(o.transpose(1, 2, 0)) for o in out)
 
 
+@dataclass(frozen=True)
+class ProductSums:
+    """The cross-products of some rows, Z_k'WZ_k not yet symmetric.
+
+    Attributes
+    ----------
+    n : int
+        Number of rows.
+    grams, cross, rhs, outer
+        As `CrossProducts` has them.
+    """
+
+    n: int
+    grams: list[Array]
+    cross: dict[Pair, Array]
+    rhs: list[Array]
+    outer: Array
+
+    def merged(self, other: ProductSums) -> ProductSums:
+        """Return the sums over the rows of both."""
+        return ProductSums(
+            self.n + other.n,
+            [a + b for a, b in zip(self.grams, other.grams, strict=True)],
+            {pair: block + other.cross[pair] for pair, block in self.cross.items()},
+            [a + b for a, b in zip(self.rhs, other.rhs, strict=True)],
+            self.outer + other.outer,
+        )
+
+
 def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> CrossProducts:
     """Form the cross-products in `basis` in one pass over the rows."""
-    if basis.wide is not None and isinstance(rows, Rows):
+    if isinstance(rows, PartedRows):
+        sums = rows.summed(partial(_sums_of, basis=basis, storage=storage))
+    elif basis.wide is not None:
         return _of_many_columns(rows, basis, storage, basis.wide)
+    else:
+        sums = _sums_of(rows, basis, storage)
+    for gram in sums.grams:
+        gram[:] = (gram + gram.transpose(1, 0, 2)) / 2
+    return CrossProducts(storage, tuple(sums.grams), sums.cross, tuple(sums.rhs), sums.outer)
+
+
+def _sums_of(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> ProductSums:
+    """Return the sums over some rows."""
     p = len(basis.start)
     factors = rows.factors
     grams = [np.zeros((f.width, f.width, f.n_levels)) for f in factors]
@@ -159,10 +199,11 @@ def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> C
         (k, m): np.zeros((factors[k].width, factors[m].width, len(pattern.rows)))
         for (k, m), pattern in storage.pairs.items()
     }
-    outer = np.zeros((p + 1, p + 1))
+    outer, n = np.zeros((p + 1, p + 1)), 0
     for own, part in rows.pieces():
         x = own.x[part]
         fixed = np.column_stack([x @ basis.x_transform, own.y[part] - x @ basis.start])
+        n += len(fixed)
         weights = None if own.weights is None else own.weights[part]
         weighted = fixed if weights is None else fixed * weights[:, None]
         outer += weighted.T @ fixed
@@ -184,9 +225,7 @@ def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> C
                     cross[k, m][a, b] += np.bincount(
                         index, wz * columns[m][:, b], minlength=len(pattern.rows)
                     )
-    for gram in grams:
-        gram[:] = (gram + gram.transpose(1, 0, 2)) / 2
-    return CrossProducts(storage, tuple(grams), cross, tuple(rhs), outer)
+    return ProductSums(n, grams, cross, rhs, outer)
 
 
 def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, wide: WideBasis) -> CrossProducts:

@@ -7,6 +7,8 @@ cross-products a linear model takes two passes over its rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from mixedext.core.equations.meetings import MeetingsOfParts
 from mixedext.core.equations.plan import Storage, choose_storage
 from mixedext.core.parts import PartedRows
-from mixedext.core.rows import Basis, BasisSums, Rows, columns_like, find_basis
+from mixedext.core.rows import Basis, BasisSums, Factor, Rows, columns_like, find_basis
 from mixedext.core.triangle import Triangle
 from mixedext.core.wide import with_zeros
 
@@ -66,48 +68,61 @@ def prepared(rows: Rows | FirstPass) -> Prepared:
     return Prepared(rows, find_basis(rows), storage, rows.n, rows.log_weights, rows.weight_range)
 
 
-class FirstPass:
-    """One pass over rows that come in parts.
+class FirstSums:
+    """What the first pass takes of some rows.
+
+    Parameters
+    ----------
+    p : int
+        Columns of X.
+    factors : sequence of Factor
+        Their rows are not looked at.
 
     Attributes
     ----------
-    rows : PartedRows
-        The same rows with those columns of X alone that do not depend on others, and their number.
+    basis : BasisSums
+    unweighted : Triangle or None
+        Of X without weights, where there are some: weights can hide which columns depend on others.
+    met : MeetingsOfParts
+    alike : list
+        By factor and column, the columns of X that have been the same so far.
+    n : int
+        Number of rows.
     log_weights, lightest, heaviest : float
         Sum of the logarithms of the weights, the smallest and the largest of them.
     smallest, largest : float
         Of y.
+    x_sums, x_range : ndarray (p,), (2, p)
+        Sums, and the smallest and largest values, of the columns of X.
     """
 
-    def __init__(self, rows: PartedRows):
-        p = rows.p
-        self._sums = BasisSums(p, rows.factors)
-        #: X without weights, where there are some: weights can hide which columns depend on others
-        self._unweighted: Triangle | None = None
-        self._met = MeetingsOfParts(rows.factors)
-        #: by factor and column, the columns of X that have been the same so far
-        self._alike: list[list[list[int]]] = []
+    def __init__(self, p: int, factors: Sequence[Factor]):
+        self.basis = BasisSums(p, factors)
+        self.unweighted: Triangle | None = None
+        self.met = MeetingsOfParts(factors)
+        self.alike: list[list[list[int]]] = []
         self.n, self.log_weights = 0, 0.0
         self.lightest, self.heaviest = np.inf, 0.0
         self.smallest, self.largest = np.inf, -np.inf
-        self._x_sums = np.zeros(p)
-        self._x_range = np.array([np.full(p, np.inf), np.full(p, -np.inf)])
-        for own, part in rows.pieces():
-            self._add(own, part)
-        kept = self.independent
-        self._kept = None if len(kept) == p else kept
-        before = rows.kept
-        if self._kept is not None:
-            before = kept if before is None else before[kept]
-        self.rows = rows.with_columns(before, self.n)
+        self.x_sums = np.zeros(p)
+        self.x_range = np.array([np.full(p, np.inf), np.full(p, -np.inf)])
 
-    def _add(self, rows: Rows, part: slice) -> None:
+    @classmethod
+    def of_rows(cls, rows: PartedRows) -> FirstSums:
+        """Make one pass over rows."""
+        out = cls(rows.p, rows.factors)
+        for own, part in rows.pieces():
+            out.add(own, part)
+        return out
+
+    def add(self, rows: Rows, part: slice) -> None:
+        """Add some rows."""
         self._compare(rows, part)
-        self._sums.add(rows, part)
-        self._met.add(rows.factors, part)
+        self.basis.add(rows, part)
+        self.met.add(rows.factors, part)
         x, y = with_zeros(rows.x[part]), rows.y[part]
-        self._x_sums += x.sum(axis=0)
-        low, high = self._x_range
+        self.x_sums += x.sum(axis=0)
+        low, high = self.x_range
         np.minimum(low, x.min(axis=0, initial=np.inf), out=low)
         np.maximum(high, x.max(axis=0, initial=-np.inf), out=high)
         self.n += len(y)
@@ -118,54 +133,118 @@ class FirstPass:
             self.log_weights += float(np.log(weights).sum())
             self.lightest = min(self.lightest, float(weights.min()))
             self.heaviest = max(self.heaviest, float(weights.max()))
-            self._unweighted = self._unweighted or Triangle(rows.x.shape[1])
-            self._unweighted.add(with_zeros(rows.x[part]))
+            self.unweighted = self.unweighted or Triangle(rows.x.shape[1])
+            self.unweighted.add(with_zeros(rows.x[part]))
 
     def _compare(self, rows: Rows, part: slice) -> None:
         """Look which columns of random effects are still columns of X; factors with others have their own
         triangles from here on.
         """
         x = with_zeros(rows.x[part])
-        if not self._alike:
-            self._alike = [
+        if not self.alike:
+            self.alike = [
                 [columns_like(x, column[part], range(x.shape[1])) for column in f.columns]
                 for f in rows.factors
             ]
-            for k, alike in enumerate(self._alike):
+            for k, alike in enumerate(self.alike):
                 if not all(alike):
-                    self._sums.with_own(k)
+                    self.basis.with_own(k)
             return
         for k, factor in enumerate(rows.factors):
-            if k in self._sums.terms:
+            if k in self.basis.terms:
                 continue
-            before = self._alike[k]
+            before = self.alike[k]
             pairs = zip(factor.columns, before, strict=True)
-            self._alike[k] = [columns_like(x, column[part], alike) for column, alike in pairs]
-            if not all(self._alike[k]):
-                self._sums.with_own(k, [alike[0] for alike in before])
+            self.alike[k] = [columns_like(x, column[part], alike) for column, alike in pairs]
+            if not all(self.alike[k]):
+                self.basis.with_own(k, [alike[0] for alike in before])
+
+    def merged(self, other: FirstSums) -> FirstSums:
+        """Return the sums over the rows of both; neither is changed."""
+        if not self.n or not other.n:
+            return self if self.n else other
+        out = FirstSums(len(self.x_sums), self.basis.factors)
+        out.alike = [
+            [[j for j in own if j in new] for own, new in zip(before, found, strict=True)]
+            for before, found in zip(self.alike, other.alike, strict=True)
+        ]
+        apart = [k for k, alike in enumerate(out.alike) if not all(alike)]
+        out.basis = self._basis_with_own(apart).merged(other._basis_with_own(apart))
+        out.met = self.met.merged(other.met)
+        if self.unweighted is not None and other.unweighted is not None:
+            out.unweighted = self.unweighted.merged(other.unweighted)
+        out.n, out.log_weights = self.n + other.n, self.log_weights + other.log_weights
+        out.lightest, out.heaviest = min(self.lightest, other.lightest), max(self.heaviest, other.heaviest)
+        out.smallest, out.largest = min(self.smallest, other.smallest), max(self.largest, other.largest)
+        out.x_sums = self.x_sums + other.x_sums
+        (low, high), (other_low, other_high) = self.x_range, other.x_range
+        out.x_range = np.array([np.minimum(low, other_low), np.maximum(high, other_high)])
+        return out
+
+    def _basis_with_own(self, factors: list[int]) -> BasisSums:
+        """Return the sums of the basis in which some factors have their own triangles."""
+        out = copy(self.basis)
+        out.terms = dict(self.basis.terms)
+        for k in factors:
+            if k not in out.terms:
+                out.terms[k] = out.own_triangles(k, [alike[0] for alike in self.alike[k]])
+        return out
+
+
+class FirstPass:
+    """One pass over rows that come in parts.
+
+    Attributes
+    ----------
+    rows : PartedRows
+        The same rows with those columns of X alone that do not depend on others, and their number.
+    n : int
+        Number of rows.
+    log_weights : float
+        Sum of the logarithms of the weights.
+    smallest, largest : float
+        Of y.
+    """
+
+    def __init__(self, rows: PartedRows):
+        self._found = found = rows.summed(FirstSums.of_rows)
+        self.n, self.log_weights = found.n, found.log_weights
+        self.smallest, self.largest = found.smallest, found.largest
+        kept = self.independent
+        self._kept = None if len(kept) == rows.p else kept
+        before = rows.kept
+        if self._kept is not None:
+            before = kept if before is None else before[kept]
+        self.rows = rows.with_columns(before, self.n)
 
     @property
     def weight_range(self) -> tuple[float, float] | None:
         """Smallest and largest weight, None where there are none."""
-        return None if self._unweighted is None else (self.lightest, self.heaviest)
+        found = self._found
+        return None if found.unweighted is None else (found.lightest, found.heaviest)
+
+    @property
+    def _triangle(self) -> Triangle:
+        """The triangle that tells which columns of X depend on others."""
+        return self._found.unweighted or self._found.basis.x
 
     @cached_property
     def independent(self) -> NDArray[np.intp]:
         """The columns of X that do not depend linearly on those before them."""
-        return (self._unweighted or self._sums.x).independent()
+        return self._triangle.independent()
 
     @property
     def constant(self) -> tuple[int, int | None]:
         """Whether the columns of X that are kept hold a constant, or add up to one, and which is it."""
-        low, high = self._x_range[:, self.independent]
+        low, high = self._found.x_range[:, self.independent]
         alone = np.flatnonzero((low == high) & (low != 0))
         if len(alone):
             return 1, int(alone[0])
-        triangle = (self._unweighted or self._sums.x).of_columns(self.independent)
+        triangle = self._triangle.of_columns(self.independent)
         if not triangle.width:
             return 0, None
         # the distance of the constant from the span of X, relative to its length
-        half = np.linalg.solve(triangle.root.T, self._x_sums[self.independent] / self.n)
+        half = np.linalg.solve(triangle.root.T, self._found.x_sums[self.independent] / self.n)
         return int(1.0 - half @ half < _CONSTANT), None
 
     def prepared(self) -> Prepared:
@@ -176,15 +255,15 @@ class FirstPass:
         numpy.linalg.LinAlgError
             If X is not of full column rank where its rows are weighted.
         """
-        sums, kept = self._sums, self._kept
-        alike = self._alike
+        found, kept = self._found, self._kept
+        sums, alike = found.basis, found.alike
         if kept is not None:
             place = {int(j): i for i, j in enumerate(kept)}
-            alike = [[[place[j] for j in own if j in place] for own in factor] for factor in self._alike]
+            alike = [[[place[j] for j in own if j in place] for own in factor] for factor in found.alike]
             sums = sums.of_columns(kept)
             for k, own in enumerate(alike):
                 if k not in sums.terms and not all(own):  # a column of X that it was is left out
-                    sums.terms[k] = self._sums.own_triangles(k, [a[0] for a in self._alike[k]])
+                    sums.terms[k] = found.basis.own_triangles(k, [a[0] for a in found.alike[k]])
         places = [[own[0] if own else -1 for own in factor] for factor in alike]
-        storage = choose_storage(self.rows.factors, self._met)
+        storage = choose_storage(self.rows.factors, found.met)
         return Prepared(self.rows, sums.basis(places), storage, self.n, self.log_weights, self.weight_range)

@@ -40,6 +40,12 @@ class MeetingsOfParts:
         for (k, other), met in self._met.items():
             met.add(factors[k].codes[part], factors[other].codes[part])
 
+    def merged(self, other: MeetingsOfParts) -> MeetingsOfParts:
+        """Return what the parts of two tell together; neither is changed."""
+        out = MeetingsOfParts(())
+        out._met = {pair: met.merged(other._met[pair]) for pair, met in self._met.items()}
+        return out
+
     def parents(self, inner: int, outer: int) -> Index | None:
         """Return the level of `outer` that each level of `inner` meets, or None if one meets several."""
         return self._met[inner, outer].parents
@@ -92,10 +98,34 @@ class _Met:
             if sum(map(len, self._waiting)) > _WAITING * len(self._keys):
                 self._sort_in()
 
+    def merged(self, other: _Met) -> _Met:
+        """Return the pairs of two; neither is changed."""
+        out = _Met(*self.shape)
+        if self._parent is not None and other._parent is not None:
+            own, new = self._parent, other._parent
+            if not ((own >= 0) & (new >= 0) & (own != new)).any():
+                out._parent = np.where(own < 0, new, own)
+                return out
+        out._parent = None
+        if self.shape[0] * self.shape[1] <= MOST_CELLS:
+            out._flags = np.zeros(self.shape[0] * self.shape[1], dtype=bool)
+            for met in (self, other):
+                out._flags[met.met_keys()] = True
+        else:
+            out._keys = np.union1d(self.met_keys(), other.met_keys())
+        return out
+
+    def met_keys(self) -> Keys:
+        """Return the numbers of the pairs that were met."""
+        if self._parent is not None:
+            return _keys_of(self._parent, self.shape[1])
+        if self._waiting:
+            return np.unique(np.concatenate([self._keys, *self._waiting]))
+        return self._keys if self._flags is None else np.flatnonzero(self._flags)
+
     def _begin(self, parent: NDArray[np.int32]) -> None:
         """Begin to count pairs, with those of levels that have met one level each."""
-        level = np.flatnonzero(parent >= 0)
-        keys = level * np.int64(self.shape[1]) + parent[level]
+        keys = _keys_of(parent, self.shape[1])
         if self.shape[0] * self.shape[1] <= MOST_CELLS:
             self._flags = np.zeros(self.shape[0] * self.shape[1], dtype=bool)
             self._flags[keys] = True
@@ -118,3 +148,9 @@ class _Met:
         keys = self._keys if self._flags is None else np.flatnonzero(self._flags)
         rows, columns = np.divmod(keys, self.shape[1])
         return rows.astype(np.intp, copy=False), columns.astype(np.intp, copy=False)
+
+
+def _keys_of(parent: NDArray[np.int32], size: int) -> Keys:
+    """Return the numbers of the pairs of levels of which each met one, or none (−1)."""
+    level = np.flatnonzero(parent >= 0)
+    return np.asarray(level * np.int64(size) + parent[level], dtype=np.int64)
