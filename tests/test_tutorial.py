@@ -152,6 +152,25 @@ def test_correlation_of_fixed_effects_is_printed_as_r_prints_it(blocks_of_both):
     assert_rows_agree(lines, ours["Correlation of fixed effects"], True, 1)
 
 
+def test_the_page_on_imm10_shows_what_is_printed():
+    page = (Path(__file__).parents[1] / "docs" / "tutorials" / "multilevel_imm10.md").read_text(
+        encoding="utf-8"
+    )
+    data = load_data("imm10")
+    slopes = mx.lmer("math ~ homework + (1 + homework | schid)", data).fit()
+    for varying in ("(1 | schid)", "(0 + homework | schid)", "(1 | schid) + (0 + homework | schid)"):
+        assert str(mx.lmer(f"math ~ homework + {varying}", data).fit().summary()).rstrip() in page
+    assert str(slopes.summary()).rstrip() in page
+    for school, line in slopes.coef()["schid"].iterrows():
+        assert f"    {school}: ({line['Intercept']:.2f}, {line['homework']:.2f})," in page
+    with pytest.warns(mx.SingularFitWarning):
+        logistic = mx.glmer("white ~ homework + (1 + homework | schid)", data).fit()
+    found = re.findall(r"Generalized Linear Mixed Model.*?rank 1 of 2\.", page, re.DOTALL)
+    assert len(found) == 1
+    for ours, shown in zip(numbers(str(logistic.summary())), numbers(found[0]), strict=True):
+        assert abs(float(ours) - float(shown)) <= 2e-4  # the ridge is flat: the last digit is not fixed
+
+
 # --------------------------------------------------------------------------------- as R prints numbers
 
 #: Made by R 4.2: ``format(x, digits = 4)``.
