@@ -33,12 +33,8 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
     """Check the numbers, put the terms in order, drop columns of X that depend on others."""
     _check_finite(design)
     _check_weights(design)
-    design, n = check_terms(design), len(design.endog)
-    if design.endog.min() == design.endog.max():
-        raise DataError(
-            f"the response {design.endog_name!r} is constant ({design.endog[0]:g} in all {n} rows): there is "
-            "nothing to fit"
-        )
+    design, n = changed(design, terms=finish_terms(design)), len(design.endog)
+    refuse_constant(design, design.endog.min(), design.endog.max(), n)
     # weights do not change which columns depend on others, but rounding with them can hide it
     if design.x.shape[1] >= WIDE:
         wide = count_used(design.x)
@@ -48,17 +44,13 @@ def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design
     if len(kept) < design.x.shape[1]:
         changes |= only_columns(design, kept)
     design = changed(design, **changes)
-    if design.x.shape[1] >= n:
-        raise DataError(
-            f"{design.x.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
-            "more rows"
-        )
+    refuse_few_rows(design, n)
     found = _undetermined(design, noise, allow_saturated)
     return changed(design, undetermined=found) if found else design
 
 
-def check_terms(design: Design) -> Design:
-    """Check names, levels and structures; return the design with its terms in order."""
+def finish_terms(design: Design) -> tuple[DesignTerm, ...]:
+    """Check names and terms of a design, and return the terms in order."""
     refuse_names_twice(design.exog_names, design.fixed_terms, design.terms)
     terms = _ordered(design.terms)
     if not terms:
@@ -66,7 +58,25 @@ def check_terms(design: Design) -> Design:
     for term in terms:
         _check_levels(term)
         try_structure(term.structure, term.names)
-    return changed(design, terms=terms)
+    return terms
+
+
+def refuse_constant(design: Design, low: float, high: float, n: int) -> None:
+    """Refuse a response whose least and largest values are the same."""
+    if low == high:
+        raise DataError(
+            f"the response {design.endog_name!r} is constant ({low:g} in all {n} rows): there is nothing to "
+            "fit"
+        )
+
+
+def refuse_few_rows(design: Design, n: int) -> None:
+    """Refuse as many fixed effects as there are rows."""
+    if design.x.shape[1] >= n:
+        raise DataError(
+            f"{design.x.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
+            "more rows"
+        )
 
 
 def only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:

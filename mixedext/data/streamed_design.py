@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 
 from mixedext.core.equations.first_pass import FirstPass
 from mixedext.core.parts import PartedRows
-from mixedext.core.rows import Rows
-from mixedext.data.checks import check_terms, only_columns
+from mixedext.data.checks import finish_terms, only_columns, refuse_constant, refuse_few_rows
 from mixedext.data.design import Design, changed
-from mixedext.errors import DataError
 
 
 class Survey(Protocol):
-    """What one pass over a source has told, and further passes.
+    """What one pass over a source has told, and further passes."""
 
-    Attributes
-    ----------
-    name : str
-        Of the source, for messages.
-    n_given, n_used, n_missing : int
-        Rows of the source, those that are complete, and those that are not.
-    design_without_rows : Design
-        Names, levels and builders; arrays have no rows.
-    """
+    @property
+    def plan(self) -> Any:
+        """Formula, options and source."""
 
-    name: str
-    n_given: int
-    n_used: int
-    n_missing: int
-    design_without_rows: Design
+    @property
+    def design(self) -> Design:
+        """Names, levels and builders; arrays have no rows."""
 
-    def parts(self) -> Iterable[Rows]:
-        """Begin a pass over the complete rows."""
+    @property
+    def n_used(self) -> int:
+        """Number of complete rows."""
 
-    def part(self, batch: Any) -> Rows:
-        """Return the complete rows of one batch."""
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+
+    def parted_rows(self) -> PartedRows:
+        """Return the rows as the core takes them: each time that it asks a new pass over the source."""
+
+
+def source_name(survey: Survey) -> str:
+    """Return the name of the source of a survey, for messages."""
+    return str(survey.plan.source.name)
 
 
 def first_pass(survey: Survey) -> tuple[Design, FirstPass]:
@@ -49,25 +48,22 @@ def first_pass(survey: Survey) -> tuple[Design, FirstPass]:
     DataError
         If the rows cannot be fitted.
     """
-    design = check_terms(_with_empty_columns(survey.design_without_rows))
-    if not survey.n_used:
-        raise DataError(f"{survey.name} has no row without missing values")
-    first = FirstPass(PartedRows(survey.parts, design.rows(), n=survey.n_used))
-    if first.smallest == first.largest:
-        raise DataError(
-            f"the response {design.endog_name!r} is constant ({first.smallest:g} in all {first.n} rows): "
-            "there is nothing to fit"
-        )
+    design = _with_empty_columns(survey.design)
+    design = changed(design, terms=finish_terms(design))
+    parted = PartedRows(survey.parted_rows().again, design.rows(), n=survey.n_used)
+    first = FirstPass(parted)
+    refuse_constant(design, first.smallest, first.largest, first.n)
     kept = first.independent.tolist()
-    changes: dict[str, Any] = {"kept_columns": tuple(kept), "elsewhere": first.n, "constant": first.constant}
+    changes: dict[str, Any] = {
+        "kept_columns": tuple(kept),
+        "elsewhere": first.n,
+        "constant": first.constant,
+        "weights": np.empty(0) if survey.weighted else None,
+    }
     if len(kept) < design.x.shape[1]:
         changes |= only_columns(design, kept)
     design = changed(design, **changes)
-    if design.x.shape[1] >= first.n:
-        raise DataError(
-            f"{design.x.shape[1]} fixed effects cannot be estimated from {first.n} rows: use fewer "
-            "columns or more rows"
-        )
+    refuse_few_rows(design, first.n)
     return design, first
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mixedext.core.order_statistics import quantiles_of_parts
 from mixedext.core.parts import ChangedRowsError
 from mixedext.core.rows import Rows
+from mixedext.data.streamed_design import source_name
 from mixedext.errors import DataError
 from mixedext.fitted.random_part import add_random_part
 from mixedext.fitted.record import FittedModel
@@ -25,11 +26,12 @@ def passed_rows(fit: FittedModel) -> Iterator[Rows]:
     DataError
         If there are others than when the model was made.
     """
-    source = fit.model.streamed
     try:
         yield from fit.problem.rows.parts()
     except ChangedRowsError as error:
-        raise DataError(f"{source.name}: {error}; it was written to since the model was made") from error
+        raise DataError(
+            f"{source_name(fit.model.streamed)}: {error}; it was written to since the model was made"
+        ) from error
 
 
 def scaled_residuals(fit: FittedModel, rows: Rows) -> Array:

@@ -23,11 +23,13 @@ from mixedext.data.learned import packed_builders, with_builders
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.response import ResponseKind
 from mixedext.data.saved import checked_format, with_format
+from mixedext.data.streamed_design import source_name
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_design, warn_of_new_rows
 from mixedext.fitted import FittedModel
 from mixedext.models.holder import MixedData
 from mixedext.models.likeness import MadeLike
+from mixedext.models.old_state import read_old_state
 from mixedext.models.update import fit_options, updated_design
 from mixedext.options import answers_keywords
 
@@ -234,8 +236,8 @@ class MixedModel(LikelihoodModel):
         if self.streamed is None:
             return "the data of this model were removed: there are no rows to compute with"
         return (
-            f"the rows of this model are not in memory but in {self.streamed.name}, and this looks at single "
-            "rows: make the model of a data frame of them, or of some of them"
+            f"the rows of this model are not in memory but in {source_name(self.streamed)}, and this looks "
+            "at single rows: make the model of a data frame of them, or of some of them"
         )
 
     def rebuilt(self, **changes: Any) -> BuiltDesign:
@@ -471,29 +473,13 @@ class MixedModel(LikelihoodModel):
     def __setstate__(self, state: dict[str, Any]) -> None:
         known = checked_format(state, "models", readable=(1,))
         self._learned = None  # models of earlier versions have none
-        self.__dict__.update(known if "origin" in known else _read_old_state(known))
+        self.__dict__.update(known if "origin" in known else read_old_state(known))
         self.data.design = self.design
         self.__dict__.setdefault("streamed", None)
         if self.streamed is not None:
-            self._problem = self._problem.beginning_at(self.streamed.parts)
+            self._problem = self._problem.beginning_at(self.streamed.parted_rows().again)
 
 
 def _is_default(value: Any) -> bool:
     """Whether an option of models made of arrays was not given, or given as it is by default."""
     return value is None or value is False or (isinstance(value, str) and value == "none")
-
-
-def _read_old_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of a model that version 0.1 pickled as this version has it."""
-    new = dict(state)
-    options = new.pop("_formula_options", {})
-    new["origin"] = Origin(
-        formula=new.pop("_parsed", None),
-        scope=new.pop("_scope", {}),
-        offsets=new.pop("_given_offsets", {}),
-        missing=options.get("missing", "drop"),
-        allow_saturated=options.get("allow_saturated", False),
-        success=new.get("success"),
-    )
-    new["template"] = new.pop("_template")
-    return new

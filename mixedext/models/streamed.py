@@ -11,7 +11,7 @@ from mixedext.core.parts import ChangedRowsError
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.checks import undetermined_text
 from mixedext.data.design import Design, changed
-from mixedext.data.streamed_design import Survey, first_pass
+from mixedext.data.streamed_design import Survey, first_pass, source_name
 from mixedext.errors import DataError
 from mixedext.models.built import NUMBERS
 from mixedext.models.solvers import too_large
@@ -45,9 +45,11 @@ def linear_of_survey(survey: Survey, origin: Origin) -> BuiltDesign:
         design, first = first_pass(survey)
         problem = LinearProblem(first)
     except ChangedRowsError as error:
-        raise DataError(f"{survey.name}: {error}; do not write to it while a model is made") from error
+        raise DataError(
+            f"{source_name(survey)}: {error}; do not write to it while a model is made"
+        ) from error
     except TooLargeError as error:
-        raise DataError(too_large(error, survey.design_without_rows.groups)) from error
+        raise DataError(too_large(error, survey.design.groups)) from error
     except np.linalg.LinAlgError as error:
         raise DataError(TOO_UNEQUAL) from error
     design = _checked(design, problem, origin.allow_saturated)
