@@ -86,6 +86,8 @@ THIRD_PARTIES = {
     "matplotlib": ("mixedext.plots",),
     "marginaleffects": ("mixedext.adapters.marginaleffects",),
     "polars": ("mixedext.adapters.marginaleffects",),
+    "dask": ("mixedext.data.sources.dask_frames",),
+    "cloudpickle": ("mixedext.data.sent",),
     "joblib": ("mixedext.inference.parameters.workers",),
     "tqdm": ("mixedext.inference.parameters.workers",),
 }
@@ -94,7 +96,7 @@ CORE_MAY_IMPORT = ("numpy", "scipy", "threadpoolctl")
 #: Imported where they are needed: large, or not installed with the package.
 LAZY = (
     *("pyreadstat", "pyarrow", "narwhals", "matplotlib", "joblib", "tqdm"),
-    *("marginaleffects", "polars"),
+    *("marginaleffects", "polars", "dask", "cloudpickle"),
 )
 #: Besides the module that warns, the command line, which shows warnings its own way.
 MAY_IMPORT_WARNINGS = ("mixedext.findings.remarks", "mixedext.adapters.cli.run")

@@ -66,15 +66,15 @@ class PartedRows:
     n : int or None
         Number of rows of a pass, once it is known.
     where_rows_are : callable or None
-        Makes sums where the rows are, on other machines: of a function that makes them of the rows that are
-        at hand there, and the columns of X that are used, it returns those of all rows.
+        Makes sums where the rows are, on other machines: of a function that makes them of rows in parts,
+        and these rows for their shape, it returns those of all rows.
     """
 
     again: Callable[[], Iterable[Rows]]
     shape: Rows
     kept: NDArray[np.intp] | None = None
     n: int | None = None
-    where_rows_are: Callable[[Work, NDArray[np.intp] | None], Any] | None = None
+    where_rows_are: Callable[[Work, PartedRows], Any] | None = None
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -105,7 +105,7 @@ class PartedRows:
         """
         if self.where_rows_are is None:
             return work(self)
-        found: S = self.where_rows_are(work, self.kept)
+        found: S = self.where_rows_are(work, self)
         if self.n is not None and found.n != self.n:
             raise ChangedRowsError(self.n, found.n)
         return found

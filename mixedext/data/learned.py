@@ -39,20 +39,32 @@ _NO_PICKLE = (pickle.PicklingError, AttributeError, NotImplementedError, TypeErr
 _NO_LOAD = (pickle.UnpicklingError, AttributeError, ImportError, KeyError, TypeError, ValueError)
 
 
-class _Pickler(pickle.Pickler):
+class Reduced:
+    """What a pickler does with patsy's objects, and with functions that mean the same in every formula."""
+
     def persistent_id(self, obj: Any) -> str | None:
+        """Return the name of what is saved by name."""
         return _NAMES.get(id(obj))
 
     def reducer_override(self, obj: Any) -> Any:
+        """Return what objects are made of that refuse to be pickled."""
         if isinstance(obj, ModuleType):
             return importlib.import_module, (obj.__name__,)
         if getattr(type(obj), "__getstate__", None) in _REFUSALS:
             return copyreg.__newobj__, (type(obj),), vars(obj)  # type: ignore[attr-defined]
-        return NotImplemented
+        own = getattr(super(), "reducer_override", None)
+        return NotImplemented if own is None else own(obj)
 
 
-class _Unpickler(pickle.Unpickler):
+class _Pickler(Reduced, pickle.Pickler):
+    pass
+
+
+class Unpickler(pickle.Unpickler):
+    """Reads what picklers wrote that are `Reduced`."""
+
     def persistent_load(self, pid: str) -> Any:
+        """Return what was saved by name."""
         return _MEANINGS[pid]
 
 
@@ -70,7 +82,7 @@ def packed_builders(design: Design) -> bytes | None:
 def with_builders(design: Design, packed: bytes) -> Design | None:
     """Return a design with the builders that were saved, None where they cannot be read here."""
     try:
-        fixed, terms, offsets = _Unpickler(io.BytesIO(packed)).load()
+        fixed, terms, offsets = Unpickler(io.BytesIO(packed)).load()
     except _NO_LOAD:
         return None
     kept = tuple(

@@ -77,12 +77,12 @@ def apart(rows: Rows, size: int, order: int) -> PartedRows:
     own = [slice(start, start + size) for start in range(0, rows.n, size)] + [slice(0, 0)]
     np.random.default_rng(order).shuffle(own)
 
-    def summed(work: Work, kept: Any) -> Any:
+    def summed(work: Work, all_rows: PartedRows) -> Any:
         found = []
         for part in own:
             here = [some(rows, part)] if part.stop else []
             there = pickle.loads(pickle.dumps(partial(work)))
-            at_hand = PartedRows(lambda here=here: iter(here), without_rows(rows), kept)  # type: ignore[misc]
+            at_hand = replace(pickle.loads(pickle.dumps(all_rows)), again=partial(iter, here), n=None)
             found.append(pickle.loads(pickle.dumps(there(at_hand))))
         while len(found) > 1:  # a tree
             found = [reduce(lambda a, b: a.merged(b), found[j : j + 3]) for j in range(0, len(found), 3)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,6 +122,23 @@ class RowSource(ABC):
     def pieces(self) -> Sequence[Piece]:
         """Return the parts that can be read by themselves; one where the source has none."""
         return (Piece(0, self.name, start=0),)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether sums over its rows are made where these are, by `sums`."""
+        return False
+
+    def sums(self, work: Callable[[RowSource], Any], columns: Sequence[str]) -> Any:
+        """Return sums over all rows: those over each piece, made where it is, and put together.
+
+        Parameters
+        ----------
+        work : callable
+            Makes the sums of some pieces, a source that is at hand; they have a method ``merged``.
+        columns : sequence of str
+            The columns that it reads.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def batches(self, columns: Sequence[str], pieces: Sequence[Piece] | None = None) -> Iterator[Batch]:

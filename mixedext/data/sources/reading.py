@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.data.sources.columnar import FEATHER, PARQUET, feather_source, parquet_source
+from mixedext.data.sources.dask_frames import dask_source, is_dask, sent_source
 from mixedext.data.sources.delimited import DELIMITED, delimited_source
 from mixedext.data.sources.frames import callable_source, frame_source, is_frame
 from mixedext.data.sources.protocol import BATCH_ROWS, RowSource
@@ -30,7 +31,10 @@ _READERS: dict[str, Callable[..., RowSource]] = {
 
 
 def read_source(
-    source: Any, columns: Sequence[str] | None = None, batch_rows: int | None = None
+    source: Any,
+    columns: Sequence[str] | None = None,
+    batch_rows: int | None = None,
+    client: Any = None,
 ) -> RowSource:
     """Return anything that gives rows again and again as a source.
 
@@ -41,6 +45,8 @@ def read_source(
         Those that are needed; all by default.
     batch_rows : int, optional
         Rows of a batch, at most.
+    client : dask.distributed.Client, optional
+        Whose workers read the pieces of the source and make the sums over them.
 
     Raises
     ------
@@ -57,6 +63,8 @@ def read_source(
     if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
         raise OptionError(f"batch_rows must be a whole number from 1, not {batch_rows!r}")
     made = source if isinstance(source, RowSource) else _made(source, columns, int(rows))
+    if client is not None:
+        made = sent_source(made, client)
     if columns is not None:
         made.checked_columns(columns)
     return made
@@ -74,6 +82,8 @@ def _made(source: Any, columns: Sequence[str] | None, rows: int) -> RowSource:
             "callable that returns a new one each time, as in "
             "lambda: pd.read_csv('rows.csv', chunksize=100_000)"
         )
+    if is_dask(source):
+        return dask_source(source, batch_rows=rows)
     query = query_source(source, rows)
     if query is not None:
         return query
@@ -83,8 +93,8 @@ def _made(source: Any, columns: Sequence[str] | None, rows: int) -> RowSource:
         return callable_source(source, rows)
     raise DataError(
         f"{type(source).__name__} is no source of rows: give a path, a glob or a list of Parquet, Feather or "
-        "CSV files, a data set of pyarrow, a query of DuckDB or polars, a data frame, or a callable that "
-        "returns an iterator of data frames"
+        "CSV files, a data set of pyarrow, a query of DuckDB or polars, a data frame, one of Dask too, or a "
+        "callable that returns an iterator of data frames"
     )
 
 
