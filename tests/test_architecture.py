@@ -69,6 +69,7 @@ THIRD_PARTIES = {
         "mixedext.data.operations",
         "mixedext.data.r_functions",
         "mixedext.data.sparse_columns",
+        "mixedext.data.splines",
     ),
     "statsmodels": ("mixedext",),
     "threadpoolctl": ("mixedext.core.threads",),
@@ -89,7 +90,7 @@ THIRD_PARTIES = {
     "dask": ("mixedext.data.sources.dask_frames",),
     "cloudpickle": ("mixedext.data.sent",),
     "joblib": ("mixedext.inference.parameters.workers",),
-    "tqdm": ("mixedext.inference.parameters.workers",),
+    "tqdm": ("mixedext.data.sources.progress", "mixedext.inference.parameters.workers"),
 }
 #: The numerical core knows arrays only.
 CORE_MAY_IMPORT = ("numpy", "scipy", "threadpoolctl")

@@ -91,6 +91,15 @@ def build(found: FoundRows, kind: ResponseKind, allow_saturated: bool) -> tuple[
     DataError
         If the data cannot be fitted.
     """
+    design, response = assembled(found, kind)
+    design = finish_design(design, allow_saturated, kind.noise)
+    if kind.check is not None:
+        kind.check(design.endog, design.weights, response.counts, design.endog_name, design.row_labels)
+    return design, response
+
+
+def assembled(found: FoundRows, kind: ResponseKind) -> tuple[Design, ResponseValues]:
+    """Make the design of what a front end found, of which nothing but its response is checked."""
     given = found.given()
     response = kind.read(found.response, found.endog_name, len(found.row_labels))
     offsets = [*found.offsets, *([given["offset"]] if "offset" in given else [])]
@@ -116,7 +125,4 @@ def build(found: FoundRows, kind: ResponseKind, allow_saturated: bool) -> tuple[
         kinds=found.kinds,
         valueless=dict(found.valueless),
     )
-    design = finish_design(design, allow_saturated, kind.noise)
-    if kind.check is not None:
-        kind.check(design.endog, design.weights, response.counts, design.endog_name, design.row_labels)
     return design, response

@@ -13,7 +13,7 @@ from mixedext.core.identifiability import Undetermined, absorbed, undetermined
 from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.wide import WIDE, count_used
 from mixedext.data.design import Design, DesignTerm, changed
-from mixedext.data.frames import refuse_extreme, rows_text
+from mixedext.data.frames import SMALLEST, refuse_extreme, rows_text
 from mixedext.data.names import refuse_names_twice
 from mixedext.data.response import Noise
 from mixedext.data.sparse_columns import refuse_too_wide
@@ -31,8 +31,8 @@ _SMALL = 1e-20
 
 def finish_design(design: Design, allow_saturated: bool, noise: Noise) -> Design:
     """Check the numbers, put the terms in order, drop columns of X that depend on others."""
-    _check_finite(design)
-    _check_weights(design)
+    check_finite(design)
+    check_weights(design)
     design, n = changed(design, terms=finish_terms(design)), len(design.endog)
     refuse_constant(design, design.endog.min(), design.endog.max(), n)
     # weights do not change which columns depend on others, but rounding with them can hide it
@@ -108,16 +108,24 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
     return tuple(out)
 
 
-def _check_finite(design: Design) -> None:
-    """Refuse infinite values; rows with missing ones were left out before."""
+def check_finite(design: Design, smallest: float = SMALLEST) -> None:
+    """Refuse infinite values; rows with missing ones were left out before.
+
+    Parameters
+    ----------
+    design : Design
+    smallest : float
+        What the largest value of a column must exceed; 0 where the rows are some of many.
+    """
     labels = design.row_labels
-    refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels)
+    refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels, smallest)
     for name, column in _columns(design):
-        refuse_extreme(column, f"{name!r} of the fixed effects", labels)
+        refuse_extreme(column, f"{name!r} of the fixed effects", labels, smallest)
     for term in design.terms:
         for name, column in zip(term.names, term.columns, strict=True):
             if not (isinstance(design.x, np.ndarray) and np.may_share_memory(column, design.x)):
-                refuse_extreme(column, f"{name!r} of the random effects by {term.group!r}", labels)
+                what = f"{name!r} of the random effects by {term.group!r}"
+                refuse_extreme(column, what, labels, smallest)
     if design.offset is not None:
         refuse_extreme(design.offset, "the offset", labels, smallest=0.0)
 
@@ -133,7 +141,8 @@ def _columns(design: Design) -> Iterable[tuple[str, Array]]:
     return ((name, x.column(j)) for j, name in enumerate(design.exog_names))
 
 
-def _check_weights(design: Design) -> None:
+def check_weights(design: Design) -> None:
+    """Refuse weights that are not positive and finite."""
     weights = design.weights
     if weights is None:
         return

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mixedext.core.wide import WIDE, SparseColumns
 from mixedext.data.evaluating import evaluating
-from mixedext.data.expressions import Factor, Table, as_table, environment
+from mixedext.data.expressions import Factor, LearnedFactor, Table, as_table, environment
 from mixedext.data.formula_code import terms_in_r_order, terms_of_side
 from mixedext.data.sparse_columns import refuse_too_wide, sparse_columns
 from mixedext.errors import DataError
@@ -320,10 +320,28 @@ def learn_columns(rhs: str, frame: Frame, scope: Mapping[str, Any]) -> Columns:
         return Columns(names, {c: (j,) for j, c in enumerate(names)}, plain, True)
     with evaluating(rhs):
         info = patsy.design_matrix_builders(
-            [read.rhs_termlist], lambda: iter([table]), environment(scope), _KeepMissing()
+            [_with_learned(read.rhs_termlist, table)],
+            lambda: iter([table]),
+            environment(scope),
+            _KeepMissing(),
         )[0]
     terms = {name: tuple(range(p.start, p.stop)) for name, p in info.term_name_slices.items()}
     return Columns(tuple(info.column_names), terms, _PatsyBuilder(info, rhs), False)
+
+
+def _with_learned(terms: Sequence[patsy.Term], table: Table) -> Sequence[patsy.Term]:
+    """Return terms whose factors have learned what the table knows of them."""
+    if not table.learned:
+        return terms
+    return [
+        patsy.Term(
+            [
+                LearnedFactor(f.code, f.origin, table.learned[f.code]) if f.code in table.learned else f
+                for f in term.factors
+            ]
+        )
+        for term in terms
+    ]
 
 
 def _plain_builder(description: patsy.ModelDesc, table: Table) -> _PlainBuilder | None:
@@ -369,6 +387,8 @@ class Expression:
 def learn_expression(code: str, frame: Frame, scope: Mapping[str, Any]) -> Expression:
     """Return an expression that has learned of some rows."""
     table = as_table(frame)
+    if code in table.learned:
+        return Expression(code, table.learned[code])
     state: dict[str, Any] = {}
     if code not in table:
         factor = Factor(code)

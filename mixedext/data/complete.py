@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -72,6 +72,8 @@ class AllRows:
         Positions of the rows that `subset` leaves, None for all.
     n : int
         Number of all rows.
+    learned : dict
+        Expression → what it learned of more rows than these.
     """
 
     formula: MixedFormula
@@ -80,12 +82,14 @@ class AllRows:
     scope: Mapping[str, Any]
     chosen: Positions | None
     n: int
+    learned: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     def table(self, known: Mapping[str, Any], used: Positions | None) -> Table:
         """Return some rows as expressions see them; `known` are values of all rows of some expressions."""
         rows = self.raw if used is None else {k: series.iloc[used] for k, series in self.raw.items()}
         own = known if used is None else {code: values[used] for code, values in known.items()}
-        return Table(rows, self.n if used is None else len(used), self.columns, known=own)
+        n = self.n if used is None else len(used)
+        return Table(rows, n, self.columns, known=own, learned=self.learned)
 
     def values_among_neighbours(self) -> dict[str, Any]:
         """Return the values of those expressions that look at neighbouring rows, as ``x.shift()`` does.

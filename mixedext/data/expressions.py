@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from mixedext.data.extrapolation import name_notes
 from mixedext.data.operations import OPERATIONS, ROWS, Evaluated, names_of, rewritten
-from mixedext.data.r_functions import PATSY_FUNCTIONS, R_FUNCTIONS, unboxed
+from mixedext.data.r_functions import PATSY_FUNCTIONS, R_FUNCTIONS
+from mixedext.data.transforms import unboxed
 from mixedext.data.values import clean, match_levels, missing_rows, widened
 from mixedext.errors import DataError
 from mixedext.options import shown
@@ -66,6 +67,8 @@ class Table:
         Of the rows of the fit: given for new rows.
     known : dict, optional
         Expression → its values, where these depend on more rows than those of the table.
+    learned : dict, optional
+        Expression → what it learned of more rows than those of the table.
     """
 
     def __init__(
@@ -75,9 +78,11 @@ class Table:
         texts: Mapping[str, Any] | None = None,
         kinds: Kinds | None = None,
         known: Mapping[str, Any] | None = None,
+        learned: Mapping[str, dict[str, Any]] | None = None,
     ):
         self.raw, self.n = raw, n
         self.known = known or {}
+        self.learned = learned or {}
         self._texts = texts or {}
         self._fit = kinds
         self._plain: dict[str, Any] = {}
@@ -104,7 +109,7 @@ class Table:
     def rows(self, positions: NDArray[np.intp]) -> Table:
         """Return some of the rows."""
         raw = {name: series.iloc[positions] for name, series in self.raw.items()}
-        return Table(raw, len(positions), self._texts, self._fit)
+        return Table(raw, len(positions), self._texts, self._fit, learned=self.learned)
 
     def plain(self, name: str) -> Any:
         """Return a complete column as an array of numbers or booleans, or as a Categorical."""
@@ -343,6 +348,18 @@ class Factor(patsy.EvalFactor):
         if table.is_new:
             name_notes(self.code)
         return value if rows.hidden is None else _without(value, rows.hidden)
+
+
+class LearnedFactor(Factor):
+    """An expression that has learned of the rows of the fit elsewhere."""
+
+    def __init__(self, code: str, origin: Any, learned: dict[str, Any]):
+        super().__init__(code, origin)
+        self._learned = learned
+
+    def memorize_passes_needed(self, state: dict[str, Any], env: patsy.EvalEnvironment) -> int:
+        state.update(self._learned)
+        return 0
 
 
 def _as_array(value: Any, table: Table, code: str) -> Any:

@@ -188,7 +188,7 @@ def received(data: Any, texts: Iterable[Any]) -> Any:
     if not isinstance(data, ForeignFrame):
         return data
     named = [text for text in texts if isinstance(text, str)]
-    return data.take(name for name in data.columns if any(_stands_in(name, text) for text in named))
+    return data.take(name for name in data.columns if any(stands_in(name, text) for text in named))
 
 
 def whole(data: Any) -> Any:
@@ -285,7 +285,8 @@ def _narwhals(package: str) -> Any:
     return nw
 
 
-def _stands_in(name: str, text: str) -> bool:
+def stands_in(name: str, text: str) -> bool:
+    """Whether the name of a column stands in a text as a word."""
     return name in text and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 

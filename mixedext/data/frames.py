@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
 #: Sums of squares are finite for values below the first, and keep their digits for values above the second.
-_LARGEST, _SMALLEST = 1e140, 1e-140
+_LARGEST, SMALLEST = 1e140, 1e-140
 
 
 # --------------------------------------------------------------------------------------- data as given
@@ -173,7 +173,7 @@ def chosen_rows(frame: pd.DataFrame, subset: Any, scope: Mapping[str, Any]) -> P
     """
     if subset is None:
         return None
-    mask = _evaluated_mask(frame, subset, scope) if isinstance(subset, str) else _given_mask(frame, subset)
+    mask = subset_mask(frame, subset, scope) if isinstance(subset, str) else _given_mask(frame, subset)
     positions = np.flatnonzero(mask) if mask is not None else _positions_of(frame, subset)
     if not len(positions):
         shown_subset = f" {subset!r}" if isinstance(subset, str) else ""
@@ -181,7 +181,8 @@ def chosen_rows(frame: pd.DataFrame, subset: Any, scope: Mapping[str, Any]) -> P
     return positions
 
 
-def _evaluated_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) -> NDArray[np.bool_]:
+def subset_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return which rows a subset given as a text chooses."""
     used = {name: widened_value(scope[name]) for name in names_in_subset(subset) if name in scope}
     try:
         chosen = _with_wide_columns(frame, subset).eval(subset, local_dict=used, global_dict={})
@@ -252,7 +253,7 @@ def _positions_of(frame: pd.DataFrame, subset: Any) -> Positions:
     return np.flatnonzero(frame.index.isin(labels))
 
 
-def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float = _SMALLEST) -> None:
+def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float = SMALLEST) -> None:
     """Raise `DataError` if a value is infinite or has no finite square, or if all squares vanish.
 
     The values are given without missing ones. Values that are all 0 pass, and so do small ones beside larger

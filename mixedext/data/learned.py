@@ -68,21 +68,37 @@ class Unpickler(pickle.Unpickler):
         return _MEANINGS[pid]
 
 
-def packed_builders(design: Design) -> bytes | None:
-    """Return what builds the columns of new rows as bytes, None where a value of it cannot be pickled."""
-    terms = [(term.builder, term.factors) for term in design.terms]
+def packed(value: Any) -> bytes:
+    """Return what formulas have learned, and what is made of it, as bytes.
+
+    Raises
+    ------
+    pickle.PicklingError, AttributeError, NotImplementedError, TypeError
+        If a value cannot be pickled.
+    """
     out = io.BytesIO()
-    try:
-        _Pickler(out, protocol=5).dump((design.fixed_builder, terms, design.offset_parts))
-    except _NO_PICKLE:
-        return None
+    _Pickler(out, protocol=5).dump(value)
     return out.getvalue()
 
 
-def with_builders(design: Design, packed: bytes) -> Design | None:
+def unpacked(value: bytes) -> Any:
+    """Return what `packed` made bytes of."""
+    return Unpickler(io.BytesIO(value)).load()
+
+
+def packed_builders(design: Design) -> bytes | None:
+    """Return what builds the columns of new rows as bytes, None where a value of it cannot be pickled."""
+    terms = [(term.builder, term.factors) for term in design.terms]
+    try:
+        return packed((design.fixed_builder, terms, design.offset_parts))
+    except _NO_PICKLE:
+        return None
+
+
+def with_builders(design: Design, saved: bytes) -> Design | None:
     """Return a design with the builders that were saved, None where they cannot be read here."""
     try:
-        fixed, terms, offsets = Unpickler(io.BytesIO(packed)).load()
+        fixed, terms, offsets = unpacked(saved)
     except _NO_LOAD:
         return None
     kept = tuple(

@@ -115,6 +115,36 @@ _ORDERED = frozenset(
         "ediff1d",
     )
 )
+#: Functions and methods whose value in a row depends on all rows.
+_OF_ALL_ROWS = frozenset(
+    (
+        "rank",
+        "groupby",
+        "transform",
+        "qcut",
+        "sort_values",
+        "argsort",
+        "sort",
+        "duplicated",
+        "drop_duplicates",
+        "cumall",
+        "zscore",
+        "scale",
+        "rankdata",
+        "factorize",
+        "get_dummies",
+        "sample",
+        "nlargest",
+        "nsmallest",
+        "idxmax",
+        "idxmin",
+        "argmax",
+        "argmin",
+        "describe",
+        "mad",
+        "norm",
+    )
+)
 #: Functions that hide that a value of their first argument is missing.
 _HIDING_FUNCTIONS = frozenset(("digitize", "searchsorted", "factorize", "get_dummies"))
 #: Methods whose result hides that a value is missing.
@@ -221,7 +251,7 @@ def _wide_if_large(values: Any) -> Any:
 _ARRAYS = (pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray)
 
 
-class _Kept:
+class Kept:
     """A value that does not differ by row, such as a mean: it stays what it is over the rows of the fit."""
 
     def memorize_chunk(self, rows: Evaluated, value: Any) -> None:
@@ -233,6 +263,18 @@ class _Kept:
         else:
             known = value is None or pd.api.types.is_scalar(value)
         self._value, self._known = (value if known else None), known
+
+    def agrees(self, other: Kept) -> bool:
+        """Whether other rows have the same value, or values by row as these have."""
+        if self._known != other._known:
+            return False
+        mine: Any = self._value
+        theirs: Any = other._value
+        if isinstance(mine, (pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
+            return type(mine) is type(theirs) and bool(mine.equals(theirs))
+        if isinstance(mine, np.ndarray):
+            return bool(np.array_equal(mine, theirs))
+        return bool(pd.isna(mine) and pd.isna(theirs)) or bool(mine == theirs)
 
     def memorize_finish(self) -> None:
         """All rows come in one chunk."""
@@ -251,7 +293,7 @@ OPERATIONS: dict[str, Any] = {
     "_mx_wide": _wide,
     "_mx_wide_if_large": _wide_if_large,
     "_mx_note": lambda rows, values: rows.note(values),
-    "_mx_kept": patsy.stateful_transform(_Kept),
+    "_mx_kept": patsy.stateful_transform(Kept),
 }
 
 
@@ -364,6 +406,34 @@ def looks_at_neighbours(code: str) -> bool:
         or (isinstance(node, ast.Name) and node.id in _ORDERED)
         for node in ast.walk(ast.parse(code, mode="eval"))
     )
+
+
+@lru_cache(maxsize=1024)
+def call_over_rows(code: str, columns: frozenset[str]) -> tuple[str, str] | None:
+    """Return a call in an expression whose value needs all rows: its name and its text; None without any.
+
+    R's functions are called by their names, ``mean(x)``, and learn of the rows; those of NumPy and pandas,
+    ``x.mean()``, see the rows at hand.
+
+    Parameters
+    ----------
+    code : str
+    columns : frozenset of str
+        Names that stand for values by row.
+    """
+    for node in ast.walk(ast.parse(code, mode="eval")):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=name, value=ast.Attribute(attr="str" | "dt" | "cat"))):
+                found = name in _ORDERED
+            case ast.Call(func=ast.Attribute(attr=name)):
+                found = name in _REDUCING | _ORDERED | _OF_ALL_ROWS
+            case ast.Call(func=ast.Name(id=name)):
+                found = name in ("len", "sorted") or (not is_known(name) and name in _ORDERED | _OF_ALL_ROWS)
+            case _:
+                continue
+        if found and _names(node) & columns:
+            return name, ast.unparse(node)
+    return None
 
 
 def _asked_names(tree: ast.AST) -> frozenset[str]:

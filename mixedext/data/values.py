@@ -221,6 +221,9 @@ def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
     levels : Index
         Without repetitions and missing values.
     """
+    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
+        held = values.array if isinstance(values, pd.Series) else values
+        return np.append(match_levels(held.categories, levels), -1)[held.codes].astype(np.intp)
     given = decimal_levels(pd.Index(widest(values)))
     numeric = all(isinstance(i.dtype, np.dtype) and i.dtype.kind in "iuf" for i in (given, levels))
     if not numeric:
