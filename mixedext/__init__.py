@@ -41,6 +41,7 @@ from mixedext.data import covariances
 from mixedext.data.arrays import RandomTerm
 from mixedext.data.files.describing import describe
 from mixedext.data.files.reading import read_data
+from mixedext.data.sources.reading import rows
 from mixedext.diagnostics.allfit import allfit
 from mixedext.errors import (
     ConvergenceWarning,
@@ -195,6 +196,7 @@ __all__ = [
     "read_data",
     "refit",
     "resid",
+    "rows",
     "sigma",
     "simulate",
     "solvers",

@@ -24,7 +24,7 @@ from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import LINEAR_TOLERANCE, LinearMethod
 from mixedext.models.solvers import solvers, too_large
-from mixedext.models.streamed import TOO_UNEQUAL
+from mixedext.models.streamed import TOO_UNEQUAL, linear_of_source
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -194,7 +194,8 @@ class LinearMixedModel(LikelihoodModelSide):
             allow_saturated=allow_saturated,
             contrasts=contrasts,
         )
-        return cls(cls._announced(linear_from_formula(formula, data, options)))
+        built = linear_of_source(formula, data, options) or linear_from_formula(formula, data, options)
+        return cls(cls._announced(built))
 
     @property
     def response_kind(self) -> ResponseKind:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mixedext.core.equations.choice import TooLargeError
@@ -11,6 +13,10 @@ from mixedext.core.parts import ChangedRowsError
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.checks import undetermined_text
 from mixedext.data.design import Design, changed
+from mixedext.data.given import RowOptions
+from mixedext.data.sources.reading import source_elsewhere
+from mixedext.data.streamed.parts import Survey as SurveyedRows
+from mixedext.data.streamed.survey import survey
 from mixedext.data.streamed_design import Survey, first_pass, source_name
 from mixedext.errors import DataError
 from mixedext.models.built import NUMBERS
@@ -21,6 +27,49 @@ TOO_UNEQUAL = (
     "rows that count: leave out rows whose weight is next to nothing, or those whose weight outdoes all "
     "others"
 )
+
+
+def linear_of_source(formula: Any, data: Any, options: RowOptions) -> BuiltDesign | None:
+    """Make what a linear model is made of in three passes over rows that are not in memory.
+
+    Parameters
+    ----------
+    formula : str
+    data : object
+    options : RowOptions
+
+    Returns
+    -------
+    BuiltDesign or None
+        None where the data are in memory.
+
+    Raises
+    ------
+    FormulaError
+        If the formula cannot be read.
+    DataError
+        If the rows cannot be read or fitted.
+    """
+    source = source_elsewhere(data)
+    if source is None:
+        return None
+    found = survey(formula, source, options, NUMBERS)
+    return linear_of_survey(found, origin_of(found))
+
+
+def origin_of(found: SurveyedRows) -> Origin:
+    """Return what a model knows of where the rows of a survey came from."""
+    options = found.plan.options
+    return Origin(
+        formula=found.plan.formula,
+        scope=found.plan.scope,
+        offsets=options.offsets(),
+        weights=options.weights if isinstance(options.weights, str) else None,
+        missing=options.missing,
+        allow_saturated=options.allow_saturated,
+        contrasts=options.contrasts,
+        success=found.success,
+    )
 
 
 def linear_of_survey(survey: Survey, origin: Origin) -> BuiltDesign:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from inspect import isfunction
 from os import PathLike
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -96,6 +99,79 @@ def _made(source: Any, columns: Sequence[str] | None, rows: int) -> RowSource:
         "CSV files, a data set of pyarrow, a query of DuckDB or polars, a data frame, one of Dask too, or a "
         "callable that returns an iterator of data frames"
     )
+
+
+def rows(
+    source: Any, columns: Sequence[str] | None = None, *, batch_rows: int | None = None, client: Any = None
+) -> RowSource:
+    """Describe rows that are read batch by batch, of which `lmer` makes a model without holding them.
+
+    Parameters
+    ----------
+    source : path, glob, list of paths, frame, query or callable
+        Parquet, Feather or CSV files, or a folder of them; a data set of pyarrow; a relation of DuckDB or a
+        LazyFrame of polars; a data frame, of Dask too; a function that returns an iterator of data frames,
+        a new one each time.
+    columns : sequence of str, optional
+        Those that are needed; all by default.
+    batch_rows : int, optional
+        Rows of a batch, at most; 131,072 by default.
+    client : dask.distributed.Client, optional
+        Whose workers read the pieces of the source and make the sums over them.
+
+    Returns
+    -------
+    RowSource
+        It has `name`, `columns`, `kinds`, `n` and `ordered`, and can be given to `lmer` as its data.
+
+    Raises
+    ------
+    DataError
+        If nothing is there, files differ, or the rows could be read once only.
+    OptionError
+        If `columns` names one that is not there.
+    ImportError
+        If pyarrow is needed and not installed.
+
+    See Also
+    --------
+    read_data : reads a file into memory.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> source = mx.rows(lambda: (sleep.iloc[i : i + 50] for i in range(0, 180, 50)))
+    >>> source.columns
+    ('Reaction', 'Days', 'Subject')
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", source).fit()
+    >>> round(result.objective, 3)
+    1743.628
+    """
+    return read_source(source, columns, batch_rows, client)
+
+
+def source_elsewhere(data: Any) -> RowSource | None:
+    """Return the rows of a model's data as a source where these are read batch by batch.
+
+    None where they are in memory, as data frames and relations of DuckDB are taken by themselves, and for
+    what is no data at all.
+    """
+    if isinstance(data, RowSource):
+        return data
+    if isinstance(data, (str, PathLike)):
+        text = os.fspath(data)
+        has_glob = isinstance(text, str) and bool(_GLOB & set(text)) and "~" not in text[1:]
+        return read_source(data) if has_glob or is_path_of_rows(data) else None
+    package = type(data).__module__.partition(".")[0]
+    paths = isinstance(data, (list, tuple)) and bool(data)
+    if paths and all(isinstance(p, (str, PathLike)) for p in data):
+        return read_source(data)
+    is_lazy = package == "polars" and hasattr(data, "collect_batches")
+    is_dataset = package == "pyarrow" and hasattr(data, "get_fragments")
+    if is_lazy or is_dataset or is_dask(data) or isfunction(data) or isinstance(data, (partial, MethodType)):
+        return read_source(data)
+    return None
 
 
 # ------------------------------------------------------------------------------------------------ files
