@@ -60,11 +60,8 @@ class _Pickler(Reduced, pickle.Pickler):
     pass
 
 
-class Unpickler(pickle.Unpickler):
-    """Reads what picklers wrote that are `Reduced`."""
-
+class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: str) -> Any:
-        """Return what was saved by name."""
         return _MEANINGS[pid]
 
 
@@ -83,7 +80,7 @@ def packed(value: Any) -> bytes:
 
 def unpacked(value: bytes) -> Any:
     """Return what `packed` made bytes of."""
-    return Unpickler(io.BytesIO(value)).load()
+    return _Unpickler(io.BytesIO(value)).load()
 
 
 def packed_builders(design: Design) -> bytes | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from mixedext.data.learned import Reduced, Unpickler
+from mixedext.data.learned import Reduced
 from mixedext.errors import DataError
 
 
@@ -31,8 +31,3 @@ def packed(value: Any) -> bytes:
             f"({type(error).__name__}: {error}): make it a column of the data"
         ) from error
     return out.getvalue()
-
-
-def unpacked(sent: bytes) -> Any:
-    """Return the value of bytes, a new one each time."""
-    return Unpickler(io.BytesIO(sent)).load()

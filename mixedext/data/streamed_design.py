@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ def first_pass(survey: Survey) -> tuple[Design, FirstPass]:
     """
     design = _with_empty_columns(survey.design)
     design = changed(design, terms=finish_terms(design))
-    parted = PartedRows(survey.parted_rows().again, design.rows(), n=survey.n_used)
+    parted = replace(survey.parted_rows(), shape=design.rows(), n=survey.n_used)
     first = FirstPass(parted)
     refuse_constant(design, first.smallest, first.largest, first.n)
     kept = first.independent.tolist()

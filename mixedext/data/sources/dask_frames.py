@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from mixedext.data.sent import packed, unpacked
+from mixedext.data.learned import unpacked
+from mixedext.data.sent import packed
 from mixedext.data.sources.frames import FrameSource, kinds_of_frame
 from mixedext.data.sources.protocol import BATCH_ROWS, NOTHING, NUMBER, WHOLE, Batch, Piece, RowSource
 from mixedext.errors import DataError, OptionError

@@ -85,7 +85,7 @@ class FirstPass:
                 self._find_levels(rows, batch.where)
                 self._keep(rows, self._new_levels(rows, batch.where))
 
-    def add_again(self, batch: Batch, number: int, start: int) -> None:
+    def add_again(self, batch: Batch, number: int, start: int | None) -> None:
         """Learn of a batch what needs what was learned in the passes before."""
         with located(batch):
             rows = complete_rows(self.plan, batch, start, {})
@@ -97,6 +97,63 @@ class FirstPass:
             if number < len(state["pass_bins"]):
                 with evaluating(code):
                     Factor(code).memorize_chunk(state, number, rows.table)
+
+    @property
+    def joins(self) -> bool:
+        """Whether what several first passes over some rows each learn can be put together.
+
+        Functions of the user's that learn, which patsy asks to take the rows in chunks, cannot.
+        """
+        learning = [t for state in self.states.values() for t in state["transforms"].values()]
+        return all(hasattr(t, "join") for t in learning)
+
+    def join(self, other: FirstPass, number: int) -> None:
+        """Learn what another learned of other rows in a pass.
+
+        Parameters
+        ----------
+        other : FirstPass
+            Of the same plan.
+        number : int
+            Which pass.
+        """
+        if number == 0:
+            self._join_counts(other)
+        if not other.n_used:
+            return
+        for code, state in self.states.items():
+            if number < len(state["pass_bins"]):
+                with evaluating(code):
+                    for made in state["pass_bins"][number]:
+                        state["transforms"][made].join(other.states[code]["transforms"][made])
+        if number == 0:
+            self._join_levels(other)
+
+    def _join_counts(self, other: FirstPass) -> None:
+        for piece, (given, used) in other.by_piece.items():
+            before = self.by_piece.get(piece, (0, 0))
+            self.by_piece[piece] = before[0] + given, before[1] + used
+        self.n_given += other.n_given
+        self.n_chosen += other.n_chosen
+        self.n_used += other.n_used
+        for name, count in other._absent.items():
+            self._absent[name] = self._absent.get(name, 0) + count
+
+    def _join_levels(self, other: FirstPass) -> None:
+        where = f"piece {min(other.by_piece)} of the rows"
+        codes = {code: levels.join(other._groups[code], where) for code, levels in self._groups.items()}
+        for group, combinations in self._crossed.items():
+            combinations.join(other._crossed[group], [codes[code] for code in group])
+        for name, levels in self._categories.items():
+            levels.join(other._categories[name], where)
+        new = self._n_kept < _FIRST_ROWS
+        for code, levels in self._factors.items():
+            before = len(levels)
+            levels.join(other._factors[code], where)
+            new |= len(levels) > before
+        if new:  # rows that have a level for the first time are among those that the other keeps
+            self._kept += other._kept
+            self._n_kept += other._n_kept
 
     def finish_pass(self, number: int) -> None:
         """End a pass: what was learned in it can be used.

@@ -72,13 +72,20 @@ class ScaleLearner:
         x = np.asarray(x, dtype=float)
         count = np.isfinite(x).sum(axis=0).astype(float)
         mean = np.nansum(x, axis=0) / np.where(count, count, 1.0)
-        squares = np.nansum((x - mean) ** 2, axis=0)
+        self._add(count, mean, np.nansum((x - mean) ** 2, axis=0))
+
+    def _add(self, count: Any, mean: Any, squares: Any) -> None:
         total = self._count + count
         step = mean - self._mean
         share = count / np.where(total, total, 1.0)
         self._squares = self._squares + squares + step**2 * self._count * share
         self._mean = self._mean + step * share
         self._count = total
+
+    def join(self, other: ScaleLearner) -> None:
+        """Learn what another learned of other rows."""
+        self._options = other._options
+        self._add(other._count, other._mean, other._squares)
 
     def learned(self) -> Scale:
         """Return the function."""
@@ -120,6 +127,12 @@ class SummaryLearner:
         self._waiting += len(self._parts[-1])
         if self._waiting > max(_WAITING, 2 * self._joined):
             self._join()
+
+    def join(self, other: SummaryLearner) -> None:
+        """Learn what another learned of other rows."""
+        self._by, self._several, self._dtype = other._by, other._several, other._dtype
+        self._parts += other._parts
+        self._join()
 
     def _join(self) -> pd.DataFrame:
         table = pd.concat(self._parts, ignore_index=True)
@@ -170,6 +183,11 @@ class OfLevels:
             self._options = arguments, {"contrast": contrast, "levels": levels, **options}
         self._found.add(pd.Series(values), False, "a batch")
 
+    def join(self, other: OfLevels) -> None:
+        """Learn what another learned of other rows."""
+        self._options = other._options
+        self._found.join(other._found, "some rows")
+
     def learned(self) -> Levels:
         """Return the function."""
         values = self._found.values()
@@ -204,6 +222,11 @@ class OfEnds:
         values = values[np.isfinite(values)]
         if len(values):
             self._low, self._high = min(self._low, values.min()), max(self._high, values.max())
+
+    def join(self, other: OfEnds) -> None:
+        """Learn what another learned of other rows."""
+        self._options = other._options
+        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
 
     def _inner(self, options: dict[str, Any]) -> int:
         """Return how many knots are between the ends; what is no number is left to the function."""
@@ -243,15 +266,21 @@ class KeptLearner:
         """Learn of a batch."""
         now = Kept()
         now.memorize_chunk(rows, value)
+        self._see(now)
+
+    def _see(self, now: Kept) -> None:
         if self._seen and not self._transform.agrees(now):
             raise DataError(
                 "a value in it is made of all rows, and the rows are read batch by batch: write R's "
                 "functions, which learn so (mean(x), sd(x), min(x), max(x), sum(x)), or make it a column of "
                 "the data"
             )
-        if not self._seen:
-            self._transform.memorize_chunk(rows, value)
-        self._seen = True
+        self._transform, self._seen = now, True
+
+    def join(self, other: KeptLearner) -> None:
+        """Learn what another learned of other rows."""
+        if other._seen:
+            self._see(other._transform)
 
     def learned(self) -> Kept:
         """Return the function."""

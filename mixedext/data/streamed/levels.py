@@ -174,6 +174,14 @@ class LevelSet:
                 at += 1
         self._order = merged
 
+    def join(self, other: LevelSet, where: str) -> Codes:
+        """Add the values of another set; return their numbers here by their numbers there."""
+        return self.add(other.values(), False, where) if len(other) else np.empty(0, dtype=np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what only saves time is made anew where it pays: a set without values has them all before it
+        return {**vars(self), "_last": None, "_table": None if self._count else IntegerTable()}
+
     def values(self) -> Any:
         """Return the values by their numbers: a Categorical where they have an order of their own."""
         found = self._tail if not len(self._main) else self._main.append(self._tail)
@@ -193,6 +201,18 @@ class Combinations:
         joint = codes[0]
         for pairs, own in zip(self._pairs, codes[1:], strict=True):
             joint = pairs.add(joint * _PAIR + own, False, "")
+
+    def join(self, other: Combinations, codes: Sequence[Codes]) -> None:
+        """Add combinations of other rows.
+
+        Parameters
+        ----------
+        other : Combinations
+        codes : sequence of ndarray
+            By factor, the numbers here by those there.
+        """
+        if all(map(len, other._pairs)):
+            self.add([own[numbers] for own, numbers in zip(codes, other.members(), strict=True)])
 
     def members(self) -> list[Codes]:
         """Return the number of the level of each factor, by combination."""

@@ -38,17 +38,40 @@ class PolyLearner:
             self._transform.memorize_chunk(x, degree, raw)  # which says what is wrong
         if not np.isfinite(x).all():
             raise DataError("poly() takes finite numbers: leave rows without a value out")
-        if len(self._distinct) <= degree:
-            self._distinct = np.unique(np.concatenate([self._distinct, x]))[: int(degree) + 1]
-        low, high = min(self._low, x.min()), max(self._high, x.max())
+        self._note_distinct(x, int(degree))
         if self._products is None:
             self._products = np.zeros((degree + 1, degree + 1))
-        elif (low, high) != (self._low, self._high):
-            self._products = self._moved(low, high)
-        self._low, self._high, self._n = low, high, self._n + len(x)
-        center, half = _scale(low, high)
+            self._low, self._high = x.min(), x.max()
+        self._widen(x.min(), x.max())
+        self._n += len(x)
+        center, half = _scale(self._low, self._high)
         values = legendre.legvander((x - center) / half, int(degree))
         self._products += values.T @ values
+
+    def join(self, other: PolyLearner) -> None:
+        """Learn what another learned of other rows."""
+        if other._products is None:
+            return
+        self._options = other._options
+        if self._products is None:
+            self._products = np.zeros_like(other._products)
+            self._low, self._high = other._low, other._high
+        self._note_distinct(other._distinct, len(other._products) - 1)
+        self._widen(other._low, other._high)
+        self._products = self._products + other._moved(self._low, self._high)
+        self._n += other._n
+
+    def _note_distinct(self, x: Array, degree: int) -> None:
+        """Note distinct values, until there are more than the degree."""
+        if len(self._distinct) <= degree:
+            self._distinct = np.unique(np.concatenate([self._distinct, x]))[: degree + 1]
+
+    def _widen(self, low: float, high: float) -> None:
+        """Let the range hold other values."""
+        low, high = min(self._low, low), max(self._high, high)
+        if (low, high) != (self._low, self._high):
+            self._products = self._moved(low, high)
+            self._low, self._high = low, high
 
     def _moved(self, low: float, high: float) -> Array:
         """Return the products on a wider range."""

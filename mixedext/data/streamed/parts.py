@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mixedext.data.learned import packed, unpacked
 from mixedext.data.response import ResponseKind, ResponseValues
 from mixedext.data.sources.progress import shown_progress
 from mixedext.data.sources.protocol import Batch, Piece
+from mixedext.data.streamed.apart import sums_elsewhere
 from mixedext.data.streamed.complete_rows import CompleteRows, complete_rows, located
 from mixedext.data.streamed.levels import Coder, CombinationCoder
 from mixedext.data.streamed.plan import Plan
@@ -141,7 +142,9 @@ class Survey:
 
     def parted_rows(self) -> PartedRows:
         """Return the rows as the core takes them: a new pass over the source whenever it asks."""
-        return PartedRows(lambda: (part.rows() for part in self.parts()), self.design.rows())
+        elsewhere = partial(sums_elsewhere, self) if self.plan.source.elsewhere else None
+        again = lambda: (part.rows() for part in self.parts())  # noqa: E731
+        return PartedRows(again, self.design.rows(), where_rows_are=elsewhere)
 
     # ------------------------------------------------------------------------------------------ a pass
 

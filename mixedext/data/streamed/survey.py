@@ -21,6 +21,7 @@ from mixedext.data.response import ResponseKind
 from mixedext.data.scope import caller_scope
 from mixedext.data.sources.progress import shown_progress
 from mixedext.data.sources.protocol import RowSource
+from mixedext.data.streamed.apart import learn
 from mixedext.data.streamed.first_pass import FirstPass
 from mixedext.data.streamed.parts import Survey
 from mixedext.data.streamed.plan import Plan, make_plan, over_rows
@@ -62,18 +63,26 @@ def survey(
     with parsed.errors_in_users_words():
         plan = make_plan(parsed, source, options, caller_scope(parsed, options.subset))
         found = FirstPass(plan)
-        batches = source.batches(plan.needed)
-        for batch in shown_progress(batches, source.n, "levels", progress):
-            found.add(batch)
-        found.finish_pass(0)
-        for number in range(1, found.passes):
-            start = 0
-            again = source.batches(plan.needed)
-            for batch in shown_progress(again, found.n_given, "expressions", progress):
-                found.add_again(batch, number, start)
-                start += batch.n
+        elsewhere = source.elsewhere and found.joins
+        for number in range(found.passes):
+            if elsewhere:
+                learn(found, number)
+            else:
+                _learn_here(found, number, progress)
             found.finish_pass(number)
         return _finished(plan, found, kind, progress)
+
+
+def _learn_here(found: FirstPass, number: int, progress: bool | None) -> None:
+    """Make a pass over all rows."""
+    source, start = found.plan.source, 0
+    total, what = (found.n_given, "expressions") if number else (source.n, "levels")
+    for batch in shown_progress(source.batches(found.plan.needed), total, what, progress):
+        if number:
+            found.add_again(batch, number, start)
+            start += batch.n
+        else:
+            found.add(batch)
 
 
 def _finished(plan: Plan, found: FirstPass, kind: ResponseKind, progress: bool | None) -> Survey:
