@@ -118,7 +118,7 @@ class PartedRows:
         ChangedRowsError
             If there are not as many as in the pass before.
         """
-        least = min(max([CHUNK, *(8 * f.n_levels for f in self.factors)]), _MOST_ROWS)
+        least = min(max([CHUNK, *(f.n_levels for f in self.factors)]), _MOST_ROWS)
         waiting: list[Rows] = []
         found = count = 0
         for part in self.again():

@@ -193,8 +193,8 @@ def _sums_of(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> Product
     """Return the sums over some rows."""
     p = len(basis.start)
     factors = rows.factors
-    grams = [np.zeros((f.width, f.width, f.n_levels)) for f in factors]
-    rhs = [np.zeros((f.width, p + 1, f.n_levels)) for f in factors]
+    # by level first, as they are summed: added up so, and turned once at the end
+    by_level: list[list[Array | None]] = [[None] * f.width for f in factors]
     cross = {
         (k, m): np.zeros((factors[k].width, factors[m].width, len(pattern.rows)))
         for (k, m), pattern in storage.pairs.items()
@@ -210,13 +210,12 @@ def _sums_of(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> Product
         columns = [_whitened(basis, k, fixed, own, part) for k in range(len(factors))]
         for k, factor in enumerate(own.factors):
             z = columns[k]
-            from_x = basis.z_from_x[k]
-            right = fixed if from_x is not None else np.column_stack([fixed, z])
+            right = fixed if basis.z_from_x[k] is not None else np.column_stack([fixed, z])
             for a in range(factor.width):
                 wz = z[:, a] if weights is None else z[:, a] * weights
                 sums = grouped_sums(factor.codes[part], wz, right, factor.n_levels)
-                rhs[k][a] += sums[:, : p + 1].T
-                grams[k][a] += sums[:, p + 1 :].T if from_x is None else (sums[:, :p] @ from_x).T
+                total = by_level[k][a]
+                by_level[k][a] = sums if total is None else np.add(total, sums, out=total)
         for (k, m), pattern in storage.pairs.items():
             index = pattern.row_index(part, own.factors[k].codes[part], own.factors[m].codes[part])
             for a in range(factors[k].width):
@@ -225,6 +224,16 @@ def _sums_of(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> Product
                     cross[k, m][a, b] += np.bincount(
                         index, wz * columns[m][:, b], minlength=len(pattern.rows)
                     )
+    grams, rhs = [], []
+    for factor, own_sums, from_x in zip(factors, by_level, basis.z_from_x, strict=True):
+        q, size = factor.width, factor.n_levels
+        rhs.append(np.zeros((q, p + 1, size)))
+        grams.append(np.zeros((q, q, size)))
+        for a, sums_of_column in enumerate(own_sums):
+            if sums_of_column is not None:
+                rhs[-1][a] = sums_of_column[:, : p + 1].T
+                beside = sums_of_column[:, p + 1 :] if from_x is None else sums_of_column[:, :p] @ from_x
+                grams[-1][a] = beside.T
     return ProductSums(n, grams, cross, rhs, outer)
 
 
