@@ -520,7 +520,6 @@ def test_empty_frames_and_columns_without_values_are_refused(kind: str) -> None:
 
 def test_what_is_no_frame_yet_is_answered_with_what_to_do() -> None:
     for take in (
-        lambda d: mx.glmer("y ~ x + (1 | g)", d, family="gaussian"),
         fitted("y ~ x + (1 | g)", FRAME).predict,
         mx.describe,
     ):

@@ -49,23 +49,44 @@ def first_pass(survey: Survey) -> tuple[Design, FirstPass]:
     DataError
         If the rows cannot be fitted.
     """
-    design = _with_empty_columns(survey.design)
-    design = changed(design, terms=finish_terms(design))
-    parted = replace(survey.parted_rows(), shape=design.rows(), n=survey.n_used)
-    first = FirstPass(parted)
+    design = design_before(survey)
+    first = FirstPass(replace(survey.parted_rows(), shape=design.rows(), n=survey.n_used))
     refuse_constant(design, first.smallest, first.largest, first.n)
+    return design_of_pass(design, first, first.n, survey.weighted), first
+
+
+def design_before(survey: Survey) -> Design:
+    """Return the design without rows of a survey, with as many columns of each term as it has effects.
+
+    Raises
+    ------
+    DataError
+        If names, levels and structures do not go together.
+    """
+    design = _with_empty_columns(survey.design)
+    return changed(design, terms=finish_terms(design))
+
+
+def design_of_pass(design: Design, first: FirstPass, n: int, weighted: bool) -> Design:
+    """Return the design of n rows with what a first pass tells of its columns.
+
+    Raises
+    ------
+    DataError
+        If there are too few rows.
+    """
     kept = first.independent.tolist()
     changes: dict[str, Any] = {
         "kept_columns": tuple(kept),
-        "elsewhere": first.n,
+        "elsewhere": n,
         "constant": first.constant,
-        "weights": np.empty(0) if survey.weighted else None,
+        "weights": np.empty(0) if weighted else None,
     }
     if len(kept) < design.x.shape[1]:
         changes |= only_columns(design, kept)
     design = changed(design, **changes)
-    refuse_few_rows(design, first.n)
-    return design, first
+    refuse_few_rows(design, n)
+    return design
 
 
 def _with_empty_columns(design: Design) -> Design:

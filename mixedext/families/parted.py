@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.generalized.coded_rows import CodedRows
+from mixedext.core.generalized.response import RowDerivatives
 from mixedext.core.parts import RowsNotInMemoryError
 from mixedext.families.base import Family, Observations
 from mixedext.families.response import Response, working_scale
@@ -96,13 +97,27 @@ class PartedResponse:
         """Refused, as all that is asked by row."""
         raise self._by_row()
 
-    row_loglik = nuisance_derivatives = observed_by_nuisance = derivatives
+    def row_loglik(self, eta: Array, nuisance: Array) -> NoReturn:
+        """Refused."""
+        raise self._by_row()
+
+    def nuisance_derivatives(self, at: RowDerivatives, nuisance: Array) -> NoReturn:
+        """Refused."""
+        raise self._by_row()
+
+    def observed_by_nuisance(self, at: RowDerivatives, nuisance: Array) -> NoReturn:
+        """Refused."""
+        raise self._by_row()
 
     def start_eta(self) -> NoReturn:
         """Refused."""
         raise self._by_row()
 
     def rounding(self, weights: Array) -> NoReturn:
+        """Refused."""
+        raise self._by_row()
+
+    def copies(self, count: int) -> NoReturn:
         """Refused."""
         raise self._by_row()
 

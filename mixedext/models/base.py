@@ -476,7 +476,7 @@ class MixedModel(LikelihoodModel):
         self.__dict__.update(known if "origin" in known else read_old_state(known))
         self.data.design = self.design
         self.__dict__.setdefault("streamed", None)
-        if self.streamed is not None:
+        if self.streamed is not None and self._problem is not None:
             self._problem = self._problem.beginning_at(self.streamed.parted_rows().again)
 
 

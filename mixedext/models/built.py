@@ -56,7 +56,7 @@ def generalized_from_formula(formula: Any, data: Any, family: Any, options: RowO
     """Build the design of a generalized model from a formula."""
     own = as_family(family)
     data = received(data, (formula, *options.texts()))
-    _check_offsets(own, options, data)
+    check_offsets(own, options, data)
     return built_from_formula(formula, data, options, response_kind(own), own)
 
 
@@ -65,7 +65,7 @@ def generalized_from_arrays(
 ) -> BuiltDesign:
     """Build the design of a generalized model from arrays; the default family is the binomial."""
     own = _family_of(family)
-    _check_offsets(own, options)
+    check_offsets(own, options)
     return built_from_arrays(endog, exog, terms, options, response_kind(own), own)
 
 
@@ -73,7 +73,8 @@ def _family_of(family: Any, default: str = "binomial") -> Family:
     return as_family(default if family is None else family)
 
 
-def _check_offsets(family: Family, options: RowOptions, data: Any = None) -> None:
+def check_offsets(family: Family, options: RowOptions, data: Any = None) -> None:
+    """Refuse missing offsets, and an exposure where the link is not the logarithm."""
     refuse_missing(options.offset, "offset", data)
     refuse_missing(options.exposure, "exposure", data)
     if options.exposure is not None and type(family.link) is not families.links.Log:

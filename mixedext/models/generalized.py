@@ -36,6 +36,7 @@ from mixedext.models.likelihood import LikelihoodModelSide
 from mixedext.models.likeness import MadeLike
 from mixedext.models.methods import GENERALIZED_TOLERANCE, NO_LIKELIHOOD, GeneralizedMethod
 from mixedext.models.solvers import solvers, too_large
+from mixedext.models.streamed_generalized import generalized_of_source, streamed_problem
 from mixedext.options import (
     answers_keywords,
     check_count,
@@ -210,7 +211,9 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             allow_saturated=allow_saturated,
             contrasts=contrasts,
         )
-        return cls(cls._announced(generalized_from_formula(formula, data, family, options)))
+        built = generalized_of_source(formula, data, family, options)
+        built = built or generalized_from_formula(formula, data, family, options)
+        return cls(cls._announced(built))
 
     @property
     def response_kind(self) -> ResponseKind:
@@ -320,10 +323,11 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             are very small and variances large.
         """
         nagq = check_nodes(nagq)
-        if nagq > 1 and len(self.design.groups) > 1:
+        groups = self.known_design.groups
+        if nagq > 1 and len(groups) > 1:
             raise OptionError(
-                f"nagq > 1 needs one grouping factor; this model has {len(self.design.groups)} "
-                f"({', '.join(self.design.groups)}): use nagq=1"
+                f"nagq > 1 needs one grouping factor; this model has {len(groups)} "
+                f"({', '.join(groups)}): use nagq=1"
             )
         check_option(hessian, "hessian", ("expected", "observed"))
         cov_type = check_cov_type(cov_type, COV_TYPES if nagq else COV_TYPES[::-1])
@@ -350,8 +354,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
     @property
     def problem(self) -> GeneralizedProblem:
         """The numbers of the model as the core wants them, made once."""
-        if self.design is None:
+        if self.design is None and self.streamed is None:
             raise DataError("the data of this model were removed: it cannot be fitted again")
+        if self._problem is None and self.streamed is not None:
+            self._problem = streamed_problem(self.streamed, self.response_family)
         if self._problem is None:
             rows = self.design.rows()
             offset = 0.0 if self.design.offset is None else self.design.offset
@@ -441,6 +447,10 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             self.problem.with_response(Response(self.response_family, y, self.design.weights))
             for y in responses.T
         ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the copy of rows that are not in memory stays here: it is made again where it is asked for
+        return super().__getstate__() | {"_problem": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -18,6 +18,7 @@ from mixedext.core.generalized.fit import fit_generalized, generalized_criterion
 from mixedext.core.generalized.hessian import covariance_of_point
 from mixedext.core.generalized.laplace import GeneralizedProblem
 from mixedext.core.generalized.many.fit import can_batch, fit_many_generalized
+from mixedext.core.generalized.streamed import StreamedProblem
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.linear.fit import fit_linear, linear_criterion
 from mixedext.core.linear.many.fit import fit_many, fits_many
@@ -247,7 +248,7 @@ class GeneralizedMethod(Method):
             estimates,
             self._with(self.settled(estimates)),
             self.covariance,
-            model.design.labels(),
+            model.known_design.labels(),
             family,
             dispersion,
             tuple(r.text for r in findings),
@@ -261,8 +262,14 @@ class GeneralizedMethod(Method):
         return other
 
     def findings(self, model: Any, estimates: GeneralizedEstimates) -> list[Remark]:
-        """Return what the data say of a fit."""
+        """Return what the data say of a fit; rows that are not in memory are not asked."""
         problem = self.problem_of(model.problem)
+        if isinstance(problem, StreamedProblem):
+            given, differ = problem.coded.n_given, problem.coded.n
+            text = (
+                f"of {given} rows {differ} differ in what the model uses: rows that agree were taken as one"
+            )
+            return [Remark(text, False)] if differ < given else []
         response = problem.response
         assert isinstance(response, Response)
         remarks = remarks_on_generalized(model.design, estimates, response)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mixedext.core.equations.choice import TooLargeError
+from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.identifiability import absorbed_by_products, undetermined_by_products
 from mixedext.core.linear.criterion import LinearProblem
 from mixedext.core.parts import ChangedRowsError
+from mixedext.core.rows import Basis, Factor
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.checks import undetermined_text
 from mixedext.data.design import Design, changed
 from mixedext.data.given import RowOptions
+from mixedext.data.response import Noise
 from mixedext.data.sources.reading import source_elsewhere
 from mixedext.data.streamed.parts import Survey as SurveyedRows
 from mixedext.data.streamed.survey import survey
@@ -101,13 +105,34 @@ def linear_of_survey(survey: Survey, origin: Origin) -> BuiltDesign:
         raise DataError(too_large(error, survey.design.groups)) from error
     except np.linalg.LinAlgError as error:
         raise DataError(TOO_UNEQUAL) from error
-    design = _checked(design, problem, origin.allow_saturated)
+    known = (problem.products, problem.basis, problem.rows.factors, problem.n)
+    design = undetermined_of_parts(design, *known, origin, NUMBERS.noise)
     return BuiltDesign(design=design, origin=origin, problem=problem, streamed=survey)
 
 
-def _checked(design: Design, problem: LinearProblem, allow_saturated: bool) -> Design:
-    """Return the design with what the model does not determine."""
-    products, factors = problem.products, problem.rows.factors
+def undetermined_of_parts(
+    design: Design,
+    products: CrossProducts,
+    basis: Basis,
+    factors: Sequence[Factor],
+    n: int,
+    origin: Origin,
+    noise: Noise,
+) -> Design:
+    """Return the design with what the model does not determine, by the cross-products of its columns.
+
+    Parameters
+    ----------
+    design : Design
+    products : CrossProducts
+        In a basis, of n rows.
+    basis : Basis
+    factors : sequence of Factor
+    n : int
+    origin : Origin
+    noise : str
+        Of the kind of model.
+    """
     zero = frozenset(
         (number, j)
         for factor, gram in zip(factors, products.gram, strict=True)
@@ -116,8 +141,7 @@ def _checked(design: Design, problem: LinearProblem, allow_saturated: bool) -> D
         if not gram[part.start + j, part.start + j].any()
     )
     design = changed(design, zero=zero)
-    found = undetermined_by_products(products, problem.basis, factors, problem.n, residual=True)
+    found = undetermined_by_products(products, basis, factors, n, residual=noise == "residual")
     absorbed = absorbed_by_products(products, factors)
-    return changed(
-        design, undetermined=undetermined_text(design, NUMBERS.noise, allow_saturated, found, absorbed)
-    )
+    text = undetermined_text(design, noise, origin.allow_saturated, found, absorbed)
+    return changed(design, undetermined=text)

@@ -86,6 +86,8 @@ class CodedRows:
         What log-likelihoods of the rows on disk, without their constants, lack to those of the rows given.
     mean : float
         Mean of the response, weighted by m.
+    smallest, largest : float
+        Of the response.
 
     Raises
     ------
@@ -110,6 +112,7 @@ class CodedRows:
         self._pairs: ColumnsOnDisk | None = None
         self._crossed: tuple[tuple[int, int], ...] = ()
         self._response = response
+        self.smallest, self.largest = np.inf, -np.inf
         y_sum = m_sum = 0.0
         merger: Merger | None = None
         undecided = response.merges and merge is not False
@@ -120,6 +123,8 @@ class CodedRows:
                 if merge or shrinks(columns, expected or len(y)):
                     merger = Merger()
             self.n_given += len(y)
+            self.smallest = min(self.smallest, float(y.min()))
+            self.largest = max(self.largest, float(y.max()))
             self.constant += response.constant(y, _unless_ones(m))
             y_sum, m_sum = y_sum + float(m @ y), m_sum + float(m.sum())
             if merger is None:

@@ -50,6 +50,7 @@ class StreamedProblem(GeneralizedProblem):
     def __init__(self, coded: CodedRows, first: FirstPass, response: StreamedResponse):
         prepared = first.prepared()
         kept = first.rows.kept
+        self.first = first
         self.coded, self._kept = coded, slice(None) if kept is None else kept
         coded.add_pairs(prepared.storage)
         shape = replace(coded.shape, x=coded.shape.x[:, self._kept])
