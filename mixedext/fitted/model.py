@@ -34,6 +34,14 @@ class Model(Protocol):
     weights: Array | None
     offset: Array | None
 
+    #: what is known of all rows, where those in memory are a sample of them
+    sample: Any
+
+    def sampled(self, first: bool = False) -> Any:
+        """Return the model with some rows in memory that stand for all, where these are not; with the first
+        rows alone these are the same for other models of the rows.
+        """
+
     @property
     def known_design(self) -> Design:
         """The design with its rows, or what is known of it where these are not in memory."""

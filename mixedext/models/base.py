@@ -23,13 +23,13 @@ from mixedext.data.learned import packed_builders, with_builders
 from mixedext.data.new_rows import NewRows, new_rows
 from mixedext.data.response import ResponseKind
 from mixedext.data.saved import checked_format, with_format
-from mixedext.data.streamed_design import source_name
 from mixedext.errors import DataError, OptionError
 from mixedext.findings.remarks import warn_of_design, warn_of_new_rows
 from mixedext.fitted import FittedModel
 from mixedext.models.holder import MixedData
 from mixedext.models.likeness import MadeLike
 from mixedext.models.old_state import read_old_state
+from mixedext.models.sampled import first_rows, sampled_model, why_no_rows
 from mixedext.models.update import fit_options, updated_design
 from mixedext.options import answers_keywords
 
@@ -60,6 +60,9 @@ class MixedModel(LikelihoodModel):
         self._problem = built.problem
         self._of_other_rows: tuple[str, ...] | None = None
         self._learned: bytes | None = None
+        self._sampled: Self | None = None
+        #: what is known of all rows, where those in memory are a sample of them
+        self.sample: Any = None
         super().__init__(design.endog)
         self.data.design = design
         self.data.kept = built.kept
@@ -219,11 +222,17 @@ class MixedModel(LikelihoodModel):
         return None
 
     def _whole_design(self) -> Design:
-        if self.design is None:
-            if self.streamed is not None:
+        if self.design is None or self.sample is not None:
+            if self.streamed is not None or self.sample is not None:
                 raise DataError(self.why_no_rows)
             raise DataError("the data of this model were removed: no model can be made from it")
         return self.design
+
+    def sampled(self, first: bool = False) -> Self:
+        """Return the model with some rows in memory that stand for all; they tell what its columns span."""
+        if self._sampled is None:
+            self._sampled = sampled_model(self)
+        return first_rows(self._sampled) if first else self._sampled
 
     @property
     def known_design(self) -> Design:
@@ -233,12 +242,7 @@ class MixedModel(LikelihoodModel):
     @property
     def why_no_rows(self) -> str:
         """What is said where rows are asked for that are not in memory."""
-        if self.streamed is None:
-            return "the data of this model were removed: there are no rows to compute with"
-        return (
-            f"the rows of this model are not in memory but in {source_name(self.streamed)}, and this looks "
-            "at single rows: make the model of a data frame of them, or of some of them"
-        )
+        return why_no_rows(self)
 
     def rebuilt(self, **changes: Any) -> BuiltDesign:
         """Return what the model is made of with parts of its design changed.
@@ -461,6 +465,7 @@ class MixedModel(LikelihoodModel):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
+        state["_sampled"] = None
         state["_problem"] = None if self.streamed is None else self._problem
         state["origin"] = self.origin.packed()
         if self.template.fixed_builder is not None:
@@ -475,7 +480,8 @@ class MixedModel(LikelihoodModel):
         self._learned = None  # models of earlier versions have none
         self.__dict__.update(known if "origin" in known else read_old_state(known))
         self.data.design = self.design
-        self.__dict__.setdefault("streamed", None)
+        for name in ("streamed", "sample", "_sampled"):  # models of earlier versions have none
+            self.__dict__.setdefault(name, None)
         if self.streamed is not None and self._problem is not None:
             self._problem = self._problem.beginning_at(self.streamed.parted_rows().again)
 

@@ -39,6 +39,7 @@ from mixedext.data.design import Design, restored
 from mixedext.data.formula.parser import MixedFormula
 from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel, Model
+from mixedext.fitted.sampled import sampled
 from mixedext.options import nearest
 
 Array = NDArray[np.float64]
@@ -112,7 +113,7 @@ class FixedEffects:
     """
 
     def __init__(self, fit: FittedModel):
-        self._fit = fit
+        self._fit = fit = sampled(fit)
         design, formula = fit.design, fit.model.formula_parts
         self._x = design.x
         self._scale = largest(self._x)
@@ -201,6 +202,10 @@ class FixedEffects:
         X'X in linear models, as in lmerTest; the inverse covariance of the estimates in generalized ones, as
         in car.
         """
+        sample = self._fit.model.sample
+        if self._fit.is_linear and sample is not None:
+            kept = list(self._fit.design.kept_columns)
+            return np.asarray(sample.triangle.of_columns(kept).root / self._scale)
         if self._fit.is_linear:
             return self._root
         lower = np.linalg.cholesky(self._fit.cov_params * np.outer(self._scale, self._scale))
@@ -279,7 +284,7 @@ class FixedEffects:
         """Return what `_given` does where X has many columns, and the effects of the terms so far are in
         their own: the rows of the triangle of X with the columns of these terms first.
         """
-        far = self._far_apart if self._fit.is_linear else None
+        far = self._far_apart if self._fit.is_linear and self._fit.model.sample is None else None
         if far is None or far.combination is not None:
             return None
         first = [j for t in kept for j in t.columns]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mixedext.core.threads import small_matrices
 from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
+from mixedext.fitted.sampled import mean_offset, sampled
 from mixedext.inference.door import read_fit
 from mixedext.inference.marginal_means.functions import Estimator, MeanFunctions
 from mixedext.inference.marginal_means.grid import Grid, read_names, unknown_variable
@@ -101,8 +102,8 @@ def emmeans(
     scale = read_scale(fit, type, bias_adjust, sigma)
     query = _MeansQuery(*_read_specs(specs, by), GridQuery(at, cov_reduce), weights, ddf, level)
     grid = reference_grid(fit, query.grid)
-    given = fit.design.offset
-    offset = 0.0 if given is None else float(given.mean())
+    given = mean_offset(sampled(fit))
+    offset = given or 0.0
     out = query.answer(fit, grid, offset, scale, "Marginal means")
     if scale is not None:
         out.notes += scale_notes(fit, scale)

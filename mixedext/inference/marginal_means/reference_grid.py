@@ -24,6 +24,7 @@ from mixedext.data.new_rows import new_rows
 from mixedext.data.values import clean, missing_rows, widened
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel, Model
+from mixedext.fitted.sampled import sampled
 from mixedext.inference.marginal_means.grid import Grid, Variable, unknown_variable
 from mixedext.options import check_option, nearest, shown
 
@@ -80,6 +81,7 @@ def reference_grid(fit: FittedModel, query: GridQuery) -> Grid:
     OptionError
         For unknown variables, and values that factors do not have.
     """
+    fit = sampled(fit)
     design, formula = fit.design, fit.model.formula_parts
     if formula is None:
         raise DataError(
@@ -103,7 +105,7 @@ def reference_grid(fit: FittedModel, query: GridQuery) -> Grid:
     return Grid(
         variables={name: replace(v, data=None) for name, v in variables.items()},
         exog=exog,
-        counts=_counts(variables, size),
+        counts=_counts(variables, size, fit.model.sample),
         kept=np.asarray(design.kept_columns, dtype=np.intp),
         terms=tuple(frozenset(source.names_in(term.factors)) for term in source.terms),
         null=null,
@@ -161,7 +163,7 @@ class _FixedPart:
                 chosen = _chosen_levels(name, at[name], levels, number and name not in coded)
                 kept, levels = kept and bool(chosen.isin(levels).all()), chosen
             elif not kept:
-                levels = _reduced(values, cov_reduce)
+                levels = _reduced(values, cov_reduce, name, self.model.sample)
             out[name] = Variable(name, levels, kept, values)
         if slope is not None and slope not in out:
             raise unknown_variable(slope, out)
@@ -244,8 +246,17 @@ def _values(series: pd.Series, what: str) -> Any:
     return clean(wide, what)
 
 
-def _reduced(values: Any, cov_reduce: str) -> pd.Index:
+def _reduced(values: Any, cov_reduce: str, name: str, sample: Any) -> pd.Index:
     """Return what numbers, or dates, are reduced to; missing ones do not count."""
+    if sample is not None:
+        if cov_reduce == "median" or name not in sample.means:
+            raise DataError(
+                f"the {cov_reduce} of {name!r} takes all rows, which are not in memory: take "
+                f"cov_reduce='mean' or 'range' of numbers, or choose values by at={{{name!r}: [...]}}"
+            )
+        if cov_reduce == "mean":
+            return pd.Index([sample.means[name]])
+        return pd.Index([sample.lows[name], sample.highs[name]])
     if values.dtype.kind in "mM":
         whole = pd.Index(values).dropna()
         return whole[:0].append(pd.Index(_REDUCTIONS[cov_reduce](whole)))
@@ -298,7 +309,7 @@ def _chosen_levels(name: str, values: pd.Index, levels: pd.Index, number: bool) 
     return levels.take(levels.get_indexer(values))
 
 
-def _counts(variables: Mapping[str, Variable], size: int) -> Array:
+def _counts(variables: Mapping[str, Variable], size: int, sample: Any) -> Array:
     """Return how many rows of the data have the factors of each combination, (size,)."""
     factors = [v for v in variables.values() if v.is_factor]
     shape = [len(v.values) if v.is_factor else 1 for v in variables.values()]
@@ -306,7 +317,8 @@ def _counts(variables: Mapping[str, Variable], size: int) -> Array:
     if not factors:
         return np.ones(size)
     codes = np.array([v.codes() for v in factors])
-    codes = codes[:, (codes >= 0).all(axis=0)]
+    known = (codes >= 0).all(axis=0)
+    codes, frequency = codes[:, known], None if sample is None else sample.frequency[known]
     place = np.ravel_multi_index(tuple(codes), tuple(len(v.values) for v in factors))
-    counts = np.bincount(place, minlength=math.prod(shape)).astype(float).reshape(shape)
+    counts = np.bincount(place, frequency, minlength=math.prod(shape)).astype(float).reshape(shape)
     return np.broadcast_to(counts, full).reshape(size).copy()
