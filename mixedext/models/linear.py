@@ -295,6 +295,8 @@ class LinearMixedModel(LikelihoodModelSide):
     @property
     def problem(self) -> LinearProblem:
         """The numbers of the model as the core wants them, made once."""
+        if self._problem is None and self.sample is not None:
+            raise DataError(self.why_no_rows)
         if self._problem is None and self.design is None:
             raise DataError("the data of this model were removed: it cannot be fitted again")
         if self._problem is None:

@@ -46,6 +46,8 @@ class Sample:
         Of all rows, by column of numbers.
     offset : float or None
         Mean of the offset, None where there is none.
+    squares : float
+        Sum of squares of the response.
     triangle : Triangle
         Of all columns of the fixed effects in all rows, without weights.
     """
@@ -58,6 +60,7 @@ class Sample:
     lows: Mapping[str, float]
     highs: Mapping[str, float]
     offset: float | None
+    squares: float
     triangle: Triangle
 
 
@@ -81,6 +84,7 @@ class _Found:
         self._ends: dict[str, tuple[float, float]] = {}
         self.n = self._n_kept = self._first = 0
         self._offset: float | None = None
+        self._squares = 0.0
         self._triangle = Triangle(survey.design.x.shape[1])
 
     def add(self, part: RowsPart) -> None:
@@ -107,6 +111,7 @@ class _Found:
             self._n_kept += len(places)
         self.n += part.n
         self._triangle.add(part.design.exog)
+        self._squares += float(part.design.endog @ part.design.endog)
         if part.design.offset is not None:
             self._offset = (self._offset or 0.0) + float(part.design.offset.sum())
 
@@ -177,6 +182,7 @@ class _Found:
             lows={name: low for name, (low, _) in self._ends.items()},
             highs={name: high for name, (_, high) in self._ends.items()},
             offset=None if self._offset is None else self._offset / self.n,
+            squares=self._squares,
             triangle=self._triangle,
         )
 

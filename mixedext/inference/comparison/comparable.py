@@ -11,6 +11,7 @@ from mixedext.core.separated import separated
 from mixedext.core.wide import WIDE, Columns, with_zeros
 from mixedext.errors import DataError
 from mixedext.fitted import FittedModel
+from mixedext.fitted.sampled import sampled
 from mixedext.inference.comparison.nesting import offsets_nested, spans
 
 Array = NDArray[np.float64]
@@ -25,12 +26,12 @@ def check_same_data(fits: Mapping[str, FittedModel]) -> None:
     design = reference.design
     for name, fit in others:
         other = fit.design
-        if len(other.endog) != len(design.endog):
+        if fit.nobs != reference.nobs:
             raise DataError(
-                f"{name!r} has {len(other.endog)} rows and {first!r} {len(design.endog)}: models can be "
+                f"{name!r} has {fit.nobs} rows and {first!r} {reference.nobs}: models can be "
                 "compared on the same rows only; leave rows out of all that are missing for one (subset=)"
             )
-        if np.array_equal(other.endog, design.endog):
+        if np.array_equal(other.endog, design.endog) and _same_sums(fit, reference):
             continue
         if other.endog_name != design.endog_name:
             raise DataError(
@@ -42,6 +43,23 @@ def check_same_data(fits: Mapping[str, FittedModel]) -> None:
             f"{name!r} has other rows, or the same in another order, than {first!r}: models can be compared "
             "on the same rows only"
         )
+
+
+def comparable_rows(fits: Mapping[str, FittedModel]) -> dict[str, FittedModel]:
+    """Return fits with the first of their rows in memory, where all rows are not."""
+    return {name: sampled(fit, first=True) for name, fit in fits.items()}
+
+
+def _same_sums(one: FittedModel, other: FittedModel) -> bool:
+    """Whether the response has the same sum of squares in all rows, where some of them are in memory."""
+    if one.model.sample is None and other.model.sample is None:
+        return True
+    return bool(np.isclose(_squares(one), _squares(other), rtol=1e-12, atol=0.0))
+
+
+def _squares(fit: FittedModel) -> float:
+    sample = fit.model.sample
+    return float(fit.design.endog @ fit.design.endog) if sample is None else float(sample.squares)
 
 
 def check_same_kind(fits: Mapping[str, FittedModel], families: bool, weights: bool) -> None:

@@ -21,6 +21,7 @@ from mixedext.inference.comparison.comparable import (
     check_offsets,
     check_same_data,
     check_same_kind,
+    comparable_rows,
 )
 from mixedext.inference.comparison.nesting import (
     boundary_degrees,
@@ -152,6 +153,7 @@ def likelihood_ratio_table(
         raise DataError(
             "a likelihood-ratio table needs two or more models; give the results alone for its terms"
         )
+    fits = comparable_rows(fits)
     check_same_data(fits)
     check_same_kind(fits, families=True, weights=True)
     by_reml = [name for name, fit in fits.items() if fit.method.reml]

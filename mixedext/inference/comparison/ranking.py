@@ -14,6 +14,7 @@ from mixedext.inference.comparison.comparable import (
     check_comparable_reml,
     check_same_data,
     check_same_kind,
+    comparable_rows,
     same_rows,
 )
 from mixedext.inference.comparison.likelihood_ratio import formulas_of, refitted_note
@@ -67,6 +68,7 @@ def compare(*results: object, **named: object) -> InferenceTable:
     intercepts         4 -897.0  1802.1  1802.3  1814.9       38.1     0.0
     """
     fits = read_fits("compare", results, named)
+    fits = comparable_rows(fits)
     check_same_data(fits)
     check_same_kind(fits, families=False, weights=False)
     notes = []
