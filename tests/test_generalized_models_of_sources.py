@@ -64,6 +64,7 @@ def test_estimates_are_those_of_the_frame(name: str, batch_rows: int, tmp_path: 
     np.testing.assert_allclose(found.theta, whole.theta, atol=2e-5)
     for group, modes in whole.random_effects.items():
         np.testing.assert_allclose(found.random_effects[group], modes, atol=5e-5)
+    np.testing.assert_allclose(found.residual_quantiles(), whole.residual_quantiles(), rtol=1e-3, atol=1e-4)
     new = frame.head(6)
     ours, theirs = (r.predict(new, random_effects="all") for r in (found, whole))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)

@@ -79,6 +79,16 @@ def test_results_hold_no_rows_and_are_saved_with_the_way_to_them(tmp_path: Path)
             getattr(again, name)
 
 
+@pytest.mark.parametrize("anova_type", [1, 2, 3])
+@pytest.mark.parametrize("formula", ["y ~ x * arm + (1 | subject)", "y ~ x + k + (1 | subject)"])
+def test_tests_of_terms_pass_over_the_rows_once_more(formula: str, anova_type: int, tmp_path: Path) -> None:
+    frame = some_rows(300)
+    whole = mx.lmer(formula, frame).fit()
+    found = mx.lmer(formula, mx.rows(parquet_folder(frame, tmp_path), batch_rows=31)).fit()
+    ours, theirs = (mx.anova(r, type=anova_type).to_numpy(dtype=float) for r in (found, whole))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7)
+
+
 def test_weights_offsets_and_subsets_are_read_with_the_rows(tmp_path: Path) -> None:
     frame = some_rows(300).assign(half=lambda d: d.k / 2)
     options = {"weights": "weight", "offset": "half", "subset": "k > 1"}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.order_statistics import quantiles_of_parts
 from mixedext.core.parts import ChangedRowsError
-from mixedext.core.rows import Rows
+from mixedext.core.rows import Factor, Rows
+from mixedext.core.wide import Columns
+from mixedext.data.design import Design
 from mixedext.data.streamed_design import source_name
 from mixedext.errors import DataError
+from mixedext.families.response import Response
 from mixedext.fitted.random_part import add_random_part
 from mixedext.fitted.record import FittedModel
 
@@ -34,18 +37,37 @@ def passed_rows(fit: FittedModel) -> Iterator[Rows]:
         ) from error
 
 
+def _predictor(fit: FittedModel, x: Columns, factors: Sequence[Factor]) -> Array:
+    """Return Xβ + Zb of some rows."""
+    eta = np.asarray(x @ fit.params, dtype=float)
+    for group, factor in zip(fit.labels.groups, factors, strict=True):
+        add_random_part(eta, factor.codes, factor.columns, fit.modes_of(group))
+    return eta
+
+
 def scaled_residuals(fit: FittedModel, rows: Rows) -> Array:
     """Return residuals over their standard deviation σ/√w of some rows of a linear fit."""
-    left = rows.y - rows.x @ fit.params
-    for group, factor in zip(fit.labels.groups, rows.factors, strict=True):
-        part = np.zeros(rows.n)
-        add_random_part(part, factor.codes, factor.columns, fit.modes_of(group))
-        left -= part
+    left = rows.y - _predictor(fit, rows.x, rows.factors)
     return left * (1.0 if rows.weights is None else np.sqrt(rows.weights)) / fit.sigma
+
+
+def pearson_residuals(fit: FittedModel, design: Design) -> Array:
+    """Return residuals over their standard deviation of some rows of a generalized fit."""
+    kept = list(fit.model.known_design.kept_columns)
+    eta = _predictor(fit, design.x[:, kept], design.rows().factors)
+    if design.offset is not None:
+        eta = eta + design.offset
+    response = Response(fit.model.response_family, design.endog, design.weights)
+    nuisance: Array = fit.estimates.nuisance  # type: ignore[attr-defined]
+    return response.pearson_residuals(eta, nuisance)
 
 
 def residual_quantiles(fit: FittedModel) -> Array:
     """Return minimum, quartiles and maximum of the scaled residuals (5,), in two passes."""
-    return quantiles_of_parts(
-        lambda: (scaled_residuals(fit, rows) for rows in passed_rows(fit)), [0, 0.25, 0.5, 0.75, 1]
-    )
+
+    def parts() -> Iterator[Array]:
+        if fit.is_linear:
+            return (scaled_residuals(fit, rows) for rows in passed_rows(fit))
+        return (pearson_residuals(fit, part.design) for part in fit.model.streamed.parts(what="residuals"))
+
+    return quantiles_of_parts(parts, [0, 0.25, 0.5, 0.75, 1])
