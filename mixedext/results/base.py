@@ -171,7 +171,7 @@ class MixedResults(
         Rows that are not in memory are passed over twice when this is first asked for.
         """
         if self._residual_quantiles is None:
-            if self.model.streamed is not None and self.fitted.is_linear:
+            if self.model.streamed is not None:
                 self._residual_quantiles = residual_quantiles(self.fitted)
             else:
                 self._residual_quantiles = np.quantile(self.resid_pearson, [0, 0.25, 0.5, 0.75, 1])
@@ -457,8 +457,7 @@ class MixedResults(
         why = "the data were removed"
         try:
             if self.model.streamed is not None and self._residual_quantiles is None:
-                passes = "residual_quantiles() passes over the rows for them"
-                quantiles, why = None, passes if self.fitted.is_linear else "the rows are not in memory"
+                quantiles, why = None, "residual_quantiles() passes over the rows for them"
             else:
                 quantiles = self.residual_quantiles()
         except DataError:  # the data were removed by way of another fit of the model
