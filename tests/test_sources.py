@@ -154,6 +154,24 @@ def test_readers_of_arrow_are_read_once_and_refused() -> None:
         read_source(pyarrow.Table.from_pandas(some_rows(20)).to_reader())
 
 
+def test_texts_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("g,x\né,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"'a.csv': column 'g' holds text that is not UTF-8"):
+        read_source(tmp_path / "a.csv")
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    frame = some_rows(20)
+    with pytest.raises(DataError, match="2 columns named 'x': rename them"):
+        read_source(lambda: iter([pd.concat([frame, frame[["x"]]], axis=1)]))
+
+
+def test_a_source_says_what_it_holds(tmp_path: Path) -> None:
+    source = read_source(parquet_folder(some_rows(), tmp_path / "rows"), columns=["y", "arm", "k"])
+    text = "rows: 600 rows, y (numbers), arm (texts), k (whole numbers)>"
+    assert repr(source).endswith(text)
+
+
 def two_files(folder: Path, one: dict[str, Any], other: dict[str, Any]) -> Path:
     pd.DataFrame(one).to_parquet(folder / "a.parquet")
     pd.DataFrame(other).to_parquet(folder / "b.parquet")

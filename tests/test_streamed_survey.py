@@ -18,7 +18,7 @@ from mixedext.data.streamed.learners import learner
 from mixedext.data.streamed.levels import LevelSet
 from mixedext.data.streamed.parts import Survey
 from mixedext.data.streamed.survey import survey
-from mixedext.data.transforms import Poly
+from mixedext.data.transforms import Poly, groups_of
 from mixedext.errors import DataError, MissingValuesError, OptionError
 from mixedext.models.built import NUMBERS
 from tests.every_source import SOURCES, parquet_folder, some_rows
@@ -197,6 +197,11 @@ def test_levels_join_whatever_their_types() -> None:
     assert levels.add(np.array([2**40, -3]), False, "").tolist() == [2, 1]
     assert levels.add(np.array([7, 2**40]), False, "").tolist() == [3, 2]
     assert levels.values().tolist() == [5, -3, 2**40, 7]
+
+
+def test_groups_with_missing_values_keep_their_numbers() -> None:
+    codes, groups = groups_of(np.array(["b", None, "a", "b"], dtype=object), 4)
+    assert (codes.tolist(), groups) == ([0, -1, 1, 0], ["b", "a"])
 
 
 # ------------------------------------------------------------------------------------------- bad input

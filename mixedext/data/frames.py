@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,8 @@ def _hint(data: Any) -> str:
         return ": name the columns, pd.DataFrame(array, columns=[...])"
     if hasattr(data, "to_frame"):
         return ": a column is no data frame, data.to_frame() is"
+    if isinstance(data, Iterator):
+        return ", which gives its rows once: pass a function that returns a new one each time it is called"
     return ": convert it first, data.to_pandas()" if hasattr(data, "to_pandas") else ""
 
 

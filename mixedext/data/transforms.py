@@ -64,13 +64,15 @@ def groups_of(by: Any, n: int) -> tuple[NDArray[np.intp], list[Any]]:
             given = shown(part) if np.ndim(part) == 0 else f"an array of shape {np.shape(part)}"
             raise DataError(f"by= takes a column of the data, by=g, or several, by=[g, h], not {given}")
         own, levels = pd.factorize(part)
+        if not several:
+            return own, list(levels)
         labels = list(levels)
         complete = (codes >= 0) & (own >= 0)
         joint, pairs = pd.factorize(codes[complete] * len(labels) + own[complete])
         groups = [(*groups[a], labels[b]) for a, b in (divmod(int(pair), len(labels)) for pair in pairs)]
         codes = np.full(n, -1, dtype=np.intp)
         codes[complete] = joint
-    return codes, groups if several else [group[0] for group in groups]
+    return codes, groups
 
 
 def is_factor(x: Any) -> bool:

@@ -21,7 +21,7 @@ from mixedext.errors import DataError
 PARQUET, FEATHER = (".parquet", ".pq"), (".feather", ".arrow", ".ipc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParquetSource(RowSource):
     """Parquet files; a piece is a row group, or several that are small."""
 
@@ -93,7 +93,7 @@ def _row_groups(
         yield from file.iter_batches(rows, row_groups=list(groups), columns=columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatherSource(RowSource):
     """Feather files (Arrow's file format), of which a piece is one file."""
 

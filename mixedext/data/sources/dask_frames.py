@@ -29,7 +29,7 @@ _TASKS, _ROWS = 4, 1 << 22
 _QUIET = {"distributed.admin.large-graph-warning-threshold": "10GB"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DaskSource(RowSource):
     """A Dask DataFrame; a piece is one of its partitions."""
 
@@ -66,7 +66,7 @@ class DaskSource(RowSource):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SentSource(RowSource):
     """A source whose pieces are read by the workers of a client of Dask, which reach what it reads."""
 
@@ -99,7 +99,7 @@ class SentSource(RowSource):
         return _together([made(sent, read, run) for run in runs], self.name, self.client)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _SomePieces(RowSource):
     """Some pieces of a source."""
 
@@ -114,7 +114,7 @@ class _SomePieces(RowSource):
         return self.source.batches(columns, self.parts if pieces is None else pieces)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Partition(FrameSource):
     """A partition of a Dask DataFrame, at hand."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mixedext.data.files.contents import unreadable
 from mixedext.data.files.delimited import MISSING
 from mixedext.data.sources.agreement import agreed_kinds
 from mixedext.data.sources.arrow_batches import Reader
@@ -35,7 +36,7 @@ _WIDER = {NOTHING: BOOLEAN, BOOLEAN: WHOLE, WHOLE: NUMBER, NUMBER: TEXT}
 _TYPES = {WHOLE: "int64", NUMBER: "float64", BOOLEAN: "bool", TEXT: "string", NOTHING: "null"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DelimitedSource(RowSource):
     """Files of delimited text; a piece is one file."""
 
@@ -80,6 +81,11 @@ def _kinds_and_rows(path: Path, columns: Sequence[str] | None) -> tuple[dict[str
                 with reading(path):
                     raise
             name = names[int(place[1])]
+            if kinds[name] == TEXT:
+                raise unreadable(
+                    path,
+                    f"column {name!r} holds text that is not UTF-8: save the file as UTF-8, or as Parquet",
+                ) from error
             kinds[name] = _WIDER[kinds[name]]
 
 

@@ -28,9 +28,18 @@ from mixedext.errors import DataError
 
 
 def kinds_of_frame(frame: pd.DataFrame) -> dict[str, str]:
-    """Return the kind of each column of a pandas frame whose name is a text."""
+    """Return the kind of each column of a pandas frame whose name is a text.
+
+    Raises
+    ------
+    DataError
+        If two columns have the same name.
+    """
     names = [name for name in frame.columns if isinstance(name, str)]
-    return {name: _kind(frame[name]) for name in names if isinstance(frame[name], pd.Series)}
+    twice = next((name for name in names if not isinstance(frame[name], pd.Series)), None)
+    if twice is not None:
+        raise DataError(f"the data have {names.count(twice)} columns named {twice!r}: rename them")
+    return {name: _kind(frame[name]) for name in names}
 
 
 def _kind(series: pd.Series) -> str:
@@ -55,7 +64,7 @@ def _kind(series: pd.Series) -> str:
     return str(dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FrameSource(RowSource):
     """A frame in memory, given batch by batch."""
 
@@ -78,7 +87,7 @@ def frame_source(data: Any, batch_rows: int = BATCH_ROWS) -> FrameSource:
     return FrameSource("the data frame", kinds_of_frame(frame), True, batch_rows, frame)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CallableSource(RowSource):
     """What a callable of the user's returns each time that it is called: frames, one after the other."""
 

@@ -15,6 +15,9 @@ from mixedext.options import nearest
 #: Rows of a batch where nothing else was asked for: a handful of columns of so many stays in cache.
 BATCH_ROWS = 1 << 17
 
+#: Columns that a description names.
+_SHOWN = 12
+
 #: Kinds of columns: whole numbers, numbers, booleans, texts, categories that have an order of their own, and
 #: columns without any value. Others have the name of their type.
 WHOLE, NUMBER, BOOLEAN, TEXT, CATEGORIES, NOTHING = (
@@ -86,7 +89,7 @@ class Batch:
         return pd.RangeIndex(self.first, self.first + self.n)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RowSource(ABC):
     """Rows that can be read again and again, batch by batch.
 
@@ -170,11 +173,16 @@ class RowSource(ABC):
                 raise OptionError(f"{self.name} has no column {column!r}{nearest(str(column), self.kinds)}")
         return list(dict.fromkeys(columns))
 
+    def __repr__(self) -> str:
+        return f"<mixedext rows {self.description()}>"
+
     def description(self) -> str:
-        """Return the name with the numbers of rows and columns, in words."""
+        """Return the name, the number of rows and what the columns hold, in words."""
         n = self.n
         rows = "rows not counted yet" if n is None else f"{n} rows"
-        return f"{self.name}: {rows}, {len(self.kinds)} columns"
+        shown = [f"{name} ({kind})" for name, kind in list(self.kinds.items())[:_SHOWN]]
+        more = [f"{len(self.kinds) - _SHOWN} more"] if len(self.kinds) > _SHOWN else []
+        return f"{self.name}: {rows}, {', '.join([*shown, *more]) or 'no columns'}"
 
 
 def numbered(parts: Sequence[tuple[Any, str, int, int | None]]) -> tuple[Piece, ...]:

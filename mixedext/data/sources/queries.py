@@ -21,7 +21,7 @@ from mixedext.errors import DataError
 _AHEAD = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QuerySource(RowSource):
     """What is run anew for each pass, and gives batches of Arrow."""
 
@@ -46,7 +46,7 @@ class QuerySource(RowSource):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DatasetSource(QuerySource):
     """A data set of pyarrow; a piece is one of its files."""
 
@@ -67,7 +67,7 @@ class DatasetSource(QuerySource):
         yield from part.to_batches(columns=columns, batch_size=self.batch_rows, **options, **scan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DuckDBSource(QuerySource):
     """A relation of DuckDB, whose threads give rows in any order."""
 
@@ -77,7 +77,7 @@ class DuckDBSource(QuerySource):
         yield from _duckdb_reader(chosen, self.batch_rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PolarsSource(QuerySource):
     """A LazyFrame of polars, by its streaming engine."""
 
@@ -89,7 +89,7 @@ class PolarsSource(QuerySource):
             yield from as_arrow(frame).to_batches()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StreamSource(QuerySource):
     """What opens an Arrow stream each time that it is asked, as tables and frames of other packages do."""
 
