@@ -127,7 +127,7 @@ def _read(kind: Any, column: Any) -> Any:
 
 def _numbers(matrix: Any, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
-        out = np.asarray(matrix, dtype=float)
+        out = np.array(matrix, dtype=float)  # a matrix of our own
     except (TypeError, ValueError) as error:
         raise OptionError(f"the contrasts of {column!r} must be numbers: {error}") from error
     if not np.isfinite(out).all():
