@@ -81,6 +81,7 @@ THIRD_PARTIES = {
         "mixedext.data.sources.columnar",
         "mixedext.data.sources.delimited",
         "mixedext.data.sources.queries",
+        "mixedext.data.sources.writing",
     ),
     "narwhals": ("mixedext.data.foreign",),
     "sklearn": ("mixedext.adapters.sklearn",),  # which nothing imports but the door mixedext.sklearn

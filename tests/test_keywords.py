@@ -124,6 +124,7 @@ def test_functions_that_answer_keywords_keep_name_signature_and_documentation() 
         "offset",
         "exposure",
         "exog",
+        "to",
     ]
     assert (kind.predict.__name__, kind.predict.__module__) == ("predict", "mixedext.results.predictions")
     assert "Examples" in (mx.emmeans.__doc__ or "")

@@ -299,3 +299,22 @@ def test_options_that_there_are_not_end_with_a_message(
     assert not out
     assert err.startswith("mixedext: ")
     assert message in err
+
+
+def test_many_files_are_read_batch_by_batch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    sleep = mx.datasets.load("sleepstudy")
+    (folder / "rows").mkdir()
+    for number in range(3):
+        sleep.iloc[60 * number : 60 * (number + 1)].to_parquet(folder / "rows" / f"{number}.parquet")
+    assert main(["fit", MODEL, "sleepstudy"]) == 0
+    expected = capsys.readouterr().out
+    for files in ("rows/*.parquet", "rows"):
+        assert main(["fit", MODEL, files]) == 0
+        assert capsys.readouterr().out == expected
+    assert main(["anova", INTERCEPTS, MODEL, "rows"]) == 0
+    streamed = capsys.readouterr().out
+    assert main(["anova", INTERCEPTS, MODEL, "sleepstudy"]) == 0
+    assert capsys.readouterr().out == streamed
+    assert main(["fit", MODEL, "nothing/*.parquet"]) == 2
+    assert "nothing/*.parquet" in capsys.readouterr().err

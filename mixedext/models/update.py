@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
@@ -16,11 +17,15 @@ from mixedext.data.from_formula import built_from_parts, read_formula
 from mixedext.data.given import RowOptions
 from mixedext.data.operations import looks_at_neighbours
 from mixedext.data.scope import caller_scope
+from mixedext.data.sources.protocol import RowSource
+from mixedext.data.sources.reading import source_elsewhere
 from mixedext.data.update import updated_formula
 from mixedext.errors import DataError, OptionError
 from mixedext.families.names import as_family
 from mixedext.fitted import FittedModel
 from mixedext.models.built import response_kind
+from mixedext.models.streamed import linear_of_source
+from mixedext.models.streamed_generalized import generalized_of_source
 
 #: What may be given by row.
 _BY_ROW = ("weights", "offset", "exposure")
@@ -51,6 +56,9 @@ def updated_design(model: Any, formula: str | None, data: Any, family: Any, give
         )
     text = old.text if formula is None else updated_formula(old, formula)
     given = {name: value for name, value in given.items() if value is not None}
+    source = source_elsewhere(data)
+    if source is not None or (data is None and model.streamed is not None):
+        return _of_source(model, text, source, family, given)
     frame = _rows_of(model, text) if data is None else received(data, (text, *_texts(model, given)))
     parsed = read_formula(text, frame)
     with parsed.errors_in_users_words():
@@ -73,6 +81,31 @@ def updated_design(model: Any, formula: str | None, data: Any, family: Any, give
             family=None if own is None else own if family is None else as_family(family),
             known=known,
         )
+
+
+def _of_source(
+    model: Any, text: str, source: RowSource | None, family: Any, given: Mapping[str, Any]
+) -> BuiltDesign:
+    """Return the design of rows that are read batch by batch: of the model's own source, or of another."""
+    kept: dict[str, Any]
+    if source is None:
+        source = model.streamed.plan.source
+        if not isinstance(source, RowSource):
+            raise DataError(f"{model.why_no_rows}; its source is not known any more: give data= to update")
+        options = model.streamed.plan.options
+        kept = {f.name: getattr(options, f.name) for f in fields(options)}
+    else:
+        kept = {}
+    columns = pd.DataFrame(columns=pd.Index(list(source.columns), dtype=object))
+    parsed = read_formula(text, columns)
+    options = RowOptions(**{**kept, **_kept_options(model, parsed, bool(kept), given), **given})
+    own = model.own_family
+    if own is None:
+        found = linear_of_source(text, source, options)
+    else:
+        found = generalized_of_source(text, source, own if family is None else family, options)
+    assert found is not None  # it is a source
+    return found
 
 
 def _texts(model: Any, given: Mapping[str, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mixedext.core.threads import small_matrices
+from mixedext.data.sources.reading import source_elsewhere
 from mixedext.errors import OptionError
 from mixedext.fitted import FittedModel
 from mixedext.options import methods_answer_keywords
@@ -14,6 +15,7 @@ from mixedext.prediction.intervals import MeanPrediction
 from mixedext.prediction.linear_predictor import predict
 from mixedext.prediction.prediction import get_prediction
 from mixedext.prediction.rows import GivenOffsets
+from mixedext.prediction.streamed import predict_batches
 
 
 @methods_answer_keywords
@@ -32,6 +34,7 @@ class Predictions:
         offset: Any = None,
         exposure: Any = None,
         exog: Any = None,
+        to: Any = None,
     ) -> pd.Series:
         """Return predicted means or linear predictors.
 
@@ -62,12 +65,16 @@ class Predictions:
             Its logarithm is added, in models with a log link.
         exog : optional
             statsmodels' name of `data`.
+        to : str or path-like, optional
+            A Parquet file for the predictions of rows that are read batch by batch.
 
         Returns
         -------
         Series (n,)
             Indexed as the rows; missing where a value needed is missing. A polars Series or an Arrow column
-            where `data` is a frame of polars or Arrow.
+            where `data` is a frame of polars or Arrow. Of rows that are read batch by batch (a path, what
+            `mixedext.rows` returns) an iterator of Series, one for each batch, indexed by the places of the
+            rows; or the path `to`, to which they were written as one column.
 
         Raises
         ------
@@ -89,7 +96,14 @@ class Predictions:
         [253.66, 345.61]
         """
         given = GivenOffsets(offset, exposure)
-        return predict(self.fitted, _rows(data, exog), random_effects, new_levels, which, given)
+        rows = _rows(data, exog)
+        source = source_elsewhere(rows)
+        if source is not None:
+            found: Any = predict_batches(self.fitted, source, random_effects, new_levels, which, given, to)
+            return found  # type checkers see the Series of rows in memory
+        if to is not None:
+            raise OptionError("to= is for rows that are read batch by batch: a path, or mixedext.rows(...)")
+        return predict(self.fitted, rows, random_effects, new_levels, which, given)
 
     @small_matrices
     def get_prediction(

@@ -13,6 +13,9 @@ import mixedext as mx
 from mixedext.adapters.cli.formats import fit_text, table_text
 from mixedext.options import check_level, check_option, nearest
 
+#: Bytes of a file from which on its rows are read batch by batch.
+_LARGE = 1 << 30
+
 
 class Report(NamedTuple):
     """What a command prints, and whether all that it fitted converged."""
@@ -28,7 +31,9 @@ def fit(options: argparse.Namespace) -> Report:
     alpha = 1 - check_level(options.level)
     for name in (options.plot, options.save):
         _check_folder(name)
-    result = _fitted(options.formula, _read(options.data, options.formula), options)
+    result = _fitted(options.formula, _rows(options.data, options.formula), options)
+    if result.model.streamed is not None and options.family is None:
+        result.residual_quantiles()  # one more look at the rows: the summary shows them
     if options.plot is not None:
         _draw(result, options.plot)
     text = fit_text(result, options.format, options.table, alpha, options.ddf)
@@ -101,13 +106,27 @@ def _read(name: str, *formulas: str) -> pd.DataFrame:
     return mx.read_data(name)
 
 
+def _rows(name: str, *formulas: str) -> Any:
+    """Return what `_read` does, or a source of rows: of many files, or of one that is large."""
+    path = Path(name).expanduser()
+    many = bool(set("*?[") & set(name)) or (path.is_dir() and any(path.rglob("*.parquet")))
+    if "~" in name[1:] or not (many or (path.is_file() and path.stat().st_size > _LARGE)):
+        return _read(name, *formulas)
+    try:
+        return mx.rows(name)
+    except mx.DataError:
+        if many:
+            raise
+        return _read(name, *formulas)  # a kind of file that is read whole
+
+
 def _check_folder(file: str | None) -> None:
     """Refuse a file to write in a folder that there is not, before anything is fitted."""
     if file is not None and not Path(file).absolute().parent.is_dir():
         raise mx.DataError(f"{file!r} cannot be written: there is no folder {str(Path(file).parent)!r}")
 
 
-def _fitted(formula: str, data: pd.DataFrame, options: argparse.Namespace) -> Any:
+def _fitted(formula: str, data: Any, options: argparse.Namespace) -> Any:
     """Return the results of one formula."""
     rows = {"subset": options.subset, "weights": options.weights, "offset": options.offset}
     if options.family is None:
@@ -123,7 +142,7 @@ def _fitted(formula: str, data: pd.DataFrame, options: argparse.Namespace) -> An
 
 def _all_fitted(options: argparse.Namespace) -> dict[str, Any]:
     """Return formula → results."""
-    data = _read(options.data, *options.formula)
+    data = _rows(options.data, *options.formula)
     twice = next((f for f in options.formula if options.formula.count(f) > 1), None)
     if twice is not None:
         raise mx.OptionError(f"the formula {twice!r} is given twice")

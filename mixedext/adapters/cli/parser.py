@@ -209,7 +209,8 @@ def _add_data(parser: argparse.ArgumentParser, **options: Any) -> None:
     parser.add_argument(
         "data",
         metavar="FILE",
-        help=f"a file (.csv, .dta, .sav, .parquet, ...) or the name of a data set{default}",
+        help="a file (.csv, .dta, .sav, .parquet, ...), the name of a data set, or for models a folder or "
+        f"pattern of files in quotes, 'rows/*.parquet'{default}",
         **options,
     )
 

@@ -1,0 +1,42 @@
+"""Numbers by row written as a Parquet file, batch by batch; the file is there only when it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixedext.data.sources.arrow_batches import needed_pyarrow
+from mixedext.errors import DataError
+
+
+def write_column(batches: Iterable[NDArray[np.float64]], to: Any, name: str) -> Path:
+    """Write numbers to a Parquet file of one column, which replaces another one when it is whole.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    ImportError
+        If pyarrow is not installed.
+    """
+    pa = needed_pyarrow("Parquet files")
+    import pyarrow.parquet as pq
+
+    path = Path(os.fspath(to)).expanduser()
+    part = path.with_name(f".{path.name}.part")
+    schema = pa.schema([(name, pa.float64())])
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            for values in batches:
+                writer.write_table(pa.table({name: values}, schema=schema))
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
