@@ -74,6 +74,7 @@ def test_results_hold_no_rows_and_are_saved_with_the_way_to_them(tmp_path: Path)
     new = frame.dropna().head(4)
     np.testing.assert_array_equal(again.predict(new), found.predict(new))
     np.testing.assert_allclose(again.residual_quantiles(), mx.lmer(formula, frame).fit().residual_quantiles())
+    assert "Not looked at, as the rows are not in memory" in str(again.diagnose())
     for name in ("fittedvalues", "resid"):
         with pytest.raises(mx.DataError, match="not in memory"):
             getattr(again, name)

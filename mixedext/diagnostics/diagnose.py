@@ -82,7 +82,8 @@ def diagnose(fit: FittedModel, checks: Sequence[str] | None = None) -> Diagnosis
         except DataError as error:
             notes.append(f"Not looked at: {check.name} ({error}).")
     if removed:
-        notes.append(f"Not looked at, as the data of this model were removed: {', '.join(removed)}.")
+        why = "data of this model were removed" if fit.model.streamed is None else "rows are not in memory"
+        notes.append(f"Not looked at, as the {why}: {', '.join(removed)}.")
     table = Diagnosis(pd.DataFrame(rows, columns=["check", *Finding._fields]))
     table = Diagnosis(table.astype({"value": float, "threshold": float}))
     count = "1 finding" if len(rows) == 1 else f"{len(rows)} findings" if rows else "Nothing was found"
