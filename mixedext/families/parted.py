@@ -33,6 +33,13 @@ class PartedResponse:
     family : Family
     coded : CodedRows, optional
         The rows, once they have been seen.
+
+    Attributes
+    ----------
+    is_quasi : bool
+        Whether rows as they are given make a weighted log-likelihood that belongs to no distribution.
+    knows_variance : bool
+        Whether their means alone determine their variances.
     """
 
     def __init__(self, family: Family, coded: CodedRows | None = None):
@@ -41,12 +48,15 @@ class PartedResponse:
         self.nuisance_names = family.nuisance_names
         self.n_predictors = family.n_predictors
         self.merges = family.merges
+        self.is_quasi = self.knows_variance = False
         self._coded = coded
         self._reference: float | None = None
 
     def seen(self, coded: CodedRows) -> PartedResponse:
         """Return the response of rows that have been seen."""
-        return PartedResponse(self.family, coded)
+        out = PartedResponse(self.family, coded)
+        out.is_quasi, out.knows_variance = self.is_quasi, self.knows_variance and not self.is_quasi
+        return out
 
     # ------------------------------------------------------------------------------- of some of the rows
 
@@ -55,8 +65,11 @@ class PartedResponse:
         return PartResponse(self.family, y, m)
 
     def constant(self, y: Array, m: Array | None) -> float:
-        """Return what the log-likelihoods of a part leave out."""
-        return Response(self.family, y, m).loglik_constant
+        """Return what the log-likelihoods of a part leave out, and note what kind of rows they are."""
+        given = Response(self.family, y, m)
+        self.is_quasi = self.is_quasi or given.is_quasi
+        self.knows_variance = self.knows_variance or self.family.knows_variance(given)
+        return given.loglik_constant
 
     def reference(self, y: Array, m: Array | None) -> float:
         """Return the log-likelihood of a part at one linear predictor, near the first rows."""

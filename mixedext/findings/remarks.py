@@ -40,8 +40,8 @@ from mixedext.errors import (
     SingularFitWarning,
     WorkerWarning,
 )
-from mixedext.families.response import Response
-from mixedext.findings.separation import separation
+from mixedext.families.base import Family
+from mixedext.findings.row_facts import RowFacts
 
 #: An attribute of results is looked up through these.
 _BETWEEN = (str(functools.__file__), str(Path(statsmodels.__file__).parent) + os.sep)
@@ -265,14 +265,19 @@ class Remark:
 
 
 def remarks_on_generalized(
-    design: Design, estimates: GeneralizedEstimates, response: Response
+    labels: Labels, estimates: GeneralizedEstimates, family: Family, facts: RowFacts
 ) -> list[Remark]:
     """Return what the data say of a generalized fit: separation, variances that run away, over-dispersion."""
-    family = response.family
-    out = [Remark(text, True) for text in separation(design, estimates, response)]
-    if response.is_quasi:
+    out = [Remark(text, True) for text in facts.separated]
+    if facts.is_quasi:
         out.append(Remark(_QUASI, True, LikelihoodWarning))
-    for term, covariance in zip(design.labels().terms, estimates.covariances, strict=True):
+    if facts.n_different is not None:
+        text = (
+            f"of {facts.n} rows {facts.n_different} differ in what the model uses: rows that agree were "
+            "taken as one"
+        )
+        out.append(Remark(text, False))
+    for term, covariance in zip(labels.terms, estimates.covariances, strict=True):
         std_dev = float(np.sqrt(covariance[0, 0]))
         if family.takes_trials and term.names[0] == "Intercept" and std_dev > 20:
             text = (
@@ -281,8 +286,8 @@ def remarks_on_generalized(
                 "the estimate runs to infinity)"
             )
             out.append(Remark(text, True))
-    out += [Remark(text, False) for text in _uniform_groups(design, response)]
-    ratio = _pearson_ratio(design, estimates, response)
+    out += [Remark(text, False) for text in _uniform_groups(labels, family, facts)]
+    ratio = _pearson_ratio(labels, estimates, facts)
     if ratio is not None and ratio > 1.5:
         other = family.overdispersion_remedy
         remedy = f", or {other}," if other else ""
@@ -317,7 +322,11 @@ def _best_scale(smaller: float, larger: float) -> tuple[float, float]:
 
 
 def remarks_on_laplace(
-    design: Design, estimates: GeneralizedEstimates, response: Response, problem: GeneralizedProblem
+    labels: Labels,
+    estimates: GeneralizedEstimates,
+    family: Family,
+    facts: RowFacts,
+    problem: GeneralizedProblem,
 ) -> list[Remark]:
     """Say where the optimum of Laplace's approximation is far from that of the likelihood.
 
@@ -326,13 +335,12 @@ def remarks_on_laplace(
     no other approximation, and variances above half that of the link's distribution in groups of four trials
     or less are enough.
     """
-    latent = response.family.latent_variance
+    latent = family.latent_variance
     if estimates.nagq > 1 or latent is None or np.isnan(latent):
         return []
-    trials = float(np.sum(response.m * np.ones(len(response.y))))
-    for term, covariance in zip(design.terms, estimates.covariances, strict=True):
+    for term, covariance in zip(labels.terms, estimates.covariances, strict=True):
         variance = float(covariance[0, 0])
-        few = trials / len(term.levels)
+        few = facts.trials / len(term.levels)
         if few > _FEW or variance < 0.1 * latent or term.names[0] != "Intercept":
             continue
         std_dev = f"the standard deviation of the intercepts by {term.label!r} ({variance**0.5:.3g})"
@@ -351,7 +359,7 @@ def remarks_on_laplace(
                 )
                 return [Remark(text, True, LikelihoodWarning)]
         elif few <= _FEWER and variance > latent / 2:
-            one = len(design.groups) == 1
+            one = len(labels.groups) == 1
             remedy = "fit(nagq=9) is nearer" if one else "nagq > 1 needs a model with one grouping factor"
             text = (
                 f"Laplace's approximation may be far from the likelihood: {std_dev} rests on groups of "
@@ -401,31 +409,19 @@ _QUASI = (
 )
 
 
-def _uniform_groups(design: Design, response: Response) -> list[str]:
+def _uniform_groups(labels: Labels, family: Family, facts: RowFacts) -> list[str]:
     """Say how many groups have one and the same response, where these are the most."""
-    ends = response.family.uniform
-    if not ends:
-        return []
-    out = []
-    for term in {t.group: t for t in design.terms}.values():
-        levels = len(term.levels)
-        zeros = np.bincount(term.codes, response.y > 0, minlength=levels) == 0
-        ones = np.zeros(levels, dtype=bool)
-        if len(ends) > 1:
-            ones = np.bincount(term.codes, response.y < 1, minlength=levels) == 0
-        if levels < len(response.y) / 2 and (zeros | ones).sum() > levels / 2:
-            and_ones = f", {int(ones.sum())} only {ends[1]}" if len(ends) > 1 else ""
-            out.append(
-                f"{int(zeros.sum())} of {levels} groups of {term.group!r} have only {ends[0]}{and_ones}."
-            )
+    ends, out = family.uniform, []
+    for group, (zeros, ones) in facts.uniform.items():
+        levels = len(labels.groups[group])
+        if levels < facts.n / 2:
+            and_ones = f", {ones} only {ends[1]}" if len(ends) > 1 else ""
+            out.append(f"{zeros} of {levels} groups of {group!r} have only {ends[0]}{and_ones}.")
     return out
 
 
-def _pearson_ratio(design: Design, estimates: GeneralizedEstimates, response: Response) -> float | None:
+def _pearson_ratio(labels: Labels, estimates: GeneralizedEstimates, facts: RowFacts) -> float | None:
     """Return the Pearson statistic over its degrees of freedom where the family fixes the variance."""
-    if not response.family.knows_variance(response):
-        return None
-    if any(len(t.levels) == len(response.y) for t in design.terms):
+    if facts.pearson is None or any(len(levels) == facts.n for levels in labels.groups.values()):
         return None  # an effect of each row takes up what there is
-    squares = response.pearson_residuals(estimates.eta, estimates.nuisance) ** 2
-    return float(squares.sum() / max(len(squares) - len(estimates.params) - len(estimates.theta), 1))
+    return facts.pearson / max(facts.n - len(estimates.params) - len(estimates.theta), 1)

@@ -8,6 +8,8 @@ probability, or mean, comes near the end of its range only as the linear predict
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
@@ -49,23 +51,41 @@ def separation(design: Design, estimates: GeneralizedEstimates, response: Respon
         text for text, direction in _single(design, response, zeros, ones) if _spanned(design, direction)
     ]
     if found:
-        return [
-            f"separation: {text}, the coefficients that tell these rows from others have no finite estimate"
-            for text in found
-        ]
+        return [separated_text(text) for text in found]
     ranges = np.ptp(design.exog, axis=0)
     ranges = np.where(ranges > 0, ranges, np.abs(design.exog[:1]).max(axis=0, initial=0.0))
-    errors = ranges * np.sqrt(np.diag(estimates.normalized_cov_params))
-    unknown = [repr(name) for name, error in zip(design.exog_names, errors, strict=True) if error > _UNKNOWN]
+    unknown = undetermined(design.exog_names, ranges, estimates)
     if not unknown:
         return []
-    listed = ", ".join(unknown)
     if _separable(design.exog, zeros, ones):
-        return [f"separation: {listed} together separate the response, coefficients have no finite estimate"]
-    return [
-        f"the data hardly determine the coefficients of {listed}: over the range of the column the linear "
+        return [f"separation: {unknown} together separate the response, coefficients have no finite estimate"]
+    return [unknown_text(unknown)]
+
+
+def undetermined(names: Sequence[str], ranges: Array, estimates: GeneralizedEstimates) -> str:
+    """Return the columns of which the data say next to nothing, by the ranges (p,) of all; an empty text
+    where there are none.
+    """
+    errors = ranges * np.sqrt(np.diag(estimates.normalized_cov_params))
+    return ", ".join(repr(name) for name, error in zip(names, errors, strict=True) if error > _UNKNOWN)
+
+
+def separated_text(what: str) -> str:
+    """Say what follows where something separates the response."""
+    return f"separation: {what}, the coefficients that tell these rows from others have no finite estimate"
+
+
+def unknown_text(names: str) -> str:
+    """Say of which columns the data say next to nothing."""
+    return (
+        f"the data hardly determine the coefficients of {names}: over the range of the column the linear "
         f"predictor has a standard error of more than {_UNKNOWN:.0f}"
-    ]
+    )
+
+
+def all_rows_text(which: str, end: str | None) -> str:
+    """Say that some rows are all on one side."""
+    return f"all rows {which} are {end}"
 
 
 def _single(design: Design, response: Response, zeros: Mask, ones: Mask) -> list[tuple[str, Array]]:
@@ -85,7 +105,8 @@ def _single(design: Design, response: Response, zeros: Mask, ones: Mask) -> list
             for value in (low, high):
                 rows = column == value
                 if sign := side(rows):
-                    found.append((f"all rows with {name!r} = {value:g} are {names[sign]}", sign * 1.0 * rows))
+                    text = all_rows_text(f"with {name!r} = {value:g}", names[sign])
+                    found.append((text, sign * 1.0 * rows))
         elif (zeros | ones).all() and zeros.any() and ones.any():
             for sign in (1, -1):
                 x = sign * column
@@ -98,7 +119,7 @@ def _single(design: Design, response: Response, zeros: Mask, ones: Mask) -> list
             continue
         rows = dummies.sum(axis=1) == 0
         if sign := side(rows):
-            text = f"all rows of {_reference_level(design, term)} of {term!r} are {names[sign]}"
+            text = all_rows_text(f"of {reference_level(design, term)} of {term!r}", names[sign])
             found.append((text, sign * 1.0 * rows))
     return found
 
@@ -132,7 +153,7 @@ def _separable(exog: Array, zeros: Mask, ones: Mask) -> bool:
     return bool(found.status == 0 and (inside @ found.x).max() > 1e-5)
 
 
-def _reference_level(design: Design, term: str) -> str:
+def reference_level(design: Design, term: str) -> str:
     """Name the level that has no column."""
     info = getattr(getattr(design.fixed_builder, "rebuild", None), "info", None)
     for factor, about in getattr(info, "factor_infos", {}).items():

@@ -51,15 +51,33 @@ def scaled_residuals(fit: FittedModel, rows: Rows) -> Array:
     return left * (1.0 if rows.weights is None else np.sqrt(rows.weights)) / fit.sigma
 
 
-def pearson_residuals(fit: FittedModel, design: Design) -> Array:
-    """Return residuals over their standard deviation of some rows of a generalized fit."""
+def _response_and_eta(fit: FittedModel, design: Design) -> tuple[Response, Array, Array]:
+    """Return response, linear predictor and nuisance parameters of some rows of a generalized fit."""
     kept = list(fit.model.known_design.kept_columns)
     eta = _predictor(fit, design.x[:, kept], design.rows().factors)
     if design.offset is not None:
         eta = eta + design.offset
     response = Response(fit.model.response_family, design.endog, design.weights)
     nuisance: Array = fit.estimates.nuisance  # type: ignore[attr-defined]
+    return response, eta, nuisance
+
+
+def pearson_residuals(fit: FittedModel, design: Design) -> Array:
+    """Return residuals over their standard deviation of some rows of a generalized fit."""
+    response, eta, nuisance = _response_and_eta(fit, design)
     return response.pearson_residuals(eta, nuisance)
+
+
+def squared_residuals(fit: FittedModel) -> tuple[float, float]:
+    """Return the sums of squared deviance residuals and of squared Pearson residuals of a generalized fit, in
+    one pass.
+    """
+    deviance = statistic = 0.0
+    for part in fit.model.streamed.parts(what="residuals"):
+        response, eta, nuisance = _response_and_eta(fit, part.design)
+        deviance += float((response.deviance_residuals(eta, nuisance) ** 2).sum())
+        statistic += float((response.pearson_residuals(eta, nuisance) ** 2).sum())
+    return deviance, statistic
 
 
 def residual_quantiles(fit: FittedModel) -> Array:

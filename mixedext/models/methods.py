@@ -32,6 +32,7 @@ from mixedext.families.many import ManyResponses
 from mixedext.families.response import Response
 from mixedext.findings.exact_fit import EXACT_FIT, refuse_exact_fit, remarks_on_linear
 from mixedext.findings.remarks import Remark, remarks_on_generalized, remarks_on_laplace
+from mixedext.findings.row_facts import facts_of_parts, facts_of_rows
 from mixedext.fitted import CoefficientCovariance, FittedModel, Method
 from mixedext.inference.fixed_effects.covariance import FixedTheta, FromHessian, ModelBased
 
@@ -262,20 +263,19 @@ class GeneralizedMethod(Method):
         return other
 
     def findings(self, model: Any, estimates: GeneralizedEstimates) -> list[Remark]:
-        """Return what the data say of a fit; rows that are not in memory are not asked."""
-        problem = self.problem_of(model.problem)
+        """Return what the data say of a fit."""
+        problem, design = self.problem_of(model.problem), model.known_design
         if isinstance(problem, StreamedProblem):
-            given, differ = problem.coded.n_given, problem.coded.n
-            text = (
-                f"of {given} rows {differ} differ in what the model uses: rows that agree were taken as one"
-            )
-            return [Remark(text, False)] if differ < given else []
-        response = problem.response
-        assert isinstance(response, Response)
-        remarks = remarks_on_generalized(model.design, estimates, response)
+            facts = facts_of_parts(design, estimates, problem)
+        else:
+            response = problem.response
+            assert isinstance(response, Response)
+            facts = facts_of_rows(design, estimates, response)
+        known = design.labels(), estimates, model.response_family, facts
+        remarks = remarks_on_generalized(*known)
         # what is separated runs away by any approximation
         if not any(r.category is IdentifiabilityWarning and r.warns for r in remarks):
-            remarks += remarks_on_laplace(model.design, estimates, response, problem)
+            remarks += remarks_on_laplace(*known, problem)
         return remarks
 
     def with_reml(self, reml: bool) -> GeneralizedMethod:

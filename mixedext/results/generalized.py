@@ -16,6 +16,7 @@ from statsmodels.tools._decorators import cached_data
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.families.response import Response
 from mixedext.fitted import FittedModel
+from mixedext.fitted.passes import squared_residuals
 from mixedext.inference.parameters.standard_errors import covariance_of_theta, errors_of_deviations
 from mixedext.options import methods_answer_keywords
 from mixedext.results.base import MixedResults, MixedResultsWrapper
@@ -108,13 +109,23 @@ class GeneralizedMixedResults(MixedResults):
         return self._likelihood().deviance_residuals(self._found.eta, self._found.nuisance)
 
     @cached_property
+    def _squares_of_pass(self) -> tuple[float, float]:
+        return squared_residuals(self.fitted)
+
+    @cached_property
     def deviance(self) -> float:
-        """Sum of squared deviance residuals at the modes."""
+        """Sum of squared deviance residuals at the modes; rows that are not in memory are passed over."""
+        if self.model.streamed is not None:
+            return self._squares_of_pass[0]
         return float((self.resid_deviance**2).sum())
 
     @cached_property
     def dispersion_ratio(self) -> float:
-        """Sum of squared Pearson residuals over `df_resid`: well above 1 it shows over-dispersion."""
+        """Sum of squared Pearson residuals over `df_resid`: well above 1 it shows over-dispersion. Rows that
+        are not in memory are passed over.
+        """
+        if self.model.streamed is not None:
+            return self._squares_of_pass[1] / self.df_resid
         return float((self.resid_pearson**2).sum() / self.df_resid)
 
     @property

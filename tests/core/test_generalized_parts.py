@@ -252,7 +252,7 @@ def test_merged_rows_are_those_that_differ(monkeypatch: pytest.MonkeyPatch) -> N
     y, m = rng.random(n), rng.integers(1, 4, n).astype(float)
     keys = np.column_stack(columns)
     expected = {
-        tuple(key): (m[same].sum(), (m * y)[same].sum())
+        tuple(key): (m[same].sum(), (m * y)[same].sum(), (m * y**2)[same].sum())
         for key in np.unique(keys, axis=0)
         for same in [(keys == key).all(axis=1)]
     }
@@ -264,9 +264,9 @@ def test_merged_rows_are_those_that_differ(monkeypatch: pytest.MonkeyPatch) -> N
             found += list(merger.add([c[part] for c in columns], y[part], m[part]))
         found += list(merger.rest())
         got: dict = {}
-        for a, b, mean, total in (row for block in found for row in zip(*block, strict=True)):
-            before = got.get((a, b), (0.0, 0.0))
-            got[a, b] = (before[0] + total, before[1] + mean * total)
+        for a, b, within, mean, total in (row for block in found for row in zip(*block, strict=True)):
+            own = (total, mean * total, within + mean**2 * total)
+            got[a, b] = tuple(map(sum, zip(got.get((a, b), (0.0, 0.0, 0.0)), own, strict=True)))
         assert got.keys() == expected.keys()
         for key, sums in expected.items():
             assert got[key] == pytest.approx(sums, rel=1e-12)

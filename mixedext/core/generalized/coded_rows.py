@@ -84,8 +84,8 @@ class CodedRows:
         Whether those that agree were merged.
     constant : float
         What log-likelihoods of the rows on disk, without their constants, lack to those of the rows given.
-    mean : float
-        Mean of the response, weighted by m.
+    mean, trials : float
+        Mean of the response, weighted by m, and the sum of these.
     smallest, largest : float
         Of the response.
 
@@ -128,14 +128,14 @@ class CodedRows:
             self.constant += response.constant(y, _unless_ones(m))
             y_sum, m_sum = y_sum + float(m @ y), m_sum + float(m.sum())
             if merger is None:
-                self.columns.append(block, expected)
+                self.columns.append([*columns, np.zeros(len(y)), y, m], expected)
             else:
                 self.constant += response.reference(y, _unless_ones(m))
                 self._write_merged(merger.add(columns, y, m))
         if merger is not None:
             self._write_merged(merger.rest())
         self.n, self.merged = self.columns.n, merger is not None
-        self.mean = y_sum / m_sum if m_sum else 0.0
+        self.mean, self.trials = y_sum / m_sum if m_sum else 0.0, m_sum
 
     def _coded(self, part: GivenRows) -> list[Column]:
         """Return X, columns and codes of factors, offset, y and m."""
@@ -154,7 +154,7 @@ class CodedRows:
 
     def _rows(self, columns: list[Column]) -> tuple[Rows, Array, Array | None, Array | float]:
         """Return rows without a response, y, m and the offset of a block."""
-        *_, offset, y, m = columns
+        *_, offset, _, y, m = columns
         x = np.empty((len(y), self.p), order="F")
         for j in range(self.p):
             x[:, j] = columns[j]
@@ -201,6 +201,12 @@ class CodedRows:
                 pairs = dict(zip(self._crossed, self._pairs.read(number), strict=True))
             rows, y, m, offset = self._rows(self.columns.read(number))
             yield rows, y, m, offset, pairs
+
+    def with_squares(self) -> Iterator[tuple[Rows, Array, Array | None, Array | float, Array]]:
+        """Yield rows, y, m, offset and Σm(y − ȳ)² of the rows that each was merged of in one pass."""
+        for columns in self.columns:
+            rows, y, m, offset = self._rows(columns)
+            yield rows, y, m, offset, columns[-3]
 
     @property
     def factors(self) -> tuple[Factor, ...]:

@@ -62,8 +62,8 @@ class Merger:
         self._n_waiting = 0
 
     def add(self, columns: Sequence[Column], y: Array, m: Array) -> Iterator[list[Column]]:
-        """Add rows (n,); yield columns, y and m of merged rows that are held no longer."""
-        own = merged([*columns, m * y, m], 2)
+        """Add rows (n,); yield columns, Σm(y − ȳ)², ȳ and Σm of merged rows that are held no longer."""
+        own = merged([*columns, m * y * y, m * y, m], n_sums=3)
         self.n_given += len(y)
         self._waiting.append(own)
         self._n_waiting += len(own[0])
@@ -80,9 +80,9 @@ class Merger:
         held, self._held = self._held, None
         if held is not None:
             self.n_merged += len(held[0])
-            *columns, sums, m = held
-            # a row that met none is as it was: m·y/m may differ from y in the last digit
-            yield [*columns, sums / m, m]
+            *columns, squares, sums, m = held
+            mean = sums / m
+            yield [*columns, np.maximum(squares - sums * mean, 0.0), mean, m]
 
     def _meet(self) -> None:
         parts = self._waiting if self._held is None else [self._held, *self._waiting]
@@ -90,7 +90,7 @@ class Merger:
         if len(parts) == 1:
             self._held = parts[0]
         elif parts:
-            self._held = merged([np.concatenate(own) for own in zip(*parts, strict=True)], 2)
+            self._held = merged([np.concatenate(own) for own in zip(*parts, strict=True)], n_sums=3)
 
 
 def merged(columns: Sequence[Column], n_sums: int) -> list[Column]:

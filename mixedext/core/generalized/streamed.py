@@ -26,6 +26,7 @@ from mixedext.core.generalized.rows_at import RowsAt
 from mixedext.core.generalized.sums_at import AdjointSums, Blocks, Kind, NewtonSums, NuisanceSums, image
 from mixedext.core.generalized.working_rows import WorkingRows
 from mixedext.core.parts import RowsNotInMemoryError
+from mixedext.core.rows import Rows
 
 Array = NDArray[np.float64]
 
@@ -64,6 +65,11 @@ class StreamedProblem(GeneralizedProblem):
         for rows, y, m, offset, pairs in self.coded.parts():
             own = replace(rows, x=rows.x[:, self._kept])
             yield self.work.part(own, offset, pairs), self._response_of_parts.part(y, m)
+
+    def with_squares(self) -> Iterator[tuple[Rows, Array, Array | None, Array | float, Array]]:
+        """Yield the rows with the columns that they have, as `CodedRows.with_squares`."""
+        for rows, y, m, offset, squares in self.coded.with_squares():
+            yield replace(rows, x=rows.x[:, self._kept]), y, m, offset, squares
 
     def at(
         self,
