@@ -40,6 +40,21 @@ NAMES = {
     "normal": "bootstrap, normal",
 }
 
+#: The end of the page, which the site runs.
+EXAMPLE = """The intervals of one fit, by three of the methods:
+
+```python
+import pandas as pd
+
+import mixedext as mx
+
+result = mx.lmer("yield ~ nitro + (1 | Block)", mx.datasets.load("Oats")).fit()
+rows = [result.conf_int(ddf=ddf).loc["nitro"] for ddf in ("satterthwaite", "kenward-roger")]
+rows.append(result.confint("nitro").loc["nitro"])
+pd.DataFrame([list(row) for row in rows], ["Satterthwaite", "Kenward–Roger", "profile"], ["lower", "upper"])
+```
+"""
+
 
 def draw(seed: np.random.SeedSequence) -> pd.DataFrame:
     """Return one data set."""
@@ -156,7 +171,8 @@ error, were it {level}, is {errors[0]} with {sets} data sets and {errors[1]} wit
 Median width, and in brackets the percentages of intervals that lie above / below the true value:
 
 {_markdown(["interval", *names], misses)}
-"""
+
+{EXAMPLE}"""
 
 
 def main() -> None:

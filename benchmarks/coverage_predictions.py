@@ -66,6 +66,19 @@ class Plan:
     weights: str | None = None
 
 
+#: The end of the page, which the site runs.
+EXAMPLE = """Such intervals, for a group of the fit and for a new one:
+
+```python
+import mixedext as mx
+
+result = mx.lmer("yield ~ nitro + (1 | Block)", mx.datasets.load("Oats")).fit()
+new = {"nitro": [0.2, 0.2], "Block": ["I", "a new one"]}
+result.get_prediction(new, random_effects="all", new_levels="marginal").summary_frame()
+```
+"""
+
+
 def _one_factor(
     rng: np.random.Generator,
     sizes: list[int],
@@ -230,7 +243,8 @@ normal distribution (`ddf="infinite"`).
 {table}
 
 {NOTES}
-"""
+
+{EXAMPLE}"""
 
 
 def main() -> None:

@@ -14,10 +14,13 @@ project_copyright = "mixedext developers"
 version = release = mixedext.__version__
 
 extensions = [
+    "sphinx.ext.autodoc",
+    "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
     "sphinx_design",
     "docs._ext.executed",
+    "docs._ext.reference",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_ext", "_static", "**/.ipynb_checkpoints"]
@@ -26,6 +29,11 @@ templates_path: list[str] = []
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
 myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]
+
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_show_inherited_class_members = False
 
 html_theme = "furo"
 html_title = "mixedext"

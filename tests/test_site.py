@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import doctest
+import inspect
 import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+import mixedext as mx
+from docs._ext import api_pages, messages, railroad
 from docs._ext.notebooks import notebook
-from docs._ext.page_code import PageError, block_of, run_page
+from docs._ext.page_code import PageError, block_of, blocks_of, run_page
+from mixedext.data.covariances import COVARIANCES
+from mixedext.data.formula.parser import parse
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not path.is_relative_to(DOCS / "_ext"))
+MESSAGES = messages.collect()
+CLASSES = [n for n in mx.__all__ if inspect.isclass(c := getattr(mx, n)) and not issubclass(c, Exception)]
 
 PAGE = """# Title
 
@@ -81,3 +99,173 @@ def test_a_notebook_has_the_text_and_the_code_of_its_page():
     assert [c["cell_type"] for c in cells] == ["markdown", "code", "code", "markdown"]
     assert "".join(cells[1]["source"]).startswith("import matplotlib")
     assert "".join(cells[2]["source"]) == "1 + 1"
+
+
+# ---------------------------------------------------------------------------------------------- the pages
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.relative_to(DOCS).as_posix())
+def test_a_page_has_code_that_is_run_or_a_picture(path):
+    text = path.read_text(encoding="utf-8")
+    assert blocks_of(text) or re.search(r"(?m)^!\[", text)
+
+
+def test_every_page_stands_in_a_list_of_pages_once():
+    listed = []
+    for path in PAGES:
+        for body in re.findall(r"(?ms)^```\{toctree\}\n(.*?)^```", path.read_text(encoding="utf-8")):
+            names = [line for line in body.split("\n") if line and not line.startswith(":")]
+            listed += [
+                (path.parent / name).resolve().relative_to(DOCS.resolve()).as_posix() for name in names
+            ]
+    pages = [path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES if path != DOCS / "index.md"]
+    assert sorted(listed) == sorted([*pages, *(f"reference/api/{name}" for name in api_pages.PAGES)])
+
+
+# ------------------------------------------------------------------------------------------ the reference
+
+
+def test_every_public_name_has_one_entry_in_the_reference():
+    names = [name for _, _, names in api_pages.PAGES.values() for name in names]
+    assert sorted(names) == sorted(mx.__all__)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_public_member_of_a_class_is_on_its_page_and_described(name):
+    cls = getattr(mx, name)
+    entry = api_pages.entry(name)
+    shown = set(re.findall(rf"(?m)^\.\. (?:auto|py:)\w+:: mixedext\.{name}\.(\w+)$", entry))
+    assert shown >= {member for member in dir(cls) if not member.startswith("_")}
+    bare = [
+        m for m in api_pages.own_members(cls) if callable(getattr(cls, m)) and not getattr(cls, m).__doc__
+    ]
+    assert not bare
+
+
+def test_attributes_that_only_instances_have_are_on_the_page_of_their_class():
+    sleep = mx.datasets.load("sleepstudy")
+    result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    for name, value in (("LinearMixedResults", result._results), ("LinearMixedModel", result.model)):
+        entry = api_pages.entry(name)
+        public = {member for member in dir(value) if not member.startswith("_")}
+        assert not {member for member in public if f":: mixedext.{name}.{member}\n" not in entry}
+
+
+@pytest.mark.parametrize("name", [name for name in mx.__all__ if name != "__version__"])
+def test_every_public_object_has_an_example(name):
+    value = getattr(mx, name)
+    own = value.__doc__ or ""
+    examples = doctest.DocTestParser().get_examples(own or type(value).__doc__ or "")
+    assert examples, f"the docstring of {name} has no example"
+
+
+def test_what_the_diagrams_of_the_grammar_allow_can_be_read():
+    rules: dict[str, railroad.Track] = {name: track for name, (track, _) in railroad.GRAMMAR.items()}
+    rules |= {"column": railroad.words("x", "z"), "grouping factor": railroad.words("f", "g", "h")}
+    rng = random.Random(5)
+    too_long = 0
+    for _ in range(300):
+        text = rules["formula"].sentence(rules, rng, 0)
+        try:
+            parse(text, structures=frozenset(COVARIANCES))
+        except mx.FormulaError as error:
+            if "more than 2000 terms" not in str(error):
+                raise
+            too_long += 1
+    assert too_long < 30
+    for track, said in railroad.GRAMMAR.values():
+        drawing = ElementTree.fromstring(railroad.svg(track, said))
+        assert drawing.attrib["aria-label"] == said
+
+
+def test_the_page_of_errors_has_a_part_for_each_class():
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"(?m)^```\{messages\} ?(\w*)$", page))
+    assert {message.of for message in MESSAGES} <= listed
+    public = {name for name in mx.__all__ if inspect.isclass(getattr(mx, name)) and name[0].isupper()}
+    public = {name for name in public if issubclass(getattr(mx, name), (ValueError, UserWarning))}
+    headings = set(re.findall(r"(?m)^### (\w+)$", page))
+    # the base class of the warnings has no message of its own
+    assert public - {"MixedextWarning"} <= headings
+
+
+def mistakes():
+    sleep = mx.datasets.load("sleepstudy")
+    result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+    yield "FormulaError", lambda: mx.lmer("Reaction ~ Days + (1 | Subject", sleep)
+    yield "FormulaError", lambda: mx.lmer("Reaction ~ Days", sleep)
+    yield "OptionError", lambda: result.summary(ddf="kenward")
+    yield "OptionError", lambda: result.confint(method="profiles")
+    yield "OptionError", lambda: mx.datasets.load("sleep")
+    yield "DataError", lambda: mx.lmer("Subject ~ Days + (1 | Days)", sleep).fit()
+    yield "DataError", lambda: mx.lmer("Reaction ~ Dais + (1 | Subject)", sleep)
+    yield "DataError", lambda: mx.lmer("Reaction ~ Days + (1 | Subject)", sleep[:0])
+    yield "DataError", lambda: result.predict({"Days": [1], "Subject": ["x"]}, random_effects="all")
+    yield "TypeError", lambda: result.summary(dff=1)
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_messages_that_are_raised_are_found_among_those_of_the_source(number):
+    of, make = list(mistakes())[number]
+    with pytest.raises(Exception, match=r"\w") as caught:
+        make()
+    assert type(caught.value).__name__ == of
+    said = " ".join(str(caught.value).split())
+    assert any(len(words_of(m.text)) >= 3 and m.pattern.search(said) for m in MESSAGES), said
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z]{2,}", re.sub(r"\{.*?\}", "", text))
+
+
+# ----------------------------------------------------------------------------------------- the built site
+
+
+@pytest.mark.slow
+@pytest.mark.subprocess
+def test_the_site_that_is_built_of_some_pages_works_from_its_folder(tmp_path):
+    """The whole site is built by `.ci/run`; here three pages, with warnings as errors."""
+    for package in (
+        "sphinx",
+        "furo",
+        "myst_parser",
+        "numpydoc",
+        "sphinx_copybutton",
+        "sphinx_design",
+        "matplotlib",
+    ):
+        pytest.importorskip(package)
+    source = tmp_path / "docs"
+    source.mkdir()
+    for name in ("_ext", "_static", "conf.py", "__init__.py"):
+        (source / name).symlink_to(DOCS / name)
+    (source / "index.md").write_text(
+        "# Site\n\n```{toctree}\na\nsub/b\n```\n\n"
+        + PAGE.split("```python\n>>>")[0].replace("# Title", "## Part"),
+        encoding="utf-8",
+    )
+    (source / "a.md").write_text("# A\n\n" + fenced("1 + 1") + "\n[B](sub/b.md#more)\n", encoding="utf-8")
+    (source / "sub").mkdir()
+    (source / "sub" / "b.md").write_text(
+        "# B\n\n" + fenced("print('value')") + "\n## More\n\nWords.\n", encoding="utf-8"
+    )
+    out = tmp_path / "site"
+    settings = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(source), str(out)]
+    built = subprocess.run(settings, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert built.returncode == 0, built.stderr
+    index = (out / "index.html").read_text(encoding="utf-8")
+    assert 'alt="a line that rises"' in index
+    assert ">value<" in (out / "sub" / "b.html").read_text(encoding="utf-8")
+    assert 'href="sub/b.html#more"' in (out / "a.html").read_text(encoding="utf-8")
+    assert json.loads((out / "_notebooks" / "sub-b.ipynb").read_text(encoding="utf-8"))["nbformat"] == 4
+    assert 'href="../_notebooks/sub-b.ipynb"' in (out / "sub" / "b.html").read_text(encoding="utf-8")
+    assert (out / "searchindex.js").exists()
+    # links and pictures are relative, and what they name is there
+    for page in out.rglob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text(encoding="utf-8")):
+            if not re.match(r"[a-z]+:", link):
+                assert (page.parent / link).resolve().exists(), (page, link)
+    (source / "a.md").write_text("# A\n\n" + fenced("1 / 0"), encoding="utf-8")
+    failed = subprocess.run(settings, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert failed.returncode != 0
+    assert "ZeroDivisionError" in failed.stderr

@@ -37,7 +37,8 @@ class Execute(SphinxTransform):
             try:
                 ran = runner.run(block_of(block.astext()))
             except PageError as error:
-                LOG.warning("%s", error, location=block)
+                LOG.warning("%s", str(error), location=block)
+                self.env.note_reread()
                 return
             block.parent.replace(block, self.shown(ran))
         if found:

@@ -119,23 +119,60 @@ def ranef(results: object, condVar: bool = True) -> ConditionalModes:
 
 
 def coef(results: object) -> dict[str, pd.DataFrame]:
-    """Return the coefficients of each level, fixed effects plus modes, `coef` of the results."""
+    """Return the coefficients of each level, fixed effects plus modes, `coef` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.coef(result)["Subject"].head(2).round(2)
+         Intercept   Days
+    308     253.66  19.67
+    309     211.01   1.85
+    """
     out: dict[str, pd.DataFrame] = _results(results, "coef").coef()
     return out
 
 
 def VarCorr(results: object) -> pd.DataFrame:
-    """Return variances, standard deviations and correlations, `varcorr` of the results."""
+    """Return variances, standard deviations and correlations, `varcorr` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.VarCorr(result).round(2)
+          group       name  variance  std_dev  corr_Intercept
+    0   Subject  Intercept    612.09    24.74             NaN
+    1   Subject       Days     35.07     5.92            0.07
+    2  Residual               654.94    25.59             NaN
+    """
     return _results(results, "VarCorr").varcorr.copy()
 
 
 def sigma(results: object) -> float:
-    """Return the residual standard deviation, `sigma` of the results; 1 where the model has none."""
+    """Return the residual standard deviation, `sigma` of the results; 1 where the model has none.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> round(mx.sigma(result), 2)
+    25.59
+    """
     return read_fit(results, "sigma").sigma
 
 
 def getME(results: object, name: Any) -> Any:
-    """Return a part of the equations of the fit, `getME` of the results, which says more."""
+    """Return a part of the equations of the fit, `getME` of the results, which says more.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.getME(result, "theta").round(3)
+    array([0.967, 0.015, 0.231])
+    """
     return _results(results, "getME").getME(name)
 
 
@@ -149,6 +186,13 @@ def resid(results: object, type: str | None = None) -> pd.Series:
     type : str, optional
         ``"response"`` (lme4's default of linear models), ``"deviance"`` (of generalized ones), ``"pearson"``,
         ``"working"`` or ``"studentized"``.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.resid(result).head(3).round(2).tolist()
+    [-4.1, -14.63, -42.2]
     """
     own = _results(results, "resid")
     kind = type or ("response" if own.fitted.is_linear else "deviance")
@@ -157,7 +201,16 @@ def resid(results: object, type: str | None = None) -> pd.Series:
 
 
 def refit(results: object, newresp: Any) -> Any:
-    """Fit the same model to another response, `refit` of the results."""
+    """Fit the same model to another response, `refit` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> doubled = mx.refit(result, 2 * result.model.endog)
+    >>> doubled.params.round(2).to_dict()
+    {'Intercept': 502.81, 'Days': 20.93}
+    """
     return _results(results, "refit").refit(newresp)
 
 
@@ -188,18 +241,45 @@ def update(model: object, formula: str | None = None, **options: Any) -> Any:
 def confint(
     results: object, parm: Any = None, level: float = 0.95, method: str = "profile", **options: Any
 ) -> pd.DataFrame:
-    """Return intervals of all parameters, `confint` of the results, which says more."""
+    """Return intervals of all parameters, `confint` of the results, which says more.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.confint(result, "Days", method="wald").round(2)
+          lower  upper
+    Days   7.44   13.5
+    """
     out: pd.DataFrame = _results(results, "confint").confint(parm=parm, level=level, method=method, **options)
     return out
 
 
 def isSingular(results: object) -> bool:
-    """Return whether a covariance of random effects is not of full rank, `is_singular` of the results."""
+    """Return whether a covariance of random effects is not of full rank, `is_singular` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.isSingular(result)
+    False
+    """
     return bool(read_fit(results, "isSingular").is_singular)
 
 
 def rePCA(results: object) -> pd.DataFrame:
-    """Return the principal components of the random effects, `repca` of the results."""
+    """Return the principal components of the random effects, `repca` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.rePCA(result).round(3)
+         group  component  std_dev  proportion  cumulative  loading_Intercept  loading_Days
+    0  Subject          1    0.967       0.946       0.946              1.000         0.017
+    1  Subject          2    0.231       0.054       1.000             -0.017         1.000
+    """
     out: pd.DataFrame = _results(results, "rePCA").repca()
     return out
 
@@ -215,18 +295,43 @@ def influence(results: object, groups: Any = None, method: str | None = None) ->
         The factor whose levels are left out, single rows without it.
     method : {"exact", "one-step"}, optional
         As `get_influence` takes it.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.influence(result, "Subject").summary_frame()["cooks_d"].nlargest(2).round(2)
+    309    0.15
+    335    0.13
+    Name: cooks_d, dtype: float64
     """
     return _results(results, "influence").get_influence(by=groups, method=method)
 
 
 def hatvalues(results: object) -> pd.Series:
-    """Return the leverages of the rows at the modes; their sum is the number of effective parameters."""
+    """Return the leverages of the rows at the modes; their sum is the number of effective parameters.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> round(float(mx.hatvalues(result).sum()), 2)
+    29.02
+    """
     fit = read_fit(results, "hatvalues")
     return pd.Series(hat_values(fit), index=fit.design.row_labels, name="hat")
 
 
 def logLik(results: object) -> float:
-    """Return the log-likelihood, of the restricted kind for a fit by REML: `llf` of the results."""
+    """Return the log-likelihood, of the restricted kind for a fit by REML: `llf` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> round(mx.logLik(result), 2)
+    -871.81
+    """
     return float(read_fit(results, "logLik").llf)
 
 
@@ -237,6 +342,13 @@ def REMLcrit(results: object) -> float:
     ------
     DataError
         If the fit is by maximum likelihood.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> round(mx.REMLcrit(result), 2)
+    1743.63
     """
     fit: FittedModel = read_fit(results, "REMLcrit")
     if not fit.method.reml:
@@ -247,12 +359,30 @@ def REMLcrit(results: object) -> float:
 
 
 def ngrps(results: object) -> dict[str, int]:
-    """Return the number of levels of each grouping factor, `ngroups` of the results."""
+    """Return the number of levels of each grouping factor, `ngroups` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.ngrps(result)
+    {'Subject': 18}
+    """
     return dict(read_fit(results, "ngrps").ngroups)
 
 
 def vcov(results: object) -> pd.DataFrame:
-    """Return the covariance of the fixed effects, `cov_params` of the results."""
+    """Return the covariance of the fixed effects, `cov_params` of the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.vcov(result).round(3)
+               Intercept   Days
+    Intercept     46.575 -1.451
+    Days          -1.451  2.389
+    """
     fit = read_fit(results, "vcov")
     names = list(fit.labels.exog_names)
     return pd.DataFrame(fit.cov_params.copy(), index=names, columns=names)
@@ -265,6 +395,15 @@ def model_frame(results: object) -> pd.DataFrame:
     ------
     DataError
         If the data were removed, or the model was made of arrays.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.model_frame(result).head(2)
+       Reaction  Days Subject
+    0  249.5600     0     308
+    1  258.7047     1     308
     """
     kept = read_fit(results, "model_frame").model.kept
     if kept is None:

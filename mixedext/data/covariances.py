@@ -2,6 +2,12 @@
 
 One that is registered can be chosen in formulas, ``name(x | g)``, and for arrays,
 ``RandomTerm(groups, exog_re, covariance="name")``.
+
+Examples
+--------
+>>> import mixedext as mx
+>>> list(mx.covariances.COVARIANCES)
+['unstructured', 'diagonal', 'homdiag']
 """
 
 from __future__ import annotations

@@ -2,6 +2,12 @@
 
 `names` lists them and `load` reads one. What a data set is, where it was published and what its columns mean
 is in the ``attrs`` of the data frame.
+
+Examples
+--------
+>>> import mixedext as mx
+>>> mx.datasets.load("sleepstudy").shape
+(180, 3)
 """
 
 from __future__ import annotations

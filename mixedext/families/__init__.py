@@ -3,6 +3,12 @@
 A family is a class: `register` lets models take it by name. Those of the package are `Binomial`, `Poisson`,
 `NegativeBinomial`, `Gamma`, `InverseGaussian` and `Gaussian`; models also take the families of statsmodels
 that these stand for.
+
+Examples
+--------
+>>> import mixedext as mx
+>>> list(mx.families.FAMILIES)
+['binomial', 'poisson', 'gamma', 'inverse_gaussian', 'gaussian', 'negative_binomial']
 """
 
 from mixedext.families.base import CanonicalDerivatives, Family, GeneralDerivatives, Observations

@@ -48,6 +48,7 @@ def impute(
         without random effects for a single-level model; or a mapping of options:
 
         formula : str
+            As above.
         family : family or str
             As `mixedext.glmer` takes it. By default variables that are 0 and 1, booleans and two categories
             are binomial, others are numbers with a normal residual.

@@ -38,6 +38,17 @@ class ImputedData:
         Variable → number of missing values (of groups where it has one value each) and how it was imputed.
     failures : DataFrame
         Data sets that were left out: ``data_set iteration variable message``.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> sleep["Days"] = sleep["Days"].astype(float).mask(sleep.index % 7 == 0)
+    >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+    >>> len(list(imputed))
+    3
+    >>> int(imputed.variables.iloc[0, 0])
+    26
     """
 
     def __init__(

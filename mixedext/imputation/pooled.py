@@ -51,6 +51,18 @@ class PooledResults:
         Term → mean of the covariance matrices of its random effects.
     df_complete : ndarray (p,)
         Degrees of freedom that the complete data would give.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> sleep["Days"] = sleep["Days"].astype(float).mask(sleep.index % 7 == 0)
+    >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+    >>> pooled = mx.pool([mx.lmer("Reaction ~ Days + (1 | Subject)", d).fit() for d in imputed])
+    >>> pooled.m
+    3
+    >>> pooled.fmi.between(0, 1).tolist()
+    [True, True]
     """
 
     def __init__(self, fits: Sequence[FittedModel], complete: Array):

@@ -47,6 +47,14 @@ class ManyFits:
     method : str
         How they were fitted.
     nobs : int
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> many = result.refit_many(result.simulate(3, rng=1))
+    >>> many.params.shape
+    (3, 2)
     """
 
     params: pd.DataFrame

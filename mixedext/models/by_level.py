@@ -54,6 +54,15 @@ class FitsByLevel:
         Of the rows, on the scale of the response.
     unscaled : DataFrame (levels, coefficients)
         Standard errors for a residual variance of 1.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> fits = mx.lmList("Reaction ~ Days | Subject", mx.datasets.load("sleepstudy"))
+    >>> fits.params.head(2).round(2)
+         Intercept   Days
+    308     244.19  21.76
+    309     205.05   2.26
     """
 
     params: pd.DataFrame

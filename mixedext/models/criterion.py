@@ -24,6 +24,16 @@ class DevianceFunction:
     reml : bool
     names : tuple of str
         What the parameters are called.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+    >>> criterion = mx.devfun(model)
+    >>> criterion.names
+    ('Subject.Intercept',)
+    >>> round(float(criterion(model.fit().theta)), 2)
+    1786.47
     """
 
     model: Any

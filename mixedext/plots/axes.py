@@ -40,6 +40,13 @@ def axes_of(ax: Any = None) -> Axes:
         If `ax` is something else.
     ImportError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> ax = mx.axes_of()
+    >>> mx.axes_of(ax) is ax
+    True
     """
     drawing = pyplot()
     if ax is None:

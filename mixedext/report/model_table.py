@@ -41,6 +41,13 @@ class ModelTable:
     frame : DataFrame
         The table as text: a row a line, a column a model.
     notes : list of str
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> mx.model_table([result]).frame.index[:2].tolist()
+    ['Intercept', '']
     """
 
     def __init__(self, grid: Grid):

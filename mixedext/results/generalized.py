@@ -47,6 +47,16 @@ class GeneralizedMixedResults(MixedResults):
     cov_type : str
     aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels, fitted
         As for `LinearMixedResults`.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+    >>> round(result.llf, 2)
+    -92.03
+    >>> result.theta.round(3).tolist()
+    [0.642]
     """
 
     def __init__(self, fit: FittedModel):

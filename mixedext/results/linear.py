@@ -56,6 +56,15 @@ class LinearMixedResults(MixedResults):
     fitted : FittedModel
         The record that the results show: model, estimates, method, covariance of the fixed effects. Functions
         of this package take it for the results.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> round(result.objective, 2)
+    1743.63
+    >>> result.varcorr["std_dev"].round(2).tolist()
+    [24.74, 5.92, 25.59]
     """
 
     def __init__(self, fit: FittedModel):

@@ -68,6 +68,17 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
     k_fe, k_re, k_re2, k_vc : int
     hist : list or None
         What the optimiser said, where ``fit(full_output=True)``.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject").fit()
+    >>> result.fe_params.round(2).to_dict()
+    {'Intercept': 251.41, 'Days': 10.47}
+    >>> result.cov_re.round(0)
+             Subject
+    Subject   1378.0
     """
 
     def __init__(self, fit: FittedModel):

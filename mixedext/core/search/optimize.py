@@ -113,6 +113,15 @@ class OptimizerRecord:
         Largest element of the gradient, in a parameterisation without units.
     trace : tuple of float
         The criterion after each iteration.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> result.optimizer.converged
+    True
+    >>> result.optimizer.gradient_norm < 1e-3
+    True
     """
 
     converged: bool

@@ -57,6 +57,14 @@ class SimulatedTest:
     refitted : bool
         Whether fits were made anew by the other criterion: likelihoods by REML do not compare models of
         different fixed effects, and `exact_rlrt` needs them.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> test = mx.exact_rlrt(result, nsim=1000, rng=1)
+    >>> round(test.statistic, 1), test.complete
+    (107.2, True)
     """
 
     method: str

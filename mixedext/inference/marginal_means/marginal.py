@@ -43,6 +43,14 @@ class MarginalMeans:
     title : str
     notes : sequence of str
         What to know when reading the table.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("yield ~ nitro + Variety + (1 | Block)", mx.datasets.load("Oats")).fit()
+    >>> means = mx.emmeans(result, "Variety")
+    >>> means.table["estimate"].round(1).tolist()
+    [104.5, 109.8, 97.6]
     """
 
     def __init__(

@@ -75,6 +75,16 @@ class Bootstrap:
     complete : bool
         Whether all were done; see `resume`.
     resample, groups : str
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> boot = result.bootstrap(nsim=50, rng=1)
+    >>> boot.estimates.shape
+    (50, 4)
+    >>> list(boot.confint().columns)
+    ['lower', 'upper']
     """
 
     def __init__(self, replicator: Replicator, nsim: int, outcomes: list[Outcome], jobs: tuple[Any, Any]):

@@ -51,6 +51,18 @@ class Profile:
         −2 log-likelihood at the estimates.
     remarks : tuple of str
         What a reader must know: that a REML fit was refitted, what could not be profiled.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).fit()
+    >>> profile = result.profile()
+    >>> profile.confint().round(1)
+                          lower  upper
+    sd_Intercept|Subject   26.0   52.9
+    sigma                  27.8   34.6
+    Intercept             232.0  270.8
+    Days                    8.9   12.0
     """
 
     def __init__(
