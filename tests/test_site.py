@@ -255,11 +255,13 @@ def test_the_site_that_is_built_of_some_pages_works_from_its_folder(tmp_path):
     assert built.returncode == 0, built.stderr
     index = (out / "index.html").read_text(encoding="utf-8")
     assert 'alt="a line that rises"' in index
-    assert ">value<" in (out / "sub" / "b.html").read_text(encoding="utf-8")
+    assert "</span>value" in (out / "sub" / "b.html").read_text(encoding="utf-8")
     assert 'href="sub/b.html#more"' in (out / "a.html").read_text(encoding="utf-8")
     assert json.loads((out / "_notebooks" / "sub-b.ipynb").read_text(encoding="utf-8"))["nbformat"] == 4
     assert 'href="../_notebooks/sub-b.ipynb"' in (out / "sub" / "b.html").read_text(encoding="utf-8")
     assert (out / "searchindex.js").exists()
+    assert 'class="highlight-python' in index
+    assert '<span class="kn">import</span>' in index
     # links and pictures are relative, and what they name is there
     for page in out.rglob("*.html"):
         for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text(encoding="utf-8")):

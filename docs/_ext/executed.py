@@ -47,7 +47,7 @@ class Execute(SphinxTransform):
     def shown(self, ran: Ran) -> list[nodes.Node]:
         out: list[nodes.Node] = []
         for code, outputs in ran.shown:
-            literal = nodes.literal_block(code, code.rstrip("\n"))
+            literal = _literal(code)
             literal["language"] = "pycon" if ran.block.is_doctest else "python"
             out.append(nodes.container("", literal, classes=["page-code"]))
             out += [self.output(o) for o in outputs]
@@ -59,7 +59,7 @@ class Execute(SphinxTransform):
         if output.kind == "html":
             raw = nodes.raw("", output.content, format="html")
             return nodes.container("", raw, classes=["page-table"])
-        literal = nodes.literal_block(output.content, output.content.rstrip("\n"))
+        literal = _literal(output.content)
         literal["language"] = "none"
         return nodes.container("", literal, classes=["page-output"])
 
@@ -86,6 +86,12 @@ class Execute(SphinxTransform):
         text = f'<p class="page-notebook">{link}</p>'
         sections = list(self.document.findall(nodes.section))
         (sections[0] if sections else self.document).append(nodes.raw("", text, format="html"))
+
+
+def _literal(text: str) -> nodes.literal_block:
+    """Return a block of text; Sphinx colours it where the source and the text are the same."""
+    text = text.rstrip("\n")
+    return nodes.literal_block(text, text)
 
 
 def pictures_have_words(app: Sphinx, doctree: nodes.document) -> None:

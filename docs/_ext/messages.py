@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mixedext"
-#: Methods that make what is raised, and its class; of functions their annotation says it.
-_MAKERS = {"fail": "FormulaError", "refuse": "DataError"}
 #: Words that a string needs to be part of a sentence.
 _WORDS = 4
 #: Sentences that are no errors stand in these folders too: they are what reports and tables say.
@@ -36,7 +34,7 @@ def collect(package: Path = PACKAGE) -> list[Message]:
     """Return all messages of a package, each once for a class and subject."""
     found: dict[Message, None] = {}
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(package.rglob("*.py"))}
-    makers = _MAKERS | {name: of for tree in trees.values() for name, of in _makers(tree)}
+    makers = {name: of for tree in trees.values() for name, of in _makers(tree)}
     for path, tree in trees.items():
         subject = (ast.get_docstring(tree) or path.stem).splitlines()[0]
         parts = path.relative_to(package).parts[0] not in _NOT_MESSAGES
