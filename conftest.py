@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
 os.environ["MPLBACKEND"] = "agg"
+# the oldest matplotlib meets deprecations of a newer pyparsing while it is imported
+with contextlib.suppress(ImportError), warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import matplotlib.pyplot  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

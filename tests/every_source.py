@@ -90,7 +90,16 @@ def _table(frame: pd.DataFrame, folder: Path) -> Any:
     return pyarrow.Table.from_pandas(frame)
 
 
+def _refuse_old_arrow() -> None:
+    """Skip what an old pyarrow does not read of newer packages: views of texts."""
+    import pyarrow
+
+    if int(pyarrow.__version__.split(".")[0]) < 16:
+        raise ModuleNotFoundError("a pyarrow that reads views of texts")
+
+
 def _duckdb(frame: pd.DataFrame, folder: Path) -> Any:
+    _refuse_old_arrow()
     import duckdb
 
     place = parquet_folder(frame, folder / "duck")
@@ -106,6 +115,7 @@ def _lazy(frame: pd.DataFrame, folder: Path) -> Any:
 
 
 def _polars(frame: pd.DataFrame, folder: Path) -> Any:
+    _refuse_old_arrow()
     import polars
 
     return polars.from_pandas(frame)

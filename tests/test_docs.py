@@ -112,7 +112,7 @@ def test_links_of_the_guides_lead_somewhere(path):
     dead = []
     for link in _LINK.findall(without_code(read(path))):
         target, _, anchor = link.partition("#")
-        if "://" in target:
+        if "://" in target or target.startswith("api/"):  # pages of the API are made when the site is built
             continue
         file = path.parent / target if target else path
         if not file.exists() or (anchor and anchor not in anchors(file)):
