@@ -98,12 +98,17 @@ def _refuse_old_arrow() -> None:
         raise ModuleNotFoundError("a pyarrow that reads views of texts")
 
 
+#: Connections of DuckDB whose relations are in use.
+_OPEN: list[Any] = []
+
+
 def _duckdb(frame: pd.DataFrame, folder: Path) -> Any:
-    _refuse_old_arrow()
     import duckdb
 
     place = parquet_folder(frame, folder / "duck")
-    return duckdb.connect(config={"threads": 2}).sql(f"SELECT * FROM '{place}/*.parquet'")
+    connection = duckdb.connect(config={"threads": 2})
+    _OPEN.append(connection)  # relations of older versions do not keep theirs open
+    return connection.sql(f"SELECT * FROM '{place}/*.parquet'")
 
 
 def _lazy(frame: pd.DataFrame, folder: Path) -> Any:
