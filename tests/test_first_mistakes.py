@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,92 @@ def test_imputation_answers_other_names_and_another_order() -> None:
         mx.impute(oats(), how, n=5)
     with pytest.raises(mx.OptionError, match="the data come first"):
         mx.impute(how, oats())
+
+
+def sleep() -> Any:
+    data = mx.datasets.load("sleepstudy")
+    return mx.lmer("Reaction ~ Days + (Days | Subject)", data).fit()
+
+
+def scores(**columns: Any) -> Any:
+    return mx.datasets.load("sleepstudy").assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kind", "words"),
+    [
+        (
+            lambda: mx.lmer("y ~ Days + (1 | Subject)", scores(y=["n/a?", *["250.1"] * 179])),
+            mx.DataError,
+            r"'y' is .*, and 'n/a\?' is none; pandas\.to_numeric",
+        ),
+        (
+            lambda: mx.lmer("y ~ Days + (1 | Subject)", scores(y=["250.1"] * 180)),
+            mx.DataError,
+            "'250.1' is a text",
+        ),
+        (
+            lambda: mx.lmer("Reaction ~ (d | Subject)", scores(d=lambda s: s["Days"].astype(str))).fit(),
+            mx.DataError,
+            r"10 for each of 18 levels: Intercept, d\[T\.1\], d\[T\.2\], \.\.\.",
+        ),
+        (
+            lambda: mx.glmer("y ~ Days + (1 | Subject)", scores(y=lambda s: 1 + (s["Reaction"] > 300))),
+            mx.DataError,
+            r"two values, 1 and 2: .*\(y == 2\) ~",
+        ),
+        (
+            lambda: mx.lmer("Reaction ~ Days + (1 | Subject)", scores(arm="a"), subset="arm == a"),
+            mx.OptionError,
+            'a text stands in quotes, "a"',
+        ),
+        (
+            lambda: mx.lmer("Reaction ~ Days + (1 | Subject)", scores(), subset="Dyas > 1"),
+            mx.OptionError,
+            r"did you mean 'Days'\?$",
+        ),
+        (lambda: mx.summary(sleep()), TypeError, r"result\.summary\(\)"),
+    ],
+)
+def test_what_is_wrong_with_a_column_or_a_call_is_said(
+    mistake: Callable[[], Any], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        mistake()
+
+
+def test_a_part_of_a_correlated_term_is_no_term_of_a_prediction() -> None:
+    new = scores().head(2)
+    with pytest.raises(mx.OptionError, match=r"whole term of the model \(they are: \(1 \+ Days \| Subject\)"):
+        sleep().predict(new, random_effects="~ (1 | Subject)")
+    with pytest.raises(mx.OptionError, match=r"re\.form=NA of R is 'none'"):
+        sleep().predict(new, random_effects="NA")
+    slope = mx.lmer("Reaction ~ Days + (0 + Days | Subject)", scores()).fit()
+    with pytest.raises(mx.OptionError, match=r"\(they are: \(0 \+ Days \| Subject\)\)"):
+        slope.predict(new, random_effects="(1 | Subject)")
+
+
+def test_options_of_r_after_the_fit_are_answered() -> None:
+    result = sleep()
+    with pytest.raises(mx.DataError, match=r"'population' takes 0 .*, 'marginal' has their variance"):
+        result.predict({"Days": [1], "Subject": ["nobody"]}, random_effects="all")
+    with pytest.raises(TypeError, match="no keyword 'groups': write by="):
+        result.get_influence(groups="Subject")
+    with pytest.raises(TypeError, match="no keyword 'FUN': write statistic="):
+        result.bootstrap(20, FUN=mx.fixef)
+    with pytest.raises(mx.OptionError, match="levels with along='Subject'"):
+        mx.power(result, "Days", n=[6], nsim=2)
+
+
+def test_names_that_marginal_means_do_not_have_are_answered() -> None:
+    means = mx.emmeans(mx.lmer("yield ~ Variety + (1 | Block)", oats()).fit(), "Variety")
+    for name, words in (
+        ("pairs", r'means\.contrasts\("pairwise"\)'),
+        ("summary", "means.table"),
+        ("to_csv", "table.to_csv"),
+        ("nothing", "no attribute 'nothing'$"),
+    ):
+        with pytest.raises(AttributeError, match=words):
+            getattr(means, name)
+    for other in (copy.copy(means), pickle.loads(pickle.dumps(means))):
+        assert repr(other) == repr(means)

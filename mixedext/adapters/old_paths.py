@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from mixedext.findings.remarks import warn_of_old_path
+from mixedext.options.lme4_names import sentence_for
 
 _FORMULAS = ("data.formula.parser", "data.formula.tokens", "data.formula.python")
 _RESULTS_LINEAR = ("findings.exact_fit", "results.linear", "models.linear")
@@ -170,7 +171,9 @@ class _OldModule(ModuleType):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if self._function is None:
-            raise TypeError(f"{self.__name__} is a module and cannot be called")
+            known = sentence_for(self.__name__.removeprefix("mixedext."))
+            said = "" if known is None else f": {known}"
+            raise TypeError(f"{self.__name__} is a module and cannot be called{said}")
         return self._function(*args, **options)
 
 

@@ -268,7 +268,7 @@ def _saturated_text(term: DesignTerm, n: int, noise: Noise) -> str:
     else:
         what = (
             f"the term of {term.label!r} has {levels * width} random effects ({width} for each of {levels} "
-            f"levels) for {n} rows"
+            f"levels: {', '.join(term.names[:3])}{', ...' if width > 3 else ''}) for {n} rows"
         )
     if noise == "residual":
         why = "the covariances of its effects cannot be told from the residual variance"

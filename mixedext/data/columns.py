@@ -405,12 +405,26 @@ def evaluate(expression: str, frame: Frame, scope: Mapping[str, Any]) -> Any:
     return learn_expression(expression, table, scope)(table)
 
 
+def _first_text(values: Any) -> str:
+    """Say which of some texts is the first that is no number, and how texts are made numbers."""
+    texts = [v for v in np.asarray(values, dtype=object).ravel() if isinstance(v, str)]
+    if not texts:
+        return ""
+    words = [
+        t
+        for t, number in zip(texts, pd.to_numeric(pd.Series(texts), errors="coerce"), strict=True)
+        if np.isnan(number)
+    ]
+    held = f"{words[0]!r} is none" if words else f"{texts[0]!r} is a text"
+    return f", and {held}; pandas.to_numeric(column, errors='coerce') makes texts numbers, and others missing"
+
+
 def one_number_a_row(values: Any, what: str, n: int) -> Array:
     """Return evaluated values as n floats of their own; `what` is their name in messages."""
     kind = "O" if isinstance(values, pd.Categorical) else values.dtype.kind
     if kind not in "iuf":
         found = {"b": "boolean", "O": "categorical or a string", "U": "a string", "c": "complex"}
-        raise DataError(f"{what} is {found.get(kind, values.dtype)}: numbers are needed")
+        raise DataError(f"{what} is {found.get(kind, values.dtype)}: numbers are needed{_first_text(values)}")
     if values.shape not in ((n,), (n, 1)):
         raise DataError(f"{what} has shape {values.shape}, not one value for each of {n} rows")
     return np.array(values.reshape(n), dtype=float)

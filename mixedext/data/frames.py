@@ -197,7 +197,11 @@ def subset_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) -> N
         TypeError,
         ValueError,
     ) as error:
-        why = error.msg if isinstance(error, SyntaxError) else error
+        why = str(error.msg if isinstance(error, SyntaxError) else error)
+        if isinstance(error, NameError):
+            unknown = why.partition("'")[2].partition("'")[0]
+            meant = nearest(unknown, map(str, frame.columns))
+            why += meant or f'; a text stands in quotes, "{unknown}"'
         raise OptionError(f"subset {subset!r} cannot be evaluated: {why}") from error
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
         raise OptionError(f"subset {subset!r} must give True or False for each row")

@@ -71,7 +71,7 @@ class NewRows:
             raise DataError(
                 f"{len(found)} {'level' if len(found) == 1 else 'levels'} of {term.group!r} "
                 f"{'is' if len(found) == 1 else 'are'} new, e.g. {shown(first)}: new_levels='population' "
-                "takes 0 for their random effects"
+                "takes 0 for their random effects, 'marginal' has their variance in the errors"
             )
         return codes, absent
 

@@ -285,6 +285,13 @@ def _loglik(rows: Observations, tails: Tails) -> Array:
 
 def _other_family(y: Array) -> str:
     """Say what the binomial family takes and which one takes these values."""
+    values = np.unique(y)
+    if len(values) == 2 and (values == np.round(values)).all():
+        low, high = (f"{value:g}" for value in values)
+        return (
+            f"there are two values, {low} and {high}: say which one is success, (y == {high}) ~ ..., or make "
+            "a column of 0 and 1"
+        )
     if (y < 0).any():
         return "the binomial family takes proportions; mx.lmer fits numbers of any sign"
     if (y == np.round(y)).all():

@@ -76,7 +76,7 @@ def power(
     rows = []
     for place, size in enumerate(sizes):
         own = fit if size is None else extended(fit, along, size)
-        _check_design(own, size)
+        _check_design(own, size, along)
         study = _Study(own, chosen.on(along, size), assumed, _child(seed, place))
         spans = [(first, min(first + _BLOCK, count)) for first in range(0, count, _BLOCK)]
         done = run_blocks(study.p_values, spans, jobs, progress)
@@ -129,13 +129,16 @@ def _itself(fit: FittedModel) -> FittedModel:
     return fit
 
 
-def _check_design(fit: FittedModel, size: int | None) -> None:
+def _check_design(fit: FittedModel, size: int | None, along: str | None) -> None:
     """Refuse a design that does not determine the coefficients, or has one level of a grouping factor."""
     if size is None:
         return
     for group, levels in fit.labels.groups.items():
         if len(levels) < 2:
-            raise OptionError(f"n={size}: the design has one level of {group!r}, at least two are needed")
+            counted = "" if along else f"; n counts rows here, levels with along={group!r}"
+            raise OptionError(
+                f"n={size}: the design has one level of {group!r}, at least two are needed{counted}"
+            )
     determined = fit.nobs > len(fit.params)
     if not determined or len(independent_columns(fit.design.rows())) < len(fit.params):
         raise OptionError(f"n={size}: the design does not determine the coefficients, it is too small")

@@ -76,6 +76,8 @@ REMEDIES = (
     ("type", "which", "write which='mean' or which='linear'"),
     ("type which", "new_levels", "predictions of a linear model have one scale"),
     ("y newresp response", "endog", "write endog="),
+    ("groups group cluster", "by", "write by=, a column or values by row"),
+    ("FUN fun func function", "statistic", "write statistic=, a function of the results"),
     ("nsim resample rng n_jobs progress groups kind", "method", "such options are for method='bootstrap'"),
     ("test", "refit", "tests are chosen by ddf=, those of drop1 by test="),
     (

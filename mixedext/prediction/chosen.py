@@ -57,9 +57,11 @@ def _terms_named(fit: FittedModel, name: str, known: list[str]) -> list[int]:
         return [i for i, t in enumerate(terms) if t.group == name]
     places = [i for i, t in enumerate(terms) if t.label == name] or _terms_written(fit, name)
     if not places:
+        written = ", ".join(f"({_columns(t.names)} | {t.group})" for t in terms)
+        meant = {"NA": "; re.form=NA of R is 'none'", "NULL": "; re.form=NULL of R is 'all'"}.get(name, "")
         raise OptionError(
             f"{name!r} is not a grouping factor{nearest(name, known)} (they are: {', '.join(known)}), nor a "
-            "term as '(1 | g)'"
+            f"whole term of the model (they are: {written}){meant}"
         )
     return places
 
@@ -118,6 +120,12 @@ def _effects(expr: str) -> list[str]:
     if parts[0] == "0":
         return parts[1:]
     return ["Intercept", *(p for p in parts if p not in ("1", "Intercept"))]
+
+
+def _columns(names: Sequence[str]) -> str:
+    """Return names of effects as the inside of a bar: an intercept is 1, without one there is a 0."""
+    own = [n for n in names if n != "Intercept"]
+    return " + ".join(["1" if len(own) < len(names) else "0", *own])
 
 
 def _plain(name: str) -> str:

@@ -23,6 +23,7 @@ from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.inference.refits import ManyFits, refit_many
 from mixedext.options import check_cov_type, methods_answer_keywords
 from mixedext.options.lme4_names import sentence_for
+from mixedext.options.statsmodels_names import sentence_of_statsmodels
 from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
@@ -101,11 +102,11 @@ class MixedResults(
     if not TYPE_CHECKING:  # to type checkers an unknown name stays an error
 
         def __getattr__(self, name: str) -> Any:
-            """Say what a name of R is here; Python says which name is nearest to others."""
+            """Say what a name of R or statsmodels is here; Python says which is nearest to others."""
             if name[0] == "_" or hasattr(type(self), name):
                 # what a property lacks inside is said by its own error
                 return object.__getattribute__(self, name)
-            known = sentence_for(name)
+            known = sentence_for(name) or sentence_of_statsmodels(name)
             said = "" if known is None else f": {known}"
             text = f"{type(self).__name__!r} object has no attribute {name!r}{said}"
             raise AttributeError(text, name=name, obj=self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from mixedext.inference.marginal_means.grid import read_names
 from mixedext.inference.marginal_means.response_scale import ResponseScale
 from mixedext.inference.tables import InferenceTable
 from mixedext.options import methods_answer_keywords, nearest
+from mixedext.options.lme4_names import sentence_for
 
 Array = NDArray[np.float64]
 
@@ -74,6 +75,19 @@ class MarginalMeans:
     def __repr__(self) -> str:
         lines = [self._title, self.table.to_string(index=False, float_format=lambda v: f"{v:.5g}")]
         return "\n".join([*lines, *self.notes])
+
+    if not TYPE_CHECKING:  # to type checkers an unknown name stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a function of emmeans, or a method of data frames, is here."""
+            if name[0] == "_" or hasattr(type(self), name):
+                return object.__getattribute__(self, name)
+            known = sentence_for(f"{name}_emmGrid") or sentence_for(name)
+            if known is None and hasattr(pd.DataFrame, name):
+                known = f"it is one of the data frame, table.{name}"
+            said = "" if known is None else f": {known}"
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{said}"
+            raise AttributeError(text, name=name, obj=self)
 
     @cached_property
     def table(self) -> pd.DataFrame:
