@@ -181,14 +181,16 @@ def test_the_step_can_be_called_after_the_old_module_of_its_name_was_imported() 
     code = (
         "import mixedext as mx, mixedext.design\n"
         f"print(mx.design({SLOPES!r}, mx.datasets.load('sleepstudy')))\n"
+        "print(mx.design.__doc__.splitlines()[0])\n"
         "import warnings; warnings.simplefilter('ignore')\n"
         "print(mixedext.design.Design.__module__)"
     )
     out = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    first, second = out.stdout.splitlines()
+    first, documented, second = out.stdout.splitlines()
     assert first.startswith("<mixedext design Reaction ~ Days")
+    assert documented.startswith("Build the design of a model")
     assert second == "mixedext.data.design"
 
 

@@ -158,6 +158,7 @@ class _OldModule(ModuleType):
     def __init__(self, name: str):
         super().__init__(name)
         self._function = vars(sys.modules["mixedext"]).get(name.removeprefix("mixedext."))
+        self.__doc__ = getattr(self._function, "__doc__", None)
 
     @property
     def __all__(self) -> list[str]:
