@@ -31,6 +31,7 @@ FOLDERS = {p.name for base in (ROOT, PACKAGE, TESTS) for p in base.iterdir() if 
 
 #: Packages that the examples of a guide use, which the package does not need.
 NEEDED = {
+    "beyond_memory": ("pyarrow",),
     "data_frames": ("polars", "pyarrow"),
     "marginaleffects": ("marginaleffects",),
     "sklearn": ("sklearn",),

@@ -227,13 +227,19 @@ def test_memory_is_refused_before_the_fit_starts() -> None:
         OptionError, match=r"need about .* \(solver 'dense'\) and about .* \(solver 'sparse'\)"
     ):
         model.fit(max_memory=1000)
-    with pytest.raises(
-        OptionError, match=r"need about .* \(solver 'elimination'\) of memory, and may take 1 MB"
-    ):
+    with pytest.raises(OptionError, match=r"need about .* of memory \(solver 'dense'\), and may take 1 MB"):
         model.fit(solver="dense", max_memory="1 MB")
     for wrong in (0, -1, True, "much", "4 apples", np.nan, [1]):
         with pytest.raises(OptionError, match="max_memory must be a number of bytes or a text such"):
             model.fit(max_memory=wrong)
+
+
+def test_memory_that_no_machine_has_is_said_in_words() -> None:
+    refused = choice.TooLargeError({"dense": 8.6e10, "sparse": np.inf}, 4e9)
+    assert str(refused) == (
+        "the equations of the random effects need about 86 GB of memory (solver 'dense') and more "
+        "memory than any machine has (solver 'sparse'), and may take 4 GB"
+    )
 
 
 def test_a_machine_that_is_too_small_is_said_by_the_model(monkeypatch: pytest.MonkeyPatch) -> None:

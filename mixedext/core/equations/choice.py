@@ -54,9 +54,14 @@ class TooLargeError(Exception):
 
     def __init__(self, needed: dict[str, float], limit: float):
         self.needed, self.limit = needed, limit
-        figures = " and ".join(f"about {in_words(size)} (solver {name!r})" for name, size in needed.items())
+        figures = " and ".join(
+            f"{in_words(size)} (solver {name!r})"
+            if size == np.inf
+            else f"about {in_words(size)} of memory (solver {name!r})"
+            for name, size in needed.items()
+        )
         super().__init__(
-            f"the equations of the random effects need {figures} of memory, and may take {in_words(limit)}"
+            f"the equations of the random effects need {figures}, and may take {in_words(limit)}"
         )
 
     @property
@@ -74,7 +79,7 @@ def in_words(size: float) -> str:
     '3.2 GB'
     """
     if size == np.inf:
-        return "more memory than is ever there"
+        return "more memory than any machine has"
     for unit, one in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.2g} {unit}" if size < 10 * one else f"{size / one:.0f} {unit}"
@@ -228,4 +233,6 @@ def require_memory(solver: Solver, limit: float | None) -> None:
     if need is None and isinstance(solver, Iterative):
         need = iterative_need(storage, solver.probes)
     if need is not None and need.memory > limit:
-        raise TooLargeError({solver.name: need.memory}, limit)
+        # the name that users give it
+        name = "dense" if solver.name == BlockElimination.name else solver.name
+        raise TooLargeError({name: need.memory}, limit)
