@@ -283,8 +283,12 @@ def drawn_frame(
         values = drawing.draw([generator] * count)
     else:
         values = _draw_all(drawing, generator, count)
-    names = [f"sim_{i + 1}" for i in range(count)]
-    return pd.DataFrame(values, index=labels, columns=names)
+    return pd.DataFrame(values, index=labels, columns=response_names(count))
+
+
+def response_names(count: int) -> list[str]:
+    """Return the names of so many responses."""
+    return [f"sim_{i + 1}" for i in range(count)]
 
 
 def _draw_all(simulator: Drawing, generator: np.random.Generator, count: int) -> Array:

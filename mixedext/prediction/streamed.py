@@ -11,7 +11,7 @@ import pandas as pd
 from mixedext.data.foreign import stands_in
 from mixedext.data.sources.progress import shown_progress
 from mixedext.data.sources.protocol import TEXT, Batch, RowSource
-from mixedext.data.sources.writing import write_column
+from mixedext.data.sources.writing import write_columns
 from mixedext.data.streamed.complete_rows import as_texts, located
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
@@ -61,7 +61,8 @@ def predict_batches(
     found = _predicted(fit, source, lambda rows: predict(fit, rows, random_effects, new_levels, which, given))
     if to is None:
         return found
-    return write_column((values.to_numpy(dtype=float) for values in found), to, fit.labels.endog_name)
+    columns = (values.to_numpy(dtype=float)[:, None] for values in found)
+    return write_columns(columns, to, [fit.labels.endog_name])
 
 
 def _predicted(

@@ -8,7 +8,6 @@ from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
@@ -24,7 +23,6 @@ from mixedext.inference.refits import ManyFits, refit_many
 from mixedext.options import check_cov_type, methods_answer_keywords
 from mixedext.options.lme4_names import sentence_for
 from mixedext.options.statsmodels_names import sentence_of_statsmodels
-from mixedext.prediction.simulation import simulate
 from mixedext.report.summary import SummaryTexts, make_summary
 from mixedext.results.diagnostics import Diagnostics
 from mixedext.results.other_models import OtherModels
@@ -250,56 +248,6 @@ class MixedResults(
         check_cov_type(cov_type, ("cluster",))
         covariance = cluster_covariance(self.fitted, groups, correction)
         return self.of(self.fitted.with_covariance(covariance))
-
-    def simulate(
-        self, nsim: int = 1, rng: Any = None, random_effects: Any = "new", data: Any = None
-    ) -> pd.DataFrame:
-        """Return new responses drawn from the fitted model, of its rows or of new ones.
-
-        Parameters
-        ----------
-        nsim : int
-            How many.
-        rng : numpy.random.Generator or int, optional
-            Source of random numbers, or its seed.
-        random_effects : {"new", "conditional"} or list of str
-            "new" draws the random effects too, from their estimated distribution; "conditional" keeps them at
-            their conditional modes; a list of grouping factors or terms, as `predict` takes it, keeps these
-            and draws the others.
-        data : DataFrame or mapping, optional
-            Rows to draw for, by default those of the fit. The random effects of levels that the fit has not
-            seen are drawn in any case; a row without a group has a level of its own. Weights and numbers of
-            trials are taken from the column that the model was given by name, else they are 1.
-
-        Returns
-        -------
-        DataFrame (rows, nsim), of polars or Arrow where `data` is
-            On the scale of the model's `endog` (proportions where it holds those), indexed as the rows; rows
-            without a value of a predictor are missing.
-
-        Raises
-        ------
-        DataError
-            If `nsim` is no positive whole number, or a mean is out of the range of the family in all draws.
-
-        Warns
-        -----
-        OutOfRangeWarning
-            If it is so in some: their columns are missing.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> result.simulate(2, rng=1).shape
-        (180, 2)
-        >>> result.simulate(2, rng=1, data={"Days": [0, 9], "Subject": ["308", "nobody"]}).round(1)
-           sim_1  sim_2
-        0  264.2  218.2
-        1  238.7  220.1
-        """
-        return simulate(self.fitted, nsim, rng, random_effects, data)
 
     @small_matrices
     def refit(self, endog: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Predictions of the rows of a fit and of new ones."""
+"""Predictions and simulated responses of the rows of a fit and of new ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from mixedext.prediction.intervals import MeanPrediction
 from mixedext.prediction.linear_predictor import predict
 from mixedext.prediction.prediction import get_prediction
 from mixedext.prediction.rows import GivenOffsets
+from mixedext.prediction.simulation import simulate
 from mixedext.prediction.streamed import predict_batches
+from mixedext.prediction.streamed_responses import simulate_batches
 
 
 @methods_answer_keywords
 class Predictions:
-    """The part of the results that predicts."""
+    """The part of the results that predicts and simulates."""
 
     fitted: FittedModel
 
@@ -193,6 +195,75 @@ class Predictions:
         return get_prediction(
             self.fitted, _rows(data, exog), random_effects, new_levels, which, ddf, given, weights, theta
         )
+
+    def simulate(
+        self,
+        nsim: int = 1,
+        rng: Any = None,
+        random_effects: Any = "new",
+        data: Any = None,
+        *,
+        to: Any = None,
+    ) -> pd.DataFrame:
+        """Return new responses drawn from the fitted model, of its rows or of new ones.
+
+        Parameters
+        ----------
+        nsim : int
+            How many.
+        rng : numpy.random.Generator or int, optional
+            Source of random numbers, or its seed.
+        random_effects : {"new", "conditional"} or list of str
+            "new" draws the random effects too, from their estimated distribution; "conditional" keeps them at
+            their conditional modes; a list of grouping factors or terms, as `predict` takes it, keeps these
+            and draws the others.
+        data : DataFrame or mapping, optional
+            Rows to draw for, by default those of the fit. The random effects of levels that the fit has not
+            seen are drawn in any case; a row without a group has a level of its own. Weights and numbers of
+            trials are taken from the column that the model was given by name, else they are 1.
+        to : str or path-like, optional
+            A Parquet file for the responses of rows that are not in memory.
+
+        Returns
+        -------
+        DataFrame (rows, nsim), of polars or Arrow where `data` is
+            On the scale of the model's `endog` (proportions where it holds those), indexed as the rows; rows
+            without a value of a predictor are missing. Of a model whose rows are not in memory an iterator of
+            frames, made in one pass over them, or the path `to`: all rows of the source in their order, those
+            that the fit does not use missing, the same for the same `rng` however the source cuts its rows.
+            It holds the random effects of all responses, and some thousand rows.
+
+        Raises
+        ------
+        DataError
+            If `nsim` is no positive whole number, or a mean is out of the range of the family in all draws
+            (in any, where the rows are not in memory).
+
+        Warns
+        -----
+        OutOfRangeWarning
+            If it is so in some: their columns are missing.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.simulate(2, rng=1).shape
+        (180, 2)
+        >>> result.simulate(2, rng=1, data={"Days": [0, 9], "Subject": ["308", "nobody"]}).round(1)
+           sim_1  sim_2
+        0  264.2  218.2
+        1  238.7  220.1
+        """
+        if self.fitted.model.streamed is not None and data is None:
+            found: Any = simulate_batches(self.fitted, nsim, rng, random_effects, to)
+            return found  # type checkers see the frame of rows in memory
+        if to is not None:
+            raise OptionError("to= is for a model whose rows are read batch by batch")
+        if source_elsewhere(data) is not None:
+            raise OptionError("data= takes rows in memory: responses of a source need a model of that source")
+        return simulate(self.fitted, nsim, rng, random_effects, data)
 
 
 def _rows(data: Any, exog: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,15 @@ from mixedext.data.sources.arrow_batches import needed_pyarrow
 from mixedext.errors import DataError
 
 
-def write_column(batches: Iterable[NDArray[np.float64]], to: Any, name: str) -> Path:
-    """Write numbers to a Parquet file of one column, which replaces another one when it is whole.
+def write_columns(batches: Iterable[NDArray[np.float64]], to: Any, names: Sequence[str]) -> Path:
+    """Write numbers to a Parquet file, which replaces another one when it is whole.
+
+    Parameters
+    ----------
+    batches : iterable of ndarray (n, columns)
+    to : str or path-like
+    names : sequence of str
+        Of the columns.
 
     Raises
     ------
@@ -29,11 +36,11 @@ def write_column(batches: Iterable[NDArray[np.float64]], to: Any, name: str) -> 
 
     path = Path(os.fspath(to)).expanduser()
     part = path.with_name(f".{path.name}.part")
-    schema = pa.schema([(name, pa.float64())])
+    schema = pa.schema([(name, pa.float64()) for name in names])
     try:
         with pq.ParquetWriter(part, schema) as writer:
             for values in batches:
-                writer.write_table(pa.table({name: values}, schema=schema))
+                writer.write_table(pa.table(list(values.T), schema=schema))
         part.replace(path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
