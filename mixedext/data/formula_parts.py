@@ -22,7 +22,7 @@ from mixedext.data.columns import (
     one_number_a_row,
     single_levels,
 )
-from mixedext.data.complete import AllRows, missing_values
+from mixedext.data.complete import AllRows, codes_of, missing_values
 from mixedext.data.contrasts import give_contrasts
 from mixedext.data.covariances import COVARIANCES
 from mixedext.data.design import DesignTerm, Grouping, restored
@@ -117,7 +117,19 @@ class FormulaParts:
         for bar, _, _, grouping in self.bars:
             if grouping.codes.min() < 0:
                 absent[bar.label] = grouping.codes < 0
-        return absent
+        return self._by_expression(absent) if absent else absent
+
+    def _by_expression(self, absent: dict[str, NDArray[np.bool_]]) -> dict[str, NDArray[np.bool_]]:
+        """Return masks by expression of those by column: a factor without a value leaves all columns none."""
+        formula, own = self._formula, {}
+        for code in codes_of(formula).all:
+            values = None if code in self.table else evaluate(code, self.table, self._scope)
+            mask = None if values is None else missing_values(values, self.n)
+            if mask is not None:
+                text = f"offset({self._text(code)})" if code in formula.offsets else self._text(code)
+                own[formula.response_label if code == formula.response else text] = mask
+        wanted = np.logical_or.reduce(list(absent.values()))
+        return own if own and bool((np.logical_or.reduce(list(own.values())) == wanted).all()) else absent
 
     def _values(self) -> Iterable[tuple[str, Any]]:
         """Yield text and values of what may be missing though the columns are complete."""

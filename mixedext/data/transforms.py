@@ -22,13 +22,20 @@ from mixedext.options import nearest, shown
 Array = NDArray[np.float64]
 
 
+def finite(x: Any) -> Array:
+    """Return numbers of which functions learn: those that are infinite are missing, and are refused later."""
+    x = np.asarray(x, dtype=float)
+    fine = np.isfinite(x)
+    return x if fine.all() else np.where(fine, x, np.nan)
+
+
 class Scale:
     """R's ``scale(x)``: centred, over the standard deviation with n − 1; missing values do not count."""
 
     def memorize_chunk(self, x: Any, center: bool = True, scale: bool = True, by: Any = None) -> None:
         if by is not None:
             raise DataError("scale() knows no groups: write I(center(x, by=g) / sd(x, by=g))")
-        x = np.asarray(x, dtype=float)
+        x = finite(x)
         count = np.isfinite(x).sum(axis=0)
         self._center = np.nansum(x, axis=0) / count if center else 0.0
         # without a centre R divides by the root of the mean square
@@ -151,6 +158,10 @@ class Center(Summary):
     def memorize_chunk(self, x: Any, by: Any = None) -> None:  # type: ignore[override]
         super().memorize_chunk(x, by=by)
 
+    def _values(self, x: Any) -> pd.Series:
+        values = super()._values(x)
+        return pd.Series(finite(values)) if values.dtype.kind == "f" else values
+
     def transform(self, x: Any, by: Any = None) -> Array:  # type: ignore[override]
         return np.asarray(np.asarray(x, dtype=float) - super().transform(x, by))
 
@@ -162,13 +173,14 @@ class Poly:
         if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)):
             raise DataError(f"the degree must be a whole number, not {degree!r}")
         x = np.asarray(x, dtype=float)
+        x = x[np.isfinite(x)]
         distinct = len(np.unique(x))
         if degree < 1 or (not raw and degree >= distinct):
             raise DataError(
                 f"the degree must be at least 1 and less than the number of distinct values ({distinct}), "
                 f"not {degree}"
             )
-        self._ends = x.min(), x.max()
+        self._ends = (x.min(), x.max()) if distinct else (np.nan, np.nan)
         self._alpha: list[float] = []
         self._norm2 = [1.0, float(len(x))]
         previous, current = np.zeros_like(x), np.ones_like(x)

@@ -72,7 +72,7 @@ def origin_of(found: SurveyedRows) -> Origin:
         missing=options.missing,
         allow_saturated=options.allow_saturated,
         contrasts=options.contrasts,
-        success=found.success,
+        success=None if found.success is None else str(found.success),
     )
 
 

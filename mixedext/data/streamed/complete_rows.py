@@ -17,6 +17,7 @@ from mixedext.data.expressions import Kinds, Table, spread
 from mixedext.data.formula_code import needed_names
 from mixedext.data.frames import given_by_row, subset_mask
 from mixedext.data.sources.protocol import Batch
+from mixedext.data.streamed.learners import lacking_given
 from mixedext.data.streamed.plan import Plan
 from mixedext.data.values import native, numbers
 from mixedext.errors import DataError, OptionError
@@ -43,6 +44,8 @@ class CompleteRows:
         Rows of the batch that `subset` chooses.
     absent : dict
         What is missing → in how many of these.
+    valueless : dict
+        Expression without a value where its columns have one → in how many of these.
     """
 
     table: Table
@@ -51,6 +54,7 @@ class CompleteRows:
     values: dict[str, Any] = field(repr=False)
     n_chosen: int
     absent: dict[str, int]
+    valueless: dict[str, int]
 
     @property
     def n(self) -> int:
@@ -98,26 +102,58 @@ def complete_rows(
     raw = {name: _as_seen(plan, name, s if used is None else s.iloc[used]) for name, s in raw.items()}
     table = Table(raw, len(labels), plan.columns, kinds)
     own = {k: numbers(v if used is None else v.iloc[used], k) for k, v in by_row.items()}
-    values: dict[str, Any] = {}
-    lost = np.zeros(table.n, dtype=bool)
-    absent = left.absent
-    for code in plan.expressions if table.n else ():
-        nothing = None
-        if code in plan.by_row:
-            values[code] = _value(plan, code, table, states, inside.get(code, ()))
-            nothing = missing_values(values[code], table.n)
-        elif code in inside:
-            nothing = _without_value(plan, code, Table(raw, table.n, plan.columns), inside[code])
-        if nothing is not None:
-            text = plan.in_words(code)
-            absent[text] = absent.get(text, 0) + int(nothing.sum())
-            lost |= nothing
+    values, without, incomplete = _evaluated(plan, table, states, inside)
+    lost, valueless = _counted(plan, without, incomplete, left.absent)
     if lost.any():
         places = np.flatnonzero(~lost)
         table, labels = table.rows(places), labels[places]
         own = {name: v[places] for name, v in own.items()}
         values = {code: v[places] if np.shape(v)[:1] == lost.shape else v for code, v in values.items()}
-    return CompleteRows(table, labels, own, values, left.n_chosen, absent)
+    return CompleteRows(table, labels, own, values, left.n_chosen, left.absent, valueless)
+
+
+def _evaluated(
+    plan: Plan, table: Table, states: Mapping[str, dict[str, Any]], inside: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Any], dict[str, Mask], Mask]:
+    """Return values of expressions, where they have none, and where that is as a column inside has none.
+
+    Parameters
+    ----------
+    inside : dict
+        Expression → columns inside of it of which values are missing in the batch.
+    """
+    values: dict[str, Any] = {}
+    without: dict[str, Mask] = {}
+    incomplete = np.zeros(table.n, dtype=bool)
+    for code in plan.expressions if table.n else ():
+        lacking = _lacking(table, inside.get(code, ()))
+        nothing = None
+        if code in plan.by_row:
+            values[code] = _value(plan, code, table, states, inside.get(code, ()))
+            nothing = missing_values(values[code], table.n)
+        elif lacking is not None or code in plan.composed:
+            own = Table(table.raw, table.n, plan.columns)
+            nothing = _without_value(plan, code, own, lacking)
+        if nothing is not None:
+            without[code] = nothing
+            if lacking is not None:
+                incomplete |= nothing & lacking
+    return values, without, incomplete
+
+
+def _counted(
+    plan: Plan, without: Mapping[str, Mask], incomplete: Mask, absent: dict[str, int]
+) -> tuple[Mask, dict[str, int]]:
+    """Return the rows that go, and in how many of the others an expression has no value; count the first."""
+    lost = incomplete.copy()
+    valueless: dict[str, int] = {}
+    for code, nothing in without.items():
+        if count := int((nothing & incomplete).sum()):
+            absent[plan.in_words(code)] = absent.get(plan.in_words(code), 0) + count
+        if count := int((nothing & ~incomplete).sum()):
+            valueless[_text(plan, code)] = count
+        lost |= nothing
+    return lost, valueless
 
 
 class _Left:
@@ -200,21 +236,38 @@ def _value(plan: Plan, code: str, table: Table, states: Mapping[str, dict[str, A
     return spread(found, complete)
 
 
-def _without_value(plan: Plan, code: str, table: Table, inside: Sequence[str]) -> Mask | None:
-    """Return the rows in which an expression that learns has no value, as a column inside is missing.
+def _lacking(table: Table, names: Sequence[str]) -> Mask | None:
+    """Return the rows in which one of some columns is missing, None if there are none."""
+    masks = absent_values({name: table.raw[name] for name in names}) if names else {}
+    return np.logical_or.reduce(list(masks.values())) if masks else None
 
-    What it learns is not known yet, and does not tell: functions that pass missing values on stand in the
-    places of those that learn.
+
+def _without_value(plan: Plan, code: str, table: Table, lacking: Mask | None) -> Mask | None:
+    """Return the rows in which an expression that learns has no value.
+
+    These are rows in which a column inside is missing (`lacking`), or what a function that learns is given,
+    as in ``scale(log(x))``. What it learns is not known yet, and does not tell: functions that pass missing
+    values on stand in the places of those that learn.
     """
-    masks = absent_values({name: table.raw[name] for name in inside})
-    if not masks:
-        return None
-    lacking = np.logical_or.reduce(list(masks.values()))
+    state = plan.stand_ins[code]
     try:
-        nothing = missing_values(Expression(code, plan.stand_ins[code])(table), table.n)
+        nothing = missing_values(Expression(code, state)(table), table.n)
     except DataError:
         return lacking
-    return None if nothing is None else lacking & nothing
+    if nothing is None:
+        return None
+    masks = [] if lacking is None else [lacking]
+    if code in plan.composed:
+        masks += [seen for made in state["transforms"].values() if (seen := lacking_given(made)) is not None]
+    return nothing & np.logical_or.reduce(masks) if masks else None
+
+
+def _text(plan: Plan, code: str) -> str:
+    """Return an expression as the warning of rows without a value names it."""
+    if code == plan.formula.response:
+        return plan.formula.response_label
+    text = plan.in_words(code)
+    return f"offset({text})" if code in plan.formula.offsets else text
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class FirstPass:
         Rows that `subset` chooses.
     by_piece : dict
         Piece → how many rows it has, and how many of them are used.
+    valueless : dict
+        Expression → in how many rows it has no value where its columns have one.
     """
 
     def __init__(self, plan: Plan):
@@ -54,6 +56,7 @@ class FirstPass:
         self.n_given = self.n_chosen = self.n_used = 0
         self.by_piece: dict[int, tuple[int, int]] = {}
         self._absent: dict[str, int] = {}
+        self.valueless: dict[str, int] = {}
         self._groups = {code: LevelSet(f"grouping factor {plan.in_words(code)!r}") for code in plan.groups}
         crossed = dict.fromkeys(bar.group for bar in plan.formula.random if len(bar.group) > 1)
         self._crossed = {group: Combinations(len(group)) for group in crossed}
@@ -78,8 +81,7 @@ class FirstPass:
             self.n_given += batch.n
             self.n_chosen += rows.n_chosen
             self.n_used += rows.n
-            for name, count in rows.absent.items():
-                self._absent[name] = self._absent.get(name, 0) + count
+            self._count(rows.absent, rows.valueless)
             if rows.n:
                 self._learn(rows, 0)
                 self._find_levels(rows, batch.where)
@@ -136,8 +138,12 @@ class FirstPass:
         self.n_given += other.n_given
         self.n_chosen += other.n_chosen
         self.n_used += other.n_used
-        for name, count in other._absent.items():
-            self._absent[name] = self._absent.get(name, 0) + count
+        self._count(other._absent, other.valueless)
+
+    def _count(self, absent: Mapping[str, int], valueless: Mapping[str, int]) -> None:
+        for mine, counts in ((self._absent, absent), (self.valueless, valueless)):
+            for name, count in counts.items():
+                mine[name] = mine.get(name, 0) + count
 
     def _join_levels(self, other: FirstPass) -> None:
         where = f"piece {min(other.by_piece)} of the rows"
@@ -183,13 +189,13 @@ class FirstPass:
         if not self.n_chosen:
             subset = f" {options.subset!r}" if isinstance(options.subset, str) else ""
             raise OptionError(f"subset{subset} leaves no rows")
-        if self._absent and options.missing != "drop":
-            raise MissingValuesError(self._absent, options.missing)
+        absent = {**self.valueless, **self._absent}
+        if absent and options.missing != "drop":
+            raise MissingValuesError(absent, options.missing)
         if not self.n_used:
-            worst = max(self._absent, key=lambda name: self._absent[name])
+            worst = max(absent, key=lambda name: absent[name])
             raise DataError(
-                f"no complete row is left: {worst!r} is missing in {self._absent[worst]} of {self.n_chosen} "
-                "rows"
+                f"no complete row is left: {worst!r} is missing in {absent[worst]} of {self.n_chosen} rows"
             )
 
     # ------------------------------------------------------------------------------------------ levels
@@ -207,7 +213,8 @@ class FirstPass:
                 codes[code] = levels.add(values, code in plan.texts, where)
             except TypeError as error:
                 raise DataError(
-                    f"grouping factor {plan.in_words(code)!r} holds values that cannot be levels ({error})"
+                    f"grouping factor {plan.in_words(code)!r} holds values that cannot be levels ({error}): "
+                    f"make them texts, data[{plan.in_words(code)!r}].astype(str), or numbers"
                 ) from error
         for group, combinations in self._crossed.items():
             combinations.add([codes[code] for code in group])

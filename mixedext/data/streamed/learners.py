@@ -19,10 +19,11 @@ from mixedext.data.operations import Evaluated, Kept
 from mixedext.data.splines import BSplineBasis, CubicSpline, NaturalSpline, PatsySpline, TensorProduct
 from mixedext.data.streamed.levels import LevelSet, unlabelled
 from mixedext.data.streamed.orthogonal import PolyLearner
-from mixedext.data.transforms import Center, Levels, Poly, Scale, Summary, groups_of, unboxed
+from mixedext.data.transforms import Center, Levels, Poly, Scale, Summary, finite, groups_of, unboxed
 from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 #: Records of groups that wait until they are joined, at least.
 _WAITING = 1 << 16
@@ -69,7 +70,7 @@ class ScaleLearner:
         if by is not None:
             self._transform.memorize_chunk(x, by=by)  # which says what to write
         self._options = center, scale
-        x = np.asarray(x, dtype=float)
+        x = finite(x)
         count = np.isfinite(x).sum(axis=0).astype(float)
         mean = np.nansum(x, axis=0) / np.where(count, count, 1.0)
         self._add(count, mean, np.nansum((x - mean) ** 2, axis=0))
@@ -287,6 +288,11 @@ class KeptLearner:
         return self._transform
 
 
+def lacking_given(stands_in: Any) -> Mask | None:
+    """Return the rows in which what stands in for a function was given no value when it was last called."""
+    return stands_in.lacking if isinstance(stands_in, _Seen) else None
+
+
 def stand_in(transform: Any) -> Any:
     """Return what is evaluated in the place of a function to see where its values are missing."""
     if isinstance(transform, Kept):
@@ -297,9 +303,14 @@ def stand_in(transform: Any) -> Any:
 class _Seen:
     """A number where the arguments by row have values."""
 
+    #: The rows in which an argument lacked one when it was last called.
+    lacking: Mask | None = None
+
     def transform(self, x: Any, *others: Any, **options: Any) -> Array:
         """Return the sum of the arguments by row as numbers: 0 for what is none."""
-        return np.asarray(sum(_presence(part, len(x)) for part in (x, *others, *options.values())))
+        found = np.asarray(sum(_presence(part, len(x)) for part in (x, *others, *options.values())))
+        self.lacking = np.isnan(found)
+        return found
 
 
 class _SeenSummary:

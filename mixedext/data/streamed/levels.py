@@ -109,6 +109,8 @@ class LevelSet:
 
     def _add_categories(self, values: pd.Categorical, is_text: bool, where: str) -> Codes:
         categories = values.categories
+        if isinstance(categories, pd.IntervalIndex):
+            self._refuse_other_ends(categories)
         if not is_text:
             self._note_order(categories, where)
         if self._last is None or self._last[0] is not categories:
@@ -122,12 +124,16 @@ class LevelSet:
             codes = numbers[values.codes]
         return codes
 
+    def _refuse_other_ends(self, intervals: pd.IntervalIndex) -> None:
+        """Refuse intervals that are not those of the rows before, as of so many parts of a batch's range."""
+        if self._order is not None and list(intervals) != self._order:
+            raise DataError(
+                "its levels are intervals whose ends depend on other rows: give the ends, "
+                "pd.cut(x, [0, 10, 20]), or make it a column of the data"
+            )
+
     def _number(self, found: pd.Index) -> Codes:
         """Return the numbers of distinct values."""
-        if isinstance(found, pd.IntervalIndex):
-            raise DataError(
-                "its levels are intervals whose ends depend on other rows: make it a column of the data"
-            )
         codes = self._main.get_indexer(found) if len(self._main) else np.full(len(found), -1)
         open_ = np.flatnonzero(codes < 0)
         if len(open_) and len(self._tail):

@@ -15,7 +15,6 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from mixedext.data.transforms import Poly
-from mixedext.errors import DataError
 
 Array = NDArray[np.float64]
 
@@ -36,8 +35,9 @@ class PolyLearner:
         x = np.asarray(x, dtype=float)
         if isinstance(degree, bool) or not isinstance(degree, (int, np.integer)) or degree < 1:
             self._transform.memorize_chunk(x, degree, raw)  # which says what is wrong
-        if not np.isfinite(x).all():
-            raise DataError("poly() takes finite numbers: leave rows without a value out")
+        x = x[np.isfinite(x)]
+        if not len(x):
+            return
         self._note_distinct(x, int(degree))
         if self._products is None:
             self._products = np.zeros((degree + 1, degree + 1))

@@ -105,6 +105,11 @@ class Plan:
         return frozenset(code for code, state in self.fresh_states().items() if _learns_levels_only(state))
 
     @cached_property
+    def composed(self) -> frozenset[str]:
+        """The expressions that learn of values which may lack where columns do not, as ``scale(log(x))``."""
+        return frozenset(code for code in self.expressions if code not in self.by_row and _is_composed(code))
+
+    @cached_property
     def stand_ins(self) -> dict[str, dict[str, Any]]:
         """Expression → what it is evaluated with to see where it lacks a value, whatever it will learn."""
         states = self.fresh_states()
@@ -120,6 +125,18 @@ class Plan:
 def _learns_levels_only(state: Mapping[str, Any]) -> bool:
     learning = state["transforms"].values()
     return all(isinstance(t, (Kept, Levels)) and not isinstance(t, Relevel) for t in learning)
+
+
+def _is_composed(code: str) -> bool:
+    """Whether a function within an expression is given a value that another function or a quotient makes."""
+    calls = [node for node in ast.walk(ast.parse(code, mode="eval")) if isinstance(node, ast.Call)]
+    arguments = [part for call in calls for part in (*call.args, *(word.value for word in call.keywords))]
+    inside = [node for part in arguments for node in ast.walk(part)]
+    partial = (ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
+    return any(
+        isinstance(node, ast.Call) or (isinstance(node, ast.BinOp) and isinstance(node.op, partial))
+        for node in inside
+    )
 
 
 def make_plan(

@@ -119,6 +119,7 @@ def _finished(plan: Plan, found: FirstPass, kind: ResponseKind, progress: bool |
             double_bars=read_otherwise(formula, [built for _, built, *_ in parts.bars]),
             offset_parts=parts.offset_parts,
             kinds=parts.table.kinds(),
+            valueless=found.valueless,
         ),
         kind,
     )
@@ -136,6 +137,8 @@ def _finished(plan: Plan, found: FirstPass, kind: ResponseKind, progress: bool |
     success: Any = response.success
     if success is not None and isinstance(parts.response, pd.Categorical):
         success = parts.response.categories[-1]
+    elif success is not None and np.asarray(parts.response).dtype.kind == "b":
+        success = True
     return Survey(
         plan=plan,
         kind=kind,
