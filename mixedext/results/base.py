@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 from statsmodels.base.model import LikelihoodResultsWrapper
 from statsmodels.tools._decorators import cached_data
 
-from mixedext.core.threads import small_matrices
 from mixedext.data.saved import checked_format, with_format
 from mixedext.errors import DataError
-from mixedext.findings.remarks import warn_of_fit
 from mixedext.fitted import FittedModel
 from mixedext.fitted.passes import residual_quantiles
-from mixedext.inference.fixed_effects.cluster import cluster_covariance
-from mixedext.inference.refits import ManyFits, refit_many
-from mixedext.options import check_cov_type, methods_answer_keywords
+from mixedext.options import methods_answer_keywords
 from mixedext.options.lme4_names import sentence_for
 from mixedext.options.statsmodels_names import sentence_of_statsmodels
 from mixedext.report.summary import SummaryTexts, make_summary
@@ -121,12 +117,22 @@ class MixedResults(
 
     @property
     def cov_kwds(self) -> Mapping[str, Any]:
-        """With which options it was made."""
+        """With which options it was made.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> robust = result.get_robustcov_results()
+        >>> result.cov_type, robust.cov_type, sorted(robust.cov_kwds)
+        ('nonrobust', 'cluster', ['correction', 'groups', 'n_groups'])
+        """
         return dict(self.fitted.covariance.options)
 
     @property
     def remarks(self) -> list[str]:
-        """Further findings for the summary, a line each."""
+        """Findings at the end of the summary, a text each; what the fit warned of is among them."""
         return self.fitted.remarks
 
     @property
@@ -168,6 +174,23 @@ class MixedResults(
         """Return minimum, quartiles and maximum of the scaled residuals, (5,).
 
         Rows that are not in memory are passed over twice when this is first asked for.
+
+        Returns
+        -------
+        ndarray (5,)
+
+        See Also
+        --------
+        plot_qq : all of them against the normal distribution.
+        diagnose : says where they are far from it.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.residual_quantiles().round(2).tolist()
+        [-3.95, -0.46, 0.02, 0.46, 5.18]
         """
         if self._residual_quantiles is None:
             if self.model.streamed is not None:
@@ -177,7 +200,24 @@ class MixedResults(
         return self._residual_quantiles.copy()
 
     def remove_data(self) -> None:
-        """Remove all arrays as long as the data from the results and the model; the summary still works."""
+        """Remove all arrays as long as the data from the results and the model; the summary still works.
+
+        See Also
+        --------
+        save : whose ``remove_data=True`` removes them on the way to the file.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.remove_data()
+        >>> round(float(result.llf), 2)
+        -871.81
+        >>> result.resid
+        Traceback (most recent call last):
+        mixedext.errors.DataError: the data of this model were removed: there are no rows to compute with
+        """
         if self.model.design is not None:
             self.residual_quantiles()
             _ = self.deviance, self.ddf_method()
@@ -197,143 +237,6 @@ class MixedResults(
     def _family_rows(self) -> list[tuple[str, str]]:
         """What the summary says of the response besides its name."""
         raise NotImplementedError
-
-    def get_robustcov_results(
-        self, cov_type: str = "cluster", *, groups: Any = None, correction: str | None = None
-    ) -> Any:
-        """Return the same results with a robust covariance of the fixed effects.
-
-        Estimates and likelihood are the same; standard errors, tests and intervals of the fixed effects
-        follow the new covariance.
-
-        Parameters
-        ----------
-        cov_type : {"cluster"}
-            Sandwich over independent clusters of rows.
-        groups : str or array_like, optional
-            The clusters: a grouping factor of the model, a column of the data, or a value for each row (of
-            the fit, or of the data as passed; a Series is aligned by its index). By default the grouping
-            factor in which all others are nested.
-        correction : {"CR2", "CR0"}, optional
-            "CR2", the default in linear models, is unbiased where the model holds, and comes with
-            Satterthwaite's degrees of freedom and Hotelling's T² for several hypotheses; the others on
-            request. "CR0" has no correction and z tests; it is the one of generalized models.
-
-        Returns
-        -------
-        LinearMixedResults or GeneralizedMixedResults
-
-        Raises
-        ------
-        DataError
-            If levels of a grouping factor lie in several clusters (crossed factors), there is one cluster,
-            the clusters are missing for rows or of another length, and for unknown options.
-
-        Notes
-        -----
-        With e the residuals from the fixed effects and M = (X'V⁻¹X)⁻¹ it is M (Σ_c u_c u_c') M,
-        u_c = X_c'V_c⁻¹A_c e_c: A = I in CR0 (Liang & Zeger 1986), that of Bell & McCaffrey (2002) in
-        CR2 (Pustejovsky & Tipton 2018) with the V of the fit as working covariance, as R's clubSandwich.
-        Generalized models take the scores of each cluster in all parameters (White 1982). Other models fitted
-        by way of these results (`refit`, `bootstrap`) have the covariance of their kind.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> result.get_robustcov_results(correction="CR0").bse.round(3).to_dict()
-        {'Intercept': 6.632, 'Days': 1.502}
-        """
-        check_cov_type(cov_type, ("cluster",))
-        covariance = cluster_covariance(self.fitted, groups, correction)
-        return self.of(self.fitted.with_covariance(covariance))
-
-    @small_matrices
-    def refit(self, endog: Any) -> Any:
-        """Fit the same model by the same method to another response of the same rows.
-
-        Parameters
-        ----------
-        endog : array_like (nobs,) or Series
-            On the scale of the model's `endog`, as `simulate` returns it; a Series is aligned by its index.
-
-        Returns
-        -------
-        LinearMixedResults or GeneralizedMixedResults
-
-        Raises
-        ------
-        DataError
-            If `endog` has not one finite value in the range of the family for each row.
-
-        Warns
-        -----
-        SingularFitWarning, ConvergenceWarning
-            As `fit` does.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> result.refit(2 * sleep["Reaction"]).params.round(3).to_dict()
-        {'Intercept': 502.81, 'Days': 20.935}
-        """
-        values = self.model.align_response(endog)
-        fit = self.fitted.refit(values)
-        warn_of_fit(fit.labels, fit.estimates.ranks, fit.estimates.optimizer)
-        return self.of(fit)
-
-    @small_matrices
-    def refit_many(self, responses: Any, n_jobs: int | None = 1, progress: bool | None = None) -> ManyFits:
-        """Fit the same model by the same method to many responses of the same rows.
-
-        Responses of linear models, and by Laplace's approximation or ``nagq=0`` of generalized ones with one
-        grouping factor whose family has no dispersion, are fitted together where their arrays are small, one
-        vectorised step for all. Those of other models (crossed factors of more than some 100 levels), and
-        those whose search is no ordinary one, are fitted one by one. The numbers are those of `refit`.
-
-        Parameters
-        ----------
-        responses : DataFrame or array_like (nobs, m)
-            A response a column, on the scale of the model's `endog`, as `simulate` returns them. The rows of
-            a DataFrame are aligned by its index.
-        n_jobs, progress
-            As for `bootstrap`, for the responses that are fitted one by one.
-
-        Returns
-        -------
-        ManyFits
-            ``params bse theta`` are frames with a row a response, ``scale objective converged is_singular``
-            Series.
-
-        Raises
-        ------
-        DataError
-            If a response has not one finite value in the range of the family for each row (the message names
-            it), if there is none, or if none can be fitted.
-
-        Warns
-        -----
-        ConvergenceWarning
-            Once, if responses could not be fitted (a constant one, say; ``failures`` says why, and their rows
-            are missing), or an optimiser stopped early.
-
-        Examples
-        --------
-        >>> import mixedext as mx
-        >>> sleep = mx.datasets.load("sleepstudy")
-        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
-        >>> fits = result.refit_many(result.simulate(200, rng=1))
-        >>> fits.params.mean().round(1).to_dict()
-        {'Intercept': 251.6, 'Days': 10.4}
-        """
-        return refit_many(self.fitted, responses, n_jobs, progress)
-
-    def by_maximum_likelihood(self) -> Any:
-        """Return the results of the fit by maximum likelihood, of the same fit if it is one."""
-        return self.of(self.fitted.by_maximum_likelihood())
 
     def __repr__(self) -> str:
         what = getattr(self.model, "mixed_formula", None)
@@ -363,6 +266,23 @@ class MixedResults(
         ------
         DataError
             If something in the results cannot be pickled.
+
+        See Also
+        --------
+        load : reads the file.
+        remove_data : makes it small.
+
+        Examples
+        --------
+        >>> import io
+        >>> import mixedext as mx
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy")).fit()
+        >>> file = io.BytesIO()  # or a path, such as "sleep.pickle"
+        >>> result.save(file)
+        >>> _ = file.seek(0)
+        >>> mx.LinearMixedResults.load(file)
+        <LinearMixedResults Reaction ~ Days + (1 | Subject): 180 rows, 18 levels of Subject,
+        REML criterion 1786.5>
         """
         if remove_data:
             self.remove_data()
@@ -378,12 +298,29 @@ class MixedResults(
         ----------
         fname : str, path-like or file object
 
+        Returns
+        -------
+        LinearMixedResults or GeneralizedMixedResults
+            As they were saved, whichever of the two classes is asked.
+
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         DataError
             If the file is no pickle, or not whole, or holds something else.
+
+        See Also
+        --------
+        save : writes the file, and has an example.
+
+        Examples
+        --------
+        >>> import io
+        >>> import mixedext as mx
+        >>> mx.LinearMixedResults.load(io.BytesIO(b"no results"))
+        Traceback (most recent call last):
+        mixedext.errors.DataError: cannot load the file: it is no whole pickle of results, ...
         """
         return load(fname, (MixedResults, MixedResultsWrapper), "results of this package")
 
@@ -399,6 +336,52 @@ class MixedResults(
             1 less the level of the confidence intervals.
         ddf : str, optional
             Method of the degrees of freedom, as `ddf_method` takes it.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        See Also
+        --------
+        model_table : several models side by side, for a paper.
+        tidy : the numbers as a data frame.
+        diagnose : what is wrong with the fit.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> print(result.summary())
+                                Linear Mixed Model fit by REML
+        ==============================================================================
+        Formula: Reaction ~ Days + (1 | Subject)
+        Dep. variable:     Reaction     REML criterion:     1786.5
+        Method:                REML     Log-likelihood:     -893.2
+        Number of obs:          180     AIC:                1794.5
+        Converged:              yes     BIC:                1807.2
+        Scale:                960.5     Df residuals:          176
+        ------------------------------------------------------------------------------
+        Scaled residuals:
+            Min          1Q     Median         3Q        Max
+        -3.2257     -0.5529     0.0109     0.5188     4.2506
+        ------------------------------------------------------------------------------
+        Random effects:
+        Groups       Name          Variance     Std.Dev.
+        Subject      Intercept       1378.2        37.12
+        Residual                      960.5        30.99
+        Number of groups: Subject, 18
+        ------------------------------------------------------------------------------
+        Fixed effects:
+                        coef   std err       t      df   P>|t|     [0.025     0.975]
+        Intercept   251.4051    9.7467   25.79    22.8   0.000   231.2332   271.5770
+        Days         10.4673    0.8042   13.02   161.0   0.000     8.8791    12.0555
+        Degrees of freedom: Satterthwaite
+        ------------------------------------------------------------------------------
+        Correlation of fixed effects:
+                 Intercept
+        Days        -0.371
+        ==============================================================================
         """
         return self._summary(alpha, ddf)
 

@@ -44,6 +44,13 @@ class Diagnostics:
         OptionError
             For an unknown check.
 
+        See Also
+        --------
+        quantile_residuals : tests of the distribution by simulation.
+        vif : collinearity in numbers.
+        repca : which random effects the data do not support.
+        allfit : the same fit by other optimisers.
+
         Notes
         -----
         Tests speak at p < 0.001 and where the departure is large enough to matter. docs/after.md has the
@@ -78,6 +85,11 @@ class Diagnostics:
             1; `std_dev`, relative to σ (as in lme4; times ``result.sigma`` it is on the scale of the data);
             `proportion` and `cumulative`, shares in the sum of the variances, missing where all are 0; and
             `loading_<effect>`, the component as a vector of length 1, its largest element positive.
+
+        See Also
+        --------
+        ranova : tests of leaving out random terms.
+        diagnose : says which components are zero.
 
         Notes
         -----
@@ -123,6 +135,10 @@ class Diagnostics:
             If the fixed effects are an intercept only, or their covariance is not known.
         OptionError
             For another `by`.
+
+        See Also
+        --------
+        diagnose : finds collinearity among other things.
 
         Notes
         -----

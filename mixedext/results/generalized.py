@@ -78,12 +78,39 @@ class GeneralizedMixedResults(MixedResults):
 
     @cached_property
     def bse_theta(self) -> Array:
-        """Standard errors of `theta`, from the Hessian in all parameters."""
+        """Standard errors of `theta`, from the Hessian in all parameters, (k,) in the order of `theta_names`.
+
+        See Also
+        --------
+        bse_std_dev : the same on the scale of standard deviations.
+        confint : intervals that need no normal distribution.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+        >>> result.theta.round(3).tolist(), result.bse_theta.round(3).tolist()
+        ([0.642], [0.179])
+        """
         return np.sqrt(np.maximum(np.diag(self._covariance_of_theta), 0.0))
 
     @cached_property
     def bse_std_dev(self) -> pd.Series:
-        """Standard errors of the standard deviations of the random effects (missing where one is 0)."""
+        """Standard errors of the standard deviations of the random effects (missing where one is 0).
+
+        See Also
+        --------
+        confint : intervals, by profiles of the likelihood.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+        >>> result.bse_std_dev.round(3).to_dict()
+        {('herd', 'Intercept'): 0.179}
+        """
         return errors_of_deviations(self.fitted, self._covariance_of_theta)
 
     @property
@@ -133,6 +160,19 @@ class GeneralizedMixedResults(MixedResults):
     def dispersion_ratio(self) -> float:
         """Sum of squared Pearson residuals over `df_resid`: well above 1 it shows over-dispersion. Rows that
         are not in memory are passed over.
+
+        See Also
+        --------
+        diagnose : tests it, and says what to do.
+        quantile_residuals : a test by simulation.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+        >>> round(result.dispersion_ratio, 2)
+        1.24
         """
         if self.model.streamed is not None:
             return self._squares_of_pass[1] / self.df_resid
@@ -150,7 +190,24 @@ class GeneralizedMixedResults(MixedResults):
         return rows
 
     def remove_data(self) -> None:
-        """Remove all arrays as long as the data; standard errors and the summary still work."""
+        """Remove all arrays as long as the data; standard errors and the summary still work.
+
+        See Also
+        --------
+        save : whose ``remove_data=True`` removes them on the way to the file.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+        >>> result.remove_data()
+        >>> result.bse.round(3).tolist()
+        [0.232, 0.307, 0.327, 0.427]
+        >>> result.fittedvalues
+        Traceback (most recent call last):
+        mixedext.errors.DataError: the data of this model were removed: there are no rows to compute with
+        """
         if self.model.design is not None:
             _ = self.fitted.cov_params, self._covariance_of_theta
         super().remove_data()

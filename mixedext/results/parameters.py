@@ -71,16 +71,23 @@ class ParameterInference:
             is done: `complete` is then False, and `resume` goes on. So does the death of a worker, if what it
             was at is lost once more with new workers.
 
-        Warns
-        -----
-        WorkerWarning
-            If workers died twice and replicates are missing.
-
         Raises
         ------
         DataError
             For numbers, ways of drawing and factors that are none, for a case bootstrap of crossed factors,
             and for a `statistic` that cannot be sent to workers.
+
+        Warns
+        -----
+        WorkerWarning
+            If workers died twice and replicates are missing.
+
+        See Also
+        --------
+        confint : whose ``method="bootstrap"`` gives the intervals at once.
+        profile : intervals of the likelihood, which take less time.
+        refit_many : fits to responses of your own.
+        bootstrap_lrt : a test of a smaller model by simulation.
 
         Notes
         -----
@@ -125,6 +132,11 @@ class ParameterInference:
         -----
         ConvergenceWarning
             If a likelihood above that of the fit is found, or a limit is not.
+
+        See Also
+        --------
+        confint : the intervals at once.
+        bootstrap : intervals by simulation.
 
         Notes
         -----
@@ -185,6 +197,8 @@ class ParameterInference:
         See Also
         --------
         conf_int : intervals of the fixed effects alone, by t.
+        profile : the curves behind intervals of the likelihood.
+        bootstrap : the replicates behind those by simulation.
 
         Examples
         --------

@@ -88,6 +88,12 @@ class Predictions:
         ExtrapolationWarning
             If polynomials or splines are evaluated beyond the values that they were fitted to.
 
+        See Also
+        --------
+        get_prediction : with standard errors and intervals.
+        fittedvalues : conditional means of the rows of the fit.
+        emmeans : means over a grid of balanced values.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -153,6 +159,12 @@ class Predictions:
         OptionError
             For modes or ``theta="estimated"`` with a robust covariance of the fixed effects or Kenward and
             Roger's, which do not go with them.
+
+        See Also
+        --------
+        predict : means alone.
+        emmeans : means of the population, with contrasts.
+        simulate : responses drawn from the fit.
 
         Notes
         -----

@@ -28,27 +28,106 @@ class RandomEffects:
 
     @cached_property
     def theta_names(self) -> list[str]:
-        """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``)."""
+        """Names of the elements of `theta`, in lme4's manner (``"g.x.Intercept"``).
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> dict(zip(result.theta_names, result.theta.round(3).tolist()))
+        {'Subject.Intercept': 0.967, 'Subject.Days.Intercept': 0.015, 'Subject.Days': 0.231}
+        """
         return self.fitted.theta_names
 
     @cached_property
     def cov_re(self) -> dict[str, pd.DataFrame]:
-        """Term → labelled covariance matrix of its random effects, on the scale of the data."""
+        """Term → labelled covariance matrix of its random effects, on the scale of the data.
+
+        See Also
+        --------
+        varcorr : all of them in one table, with the residual.
+        random_effects_cov : how well the effects of a level are known, which is something else.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.cov_re["Subject"].round(2)
+                   Intercept   Days
+        Intercept     612.09   9.60
+        Days            9.60  35.07
+        """
         return {
             t.label: pd.DataFrame(c, index=list(t.names), columns=list(t.names))
             for t, c in zip(self.fitted.labels.terms, self.term_covariances(), strict=True)
         }
 
     def term_covariances(self) -> list[Array]:
-        """Return the covariance matrices of `cov_re` as arrays, in the order of the terms."""
+        """Return the covariance matrices of the random terms as arrays (q, q), in the order of the terms.
+
+        See Also
+        --------
+        cov_re : the same with names.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> [matrix.round(2).tolist() for matrix in result.term_covariances()]
+        [[[612.09, 9.6], [9.6, 35.07]]]
+        """
         return self.fitted.term_covariances()
 
     def modes_of(self, group: str) -> Array:
-        """Return the conditional modes of a grouping factor as an array (effects, levels)."""
+        """Return the conditional modes of a grouping factor as an array (effects, levels).
+
+        Parameters
+        ----------
+        group : str
+            A grouping factor.
+
+        Returns
+        -------
+        ndarray (effects, levels)
+
+        See Also
+        --------
+        random_effects : the same with names.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.modes_of("Subject").shape
+        (2, 18)
+        """
         return self.fitted.modes_of(group)
 
     def random_variances(self) -> list[Array]:
-        """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term."""
+        """Return the variance z'Σz that each random term adds to each row, an array (nobs,) a term.
+
+        Returns
+        -------
+        list of ndarray (nobs,)
+            In units of the response squared, of the linear predictor in generalized models.
+
+        See Also
+        --------
+        variance_parts : their means, as shares of all variance.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> (variances,) = result.random_variances()
+        >>> variances[:3].round(1).tolist()  # the first days of a person: later ones vary more
+        [612.1, 666.4, 790.8]
+        """
         return self.fitted.random_variances()
 
     @cached_property
@@ -57,6 +136,23 @@ class RandomEffects:
 
         One row an effect: `group` (the term), `name`, `variance`, `std_dev`, and columns `corr_<name>` with
         the correlations with the effects before it in its term (missing where a variance is 0).
+
+        See Also
+        --------
+        cov_re : the covariance matrices of the terms.
+        confint : intervals of standard deviations and correlations.
+        icc : the share of a grouping factor.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.varcorr.round(2)
+              group       name  variance  std_dev  corr_Intercept
+        0   Subject  Intercept    612.09    24.74             NaN
+        1   Subject       Days     35.07     5.92            0.07
+        2  Residual               654.94    25.59             NaN
         """
         rows: list[dict[str, Any]] = []
         for t, values in zip(self.fitted.labels.terms, self.term_covariances(), strict=True):
@@ -80,7 +176,24 @@ class RandomEffects:
 
     @cached_property
     def random_effects(self) -> dict[str, pd.DataFrame]:
-        """Grouping factor → conditional modes of its random effects, levels × effects."""
+        """Grouping factor → conditional modes of its random effects, levels × effects.
+
+        See Also
+        --------
+        random_effects_cov : how well they are known.
+        coef : these with the fixed effects added.
+        plot_random_effects : draws them with intervals.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.random_effects["Subject"].head(2).round(2)
+             Intercept  Days
+        308       2.26  9.20
+        309     -40.40 -8.62
+        """
         out = {}
         for (group, levels), modes in zip(
             self.fitted.labels.groups.items(), self.fitted.estimates.modes, strict=True
@@ -96,6 +209,25 @@ class RandomEffects:
 
         The arrays know their labels: `LevelCovariances.of` gives the matrix of a level, ``frame`` all. Of a
         fit by random probes they are estimates; `random_effects_cov_of` has exact ones of asked levels.
+
+        See Also
+        --------
+        random_effects : the modes themselves.
+        random_effects_cov_of : of some levels, exact with any solver.
+        cov_re : the covariance of the effects over levels, which is something else.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> known = result.random_effects_cov["Subject"]
+        >>> known.shape
+        (18, 2, 2)
+        >>> known.of("308").round(2)
+                   Intercept   Days
+        Intercept     145.71 -21.44
+        Days          -21.44   5.31
         """
         fit = self.fitted
         blocks = zip(fit.labels.groups.items(), fit.estimates.mode_covariances, strict=True)
@@ -132,6 +264,10 @@ class RandomEffects:
         DataError
             If it has no such level, or the equations are to be solved and the data were removed.
 
+        See Also
+        --------
+        random_effects_cov : of all levels.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -154,6 +290,11 @@ class RandomEffects:
             Grouping factor → levels × effects. An effect that is fixed only is the same for all levels, one
             that is random only (in front) varies around 0; a product is the same in either order of its
             factors.
+
+        See Also
+        --------
+        random_effects : the deviations of the levels from the fixed effects.
+        predict : means of rows, of levels that are new too.
 
         Examples
         --------
@@ -191,6 +332,10 @@ class RandomEffects:
             For another name.
         DataError
             If it needs data that were removed.
+
+        See Also
+        --------
+        model_frame : the data of the fit.
 
         Notes
         -----

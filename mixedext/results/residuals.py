@@ -85,6 +85,11 @@ class Residuals:
         DataError
             If the data were removed.
 
+        See Also
+        --------
+        quantile_residuals : residuals by simulation, with tests.
+        plot_residuals : draws them against what is predicted.
+
         Notes
         -----
         Marginal residuals of a linear model show whether its fixed effects and its covariance are right,
@@ -141,6 +146,11 @@ class Residuals:
         OutOfRangeWarning
             If some responses cannot be drawn or fitted: they are left out.
 
+        See Also
+        --------
+        residuals : residuals without simulation.
+        diagnose : checks that need no simulation.
+
         Notes
         -----
         With N simulations let a be the share of them below the response of a row and b the share that is not
@@ -196,6 +206,12 @@ class Residuals:
             If there is no such column or method, or all rows are in one level.
         DataError
             If the level is missing for a row, or the data were removed.
+
+        See Also
+        --------
+        plot_influence : draws Cook's distances.
+        augment : leverage and Cook's distance beside the rows.
+        residuals : studentized residuals.
 
         Notes
         -----

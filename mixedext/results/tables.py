@@ -109,6 +109,12 @@ class Tables(MaketablesProtocol):
         DataError
             If what is asked for needs data that were removed.
 
+        See Also
+        --------
+        glance : one row for the whole model.
+        augment : a row for each observation.
+        coef_table : the fixed effects by the names of this package.
+
         Notes
         -----
         Where broom.mixed has no intervals of the parameters of random effects unless they are profiled, here
@@ -139,6 +145,11 @@ class Tables(MaketablesProtocol):
         DataFrame (1, k)
             ``nobs``, ``sigma`` (of generalized models the root of the dispersion, else 1), ``logLik``,
             ``AIC``, ``BIC``, then ``REMLcrit`` of fits by REML or ``deviance``, and ``df.residual``.
+
+        See Also
+        --------
+        tidy : a row for each parameter.
+        augment : a row for each observation.
 
         Examples
         --------
@@ -185,6 +196,12 @@ class Tables(MaketablesProtocol):
         OptionError
             If both `data` and `newdata` are given.
 
+        See Also
+        --------
+        tidy : a row for each parameter.
+        get_influence : more on how the fit depends on rows.
+        predict : predictions alone, of any kind.
+
         Notes
         -----
         Leverages of generalized models take the working weights; lme4 up to 1.1-31 mixes them with prior
@@ -211,6 +228,15 @@ class Tables(MaketablesProtocol):
         ----------
         **options
             As `mixedext.model_table` takes them; it sets several models side by side.
+
+        Returns
+        -------
+        str
+
+        See Also
+        --------
+        model_table : the table as an object, of several models too.
+        summary : all there is, with tests.
 
         Examples
         --------
@@ -239,11 +265,28 @@ class Tables(MaketablesProtocol):
         ----------
         **options
             As `mixedext.model_table` takes them.
+
+        Returns
+        -------
+        str
+
+        See Also
+        --------
+        model_table : the table as an object, of several models too.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> html = result.to_html(below=None)
+        >>> print(*[line for line in html.splitlines() if "Days" in line])
+        <tr><td style="text-align: left">Days</td><td style="text-align: right">10.467</td></tr>
         """
         return model_table(self, **options).to_html()
 
     def to_latex(self, **options: Any) -> str:
-        """Return coefficients, random effects and numbers of rows and groups as a table in LaTeX.
+        r"""Return coefficients, random effects and numbers of rows and groups as a table in LaTeX.
 
         It needs LaTeX's package booktabs.
 
@@ -251,16 +294,85 @@ class Tables(MaketablesProtocol):
         ----------
         **options
             As `mixedext.model_table` takes them.
+
+        Returns
+        -------
+        str
+
+        See Also
+        --------
+        model_table : the table as an object, of several models too.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> print(result.to_latex(below=None))
+        \begin{center}
+        \begin{tabular}{lr}
+        \toprule
+         & model 1 \\
+        \midrule
+        Intercept & 251.41 \\
+        Days & 10.467 \\
+        \midrule
+        sd Intercept \textbar{} Subject & 37.1 \\
+        sd Residual & 31.0 \\
+        \midrule
+        Observations & 180 \\
+        Groups: Subject & 18 \\
+        Log-likelihood & $-$893.2 \\
+        AIC & 1794.5 \\
+        BIC & 1807.2 \\
+        \bottomrule
+        \end{tabular}
+        \end{center}
         """
         return model_table(self, **options).to_latex()
 
     def to_typst(self, **options: Any) -> str:
-        """Return coefficients, random effects and numbers of rows and groups as a table in Typst.
+        r"""Return coefficients, random effects and numbers of rows and groups as a table in Typst.
 
         Parameters
         ----------
         **options
             As `mixedext.model_table` takes them.
+
+        Returns
+        -------
+        str
+
+        See Also
+        --------
+        model_table : the table as an object, of several models too.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> print(result.to_typst(below=None))
+        #table(
+          columns: 2,
+          align: (left, right,),
+          stroke: none,
+          table.hline(),
+          table.header([], [model 1]),
+          table.hline(stroke: 0.5pt),
+          [Intercept], [251.41],
+          [Days], [10.467],
+          table.hline(stroke: 0.5pt),
+          [sd Intercept | Subject], [37.1],
+          [sd Residual], [31.0],
+          table.hline(stroke: 0.5pt),
+          [Observations], [180],
+          [Groups: Subject], [18],
+          [Log\-likelihood], [−893.2],
+          [AIC], [1794.5],
+          [BIC], [1807.2],
+          table.hline(),
+        )
         """
         return model_table(self, **options).to_typst()
 

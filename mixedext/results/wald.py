@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from statsmodels.stats.contrast import ContrastResults, WaldTestResults
 
 from mixedext.data.design import Labels
 from mixedext.fitted import FittedModel
+from mixedext.inference.fixed_effects.cluster import cluster_covariance
 from mixedext.inference.fixed_effects.degrees_of_freedom import (
     DegreesOfFreedom,
 )
@@ -26,7 +27,7 @@ from mixedext.inference.fixed_effects.wald import (
     single_tests,
     table_of_tests,
 )
-from mixedext.options import check_alpha, methods_answer_keywords
+from mixedext.options import check_alpha, check_cov_type, methods_answer_keywords
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,8 @@ class WaldInference(LikelihoodModelResults):
 
     labels: Labels
     fitted: FittedModel
+    #: makes results, with their wrapper, of a fitted model
+    of: Callable[[FittedModel], Any]
 
     def ddf_method(self, ddf: str | None = None) -> DegreesOfFreedom:
         """Return degrees of freedom and the covariance of the fixed effects by one method, made once.
@@ -47,11 +50,37 @@ class WaldInference(LikelihoodModelResults):
             ``"satterthwaite"``, ``"kenward-roger"`` (linear models), ``"residual"`` or ``"infinite"``; by
             default Satterthwaite's in linear and infinite in generalized models.
 
+        Returns
+        -------
+        DegreesOfFreedom
+            ``cov_params`` (p, p); ``single(contrasts)``, those of rows of linear functions of the
+            coefficients; ``joint(contrasts)``, those of their joint F test and the factor that scales F.
+
         Raises
         ------
         DataError
             For another name, for Kenward–Roger's method of a fit by maximum likelihood, and where the data
             were removed.
+
+        See Also
+        --------
+        coef_table : whose ``ddf=`` takes one of them.
+
+        References
+        ----------
+        Satterthwaite (1946), An approximate distribution of estimates of variance components, Biometrics
+        Bulletin 2, 110-114. Kenward & Roger (1997), Small sample inference for fixed effects from restricted
+        maximum likelihood, Biometrics 53, 983-997.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> method = result.ddf_method("kenward-roger")
+        >>> method.single(np.array([[1.0, 0.0], [1.0, 9.0]])).round(1).tolist()  # means at days 0 and 9
+        [22.8, 22.8]
         """
         return self.fitted.ddf(ddf)
 
@@ -69,6 +98,11 @@ class WaldInference(LikelihoodModelResults):
             Method of the degrees of freedom, as `ddf_method` takes it.
         level : float
             Of the confidence intervals.
+
+        See Also
+        --------
+        conf_int : the intervals alone.
+        tidy : the same rows with those of the random effects, by the names of R's broom.
 
         Examples
         --------
@@ -95,9 +129,28 @@ class WaldInference(LikelihoodModelResults):
         ddf : str, optional
             Method of the degrees of freedom, as `ddf_method` takes it.
 
+        Returns
+        -------
+        ndarray (p, 2), or DataFrame where the model has names
+            Lower and upper limit, columns 0 and 1 as in statsmodels.
+
         See Also
         --------
         confint : of standard deviations and correlations too, by profile likelihood or bootstrap.
+        profile : the curves behind intervals of the likelihood.
+        bootstrap : replicates, and intervals from their quantiles.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.conf_int().round(2)
+                        0       1
+        Intercept  237.01  265.80
+        Days         7.21   13.73
+        >>> result.conf_int(ddf="infinite").loc["Days"].round(2).tolist()
+        [7.44, 13.5]
         """
         level = 1.0 - check_alpha(alpha)
         return np.column_stack(estimated_coefficients(self.fitted, ddf).interval(level))
@@ -118,10 +171,32 @@ class WaldInference(LikelihoodModelResults):
         ddf : str, optional
             Method of the degrees of freedom, as `ddf_method` takes it.
 
+        Returns
+        -------
+        ContrastResults
+            ``effect sd tvalue pvalue df_denom``, an element a hypothesis,
+            ``conf_int()``, ``summary_frame()``.
+
         Raises
         ------
         DataError
             If the hypotheses cannot be read.
+
+        See Also
+        --------
+        wald_test : several hypotheses together.
+        emmeans : means of the levels of a factor, and contrasts of these.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> test = result.t_test("Intercept + 9 * Days = 350")
+        >>> test.effect.round(1).tolist(), test.df_denom.round(1).tolist()
+        ([345.6], 17.0)
+        >>> round(float(test.pvalue), 3)
+        0.768
         """
         matrix, null = read_hypotheses(r_matrix, self.labels.exog_names)
         return single_tests(
@@ -151,6 +226,31 @@ class WaldInference(LikelihoodModelResults):
             Whether to use F (the default in linear models) or χ².
         ddf : str, optional
             Method of the degrees of freedom of F, as `ddf_method` takes it.
+
+        Returns
+        -------
+        ContrastResults
+            ``statistic``, ``pvalue``, ``df_num`` and, of F tests, ``df_denom``.
+
+        Raises
+        ------
+        DataError
+            If the hypotheses cannot be read.
+
+        See Also
+        --------
+        t_test : each hypothesis for itself.
+        wald_test_terms : one test for each term.
+        compare_lr_test : likelihood-ratio test of a smaller model.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+        >>> test = result.wald_test("period[T.2] = period[T.3], period[T.3] = period[T.4]", scalar=True)
+        >>> round(float(test.statistic), 3), round(float(test.pvalue), 3)
+        (1.575, 0.455)
         """
         matrix, null = read_hypotheses(r_matrix, self.labels.exog_names)
         if use_f is None:
@@ -162,7 +262,21 @@ class WaldInference(LikelihoodModelResults):
     def f_test(
         self, r_matrix: Any, cov_p: Any = None, invcov: Any = None, *, ddf: str | None = None
     ) -> ContrastResults:
-        """Return the joint F test of the hypotheses Rβ = r; parameters as for `wald_test`."""
+        """Return the joint F test of the hypotheses Rβ = r; parameters as for `wald_test`.
+
+        See Also
+        --------
+        wald_test : the same with χ² in generalized models.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> test = result.f_test("Days = 0", ddf="kenward-roger")
+        >>> round(float(test.fvalue), 2), int(test.df_num), round(float(test.df_denom), 2)
+        (45.85, 1, 17.0)
+        """
         return self.wald_test(r_matrix, cov_p, invcov, use_f=True, ddf=ddf)
 
     def wald_test_terms(
@@ -195,14 +309,102 @@ class WaldInference(LikelihoodModelResults):
         Returns
         -------
         WaldTestResults
+
+        See Also
+        --------
+        anova : tests of terms that do not depend on the coding of factors.
+        drop1 : likelihood-ratio tests of leaving out each term.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> result = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial").fit()
+        >>> result.wald_test_terms().summary_frame().round(2)
+                    chi2  P>chi2  df constraint
+        Intercept  36.19     0.0              1
+        period     24.95     0.0              3
         """
         hypotheses = hypotheses_of_terms(self.labels, skip_single, extra_constraints, combine_terms)
         tests = [self.wald_test(matrix, scalar=scalar, ddf=ddf) for _, matrix in hypotheses]
         table = table_of_tests([name for name, _ in hypotheses], tests, self.use_t)
         return WaldTestResults(None, "F" if self.use_t else "chi2", None, table=table)
 
+    def get_robustcov_results(
+        self, cov_type: str = "cluster", *, groups: Any = None, correction: str | None = None
+    ) -> Any:
+        """Return the same results with a robust covariance of the fixed effects.
+
+        Estimates and likelihood are the same; standard errors, tests and intervals of the fixed effects
+        follow the new covariance.
+
+        Parameters
+        ----------
+        cov_type : {"cluster"}
+            Sandwich over independent clusters of rows.
+        groups : str or array_like, optional
+            The clusters: a grouping factor of the model, a column of the data, or a value for each row (of
+            the fit, or of the data as passed; a Series is aligned by its index). By default the grouping
+            factor in which all others are nested.
+        correction : {"CR2", "CR0"}, optional
+            "CR2", the default in linear models, is unbiased where the model holds, and comes with
+            Satterthwaite's degrees of freedom and Hotelling's T² for several hypotheses; the others on
+            request. "CR0" has no correction and z tests; it is the one of generalized models.
+
+        Returns
+        -------
+        LinearMixedResults or GeneralizedMixedResults
+
+        Raises
+        ------
+        DataError
+            If levels of a grouping factor lie in several clusters (crossed factors), there is one cluster,
+            the clusters are missing for rows or of another length, and for unknown options.
+
+        See Also
+        --------
+        fit : of the model, whose ``cov_type="cluster"`` gives the same at once.
+
+        Notes
+        -----
+        With e the residuals from the fixed effects and M = (X'V⁻¹X)⁻¹ it is M (Σ_c u_c u_c') M,
+        u_c = X_c'V_c⁻¹A_c e_c: A = I in CR0 (Liang & Zeger 1986), that of Bell & McCaffrey (2002) in
+        CR2 (Pustejovsky & Tipton 2018) with the V of the fit as working covariance, as R's clubSandwich.
+        Generalized models take the scores of each cluster in all parameters (White 1982). Other models fitted
+        by way of these results (`refit`, `bootstrap`) have the covariance of their kind.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+        >>> result.get_robustcov_results(correction="CR0").bse.round(3).to_dict()
+        {'Intercept': 6.632, 'Days': 1.502}
+        """
+        check_cov_type(cov_type, ("cluster",))
+        covariance = cluster_covariance(self.fitted, groups, correction)
+        return self.of(self.fitted.with_covariance(covariance))
+
     def t_test_pairwise(self, *args: Any, **kwargs: Any) -> Any:
-        """Not available: statsmodels reads it off a formula that mixed models do not have."""
+        """Not available: statsmodels reads it off a formula that mixed models do not have.
+
+        Raises
+        ------
+        NotImplementedError
+            Always.
+
+        See Also
+        --------
+        emmeans : means of a factor's levels, whose ``contrasts("pairwise")`` are what is asked for.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> oats = mx.lmer("yield ~ nitro + Variety + (1 | Block)", mx.datasets.load("Oats")).fit()
+        >>> pairs = mx.emmeans(oats, "Variety").contrasts("pairwise")  # what to ask instead
+        >>> pairs["contrast"].tolist(), pairs["estimate"].round(1).tolist()
+        (['Golden Rain - Marvellous', 'Golden Rain - Victory', 'Marvellous - Victory'], [-5.3, 6.9, 12.2])
+        """
         raise NotImplementedError(
             "t_test_pairwise needs the design of a formula without random effects: compare the means of a "
             "factor's levels by mixedext.emmeans(result, 'f').contrasts('pairwise')"
