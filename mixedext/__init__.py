@@ -91,6 +91,7 @@ from mixedext.models.solvers import solvers
 from mixedext.models.steps import design, fit, glmer, glmer_nb, lmer, problem
 from mixedext.options import nearest
 from mixedext.options.lme4_names import sentence_for
+from mixedext.options.statsmodels_names import sentence_of_function
 from mixedext.plots.axes import axes_of
 from mixedext.plots.registry import picture, pictures
 from mixedext.report.model_table import ModelTable, model_table
@@ -228,7 +229,7 @@ def __getattr__(name: str) -> Any:
     """Find a module of version 0.1 that was an attribute of the package."""
     if name in old_paths.MOVED:
         return import_module(f"mixedext.{name}")
-    known = sentence_for(name) or _ELSEWHERE.get(name)
+    known = sentence_for(name) or _ELSEWHERE.get(name) or sentence_of_function(name)
     said = f": {known}" if known else nearest(name, __all__)
     raise AttributeError(f"module 'mixedext' has no attribute {name!r}{said}")
 

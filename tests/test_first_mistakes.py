@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import statsmodels.formula.api as smf
 
 import mixedext as mx
 
@@ -60,6 +61,33 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: mx.simulate("~ 1 + (1 | Block)", beta={"Intercept": 1}, varcorr={"Block": 1}),
         mx.OptionError,
         "data= is needed",
+    ),
+    "HC3 of a mixed model": (
+        lambda: fitted().model.fit(cov_type="HC3"),
+        mx.OptionError,
+        "rows for independent.*cov_type='cluster' is robust",
+    ),
+    "a robust covariance by another word": (
+        lambda: fitted().get_robustcov_results("robust"),
+        mx.OptionError,
+        "cov_type='cluster' is robust",
+    ),
+    "results of statsmodels' MixedLM": (
+        lambda: mx.emmeans(
+            smf.mixedlm("Reaction ~ Days", mx.datasets.load("sleepstudy"), groups="Subject").fit(), "Days"
+        ),
+        mx.DataError,
+        r"mixedext\.mixedlm takes the arguments",
+    ),
+    "a regression in a likelihood-ratio test": (
+        lambda: mx.anova(smf.ols("nitro ~ 1", oats()).fit(), fitted()),
+        mx.DataError,
+        r"exact_rlrt\(result\)",
+    ),
+    "a regression in a table of models": (
+        lambda: mx.model_table([smf.ols("nitro ~ 1", oats()).fit(), fitted()]),
+        mx.DataError,
+        r"mixedext\.summary_col",
     ),
     "half an expression as subset": (
         lambda: mx.lmer("nitro ~ 1 + (1 | Block)", oats(), subset="nitro >"),

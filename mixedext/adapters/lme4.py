@@ -20,7 +20,7 @@ from mixedext.inference.door import read_fit
 from mixedext.models.base import MixedModel
 from mixedext.options import answers_keywords
 from mixedext.results.generalized import GeneralizedMixedResults
-from mixedext.results.levels import LevelCovariances
+from mixedext.results.levels import ByFactor, LevelCovariances
 from mixedext.results.linear import LinearMixedResults
 
 allFit = allfit
@@ -40,7 +40,7 @@ def _results(value: object, function: str) -> Any:
     return (LinearMixedResults if fit.is_linear else GeneralizedMixedResults).of(fit)
 
 
-class ConditionalModes(dict[str, pd.DataFrame]):
+class ConditionalModes(ByFactor):
     """Grouping factor → conditional modes of its random effects, levels × effects.
 
     Attributes

@@ -38,8 +38,29 @@ def read_fit(value: object, function: str, name: str = "it") -> FittedModel:
         raise DataError(f"{function} takes results, but {name} is a model that is not fitted: call its fit()")
     raise DataError(
         f"{function} takes the results of mixed models, what fit() returns, but {name} is of type "
-        f"{type(value).__name__}"
+        f"{type(value).__name__}{_instead(value, function)}"
     )
+
+
+def _instead(value: object, function: str) -> str:
+    """Return what to do with results of another kind, or an empty string."""
+    kind = type(value)
+    package, _, rest = kind.__module__.partition(".")
+    if package == "statsmodels" and rest == "regression.mixed_linear_model":
+        return " of statsmodels: mixedext.mixedlm takes the arguments of smf.mixedlm"
+    if package == "statsmodels" and function == "model_table":
+        return " of statsmodels: mixedext.summary_col sets such models beside those of this package"
+    if package == "statsmodels" and function in ("anova", "compare", "compare_lr_test"):
+        return (
+            " of statsmodels: against a model without the random effects, exact_rlrt(result) tests a single "
+            "variance and ranova(result) each random term"
+        )
+    if package == "mixedext" and kind.__name__ == "PooledResults":
+        return (
+            ": pooled estimates have t_test, wald_test, compare_lr_test, summary_frame and summary; all else "
+            "is asked of the fits, one by one"
+        )
+    return ""
 
 
 def read_fits(function: str, values: Sequence[object], named: Mapping[str, object]) -> dict[str, FittedModel]:

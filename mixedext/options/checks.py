@@ -249,6 +249,10 @@ def check_nodes(nagq: Any) -> int:
     return int(nagq)
 
 
+#: Robust covariances of statsmodels, and words for them, in place of which clusters are offered.
+_ROBUST_ELSEWHERE = ("hc0", "hc1", "hc2", "hc3", "hac", "hac-panel", "hac-groupsum", "robust", "sandwich")
+
+
 def check_cov_type(cov_type: Any, known: tuple[str, ...]) -> str:
     """Return the kind of covariance that a user's ``cov_type=`` names; the first of `known` is the default.
 
@@ -259,6 +263,12 @@ def check_cov_type(cov_type: Any, known: tuple[str, ...]) -> str:
     """
     if cov_type is None:
         return known[0]
+    if isinstance(cov_type, str) and cov_type.lower() in _ROBUST_ELSEWHERE:
+        raise OptionError(
+            f"cov_type {cov_type!r} is not offered, as it takes rows for independent, which those of a group "
+            "are not: cov_type='cluster' is robust, against unequal variances too; its clusters are by "
+            "default the grouping factor in which all others are nested"
+        )
     check_option(cov_type, "cov_type", known)
     return str(cov_type)
 

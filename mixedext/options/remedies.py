@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-_RANDOM = "random effects stand in the formula, (1 + x | g)"
+_RANDOM = (
+    "random effects stand in the formula, (1 + x | g); statsmodels' arguments are those of mixedext.mixedlm"
+)
 
 
 _ML = "generalized models are fitted by maximum likelihood, there is no REML"
@@ -17,12 +19,32 @@ _EXACT = "the likelihood of a linear model is exact and needs no quadrature"
 _NO = "is not offered"
 
 
+_SILENT = "nothing is printed, leave it out; the evaluations are in optimizer.trace of the results"
+
+
+_REPEAT = "rows that stand for n rows each are repeated, data.loc[data.index.repeat(n)]"
+
+
 #: Keywords of other packages, a keyword of ours by which the function is known, the remedy; the first row
 #: counts. ``subset`` is one of ``from_formula``, ``maxiter`` of ``fit``, ``terms`` of models of arrays.
 REMEDIES = (
     ("group", "use_sqrt", "write groups="),
     ("random", "use_sqrt", "random effects are re_formula= and vc_formula=, or terms of mixedext.lmer"),
+    (
+        "weights freq_weights var_weights offset exposure family",
+        "use_sqrt",
+        "it belongs to mixedext.lmer and glmer, whose formula for this model is model.mixed_formula",
+    ),
     ("groups group re_formula vc_formula random", "subset", _RANDOM),
+    (
+        "freq_weights var_weights n_trials",
+        "family",
+        "weights= multiply the log-likelihood of a row of a binomial or Poisson response, trials of a "
+        f"proportion too, and are precisions of others; {_REPEAT}",
+    ),
+    ("freq_weights var_weights", "subset", f"weights= are precisions; {_REPEAT}"),
+    ("hasconst", "subset", "a formula has an intercept, and 0 + x has none"),
+    ("cov_type cov_kwds", "subset", "fit(cov_type='cluster', cov_kwds={'groups': ...}) takes it"),
     (
         "groups group exog_re exog_vc random",
         "allow_saturated",
@@ -45,8 +67,11 @@ REMEDIES = (
     ("start start_params start_theta", "subset", "starting values are for fit(start_theta=...)"),
     ("control optimizer lmerControl max_fun ftol gtol", "maxiter", "write tol= and maxiter="),
     ("control optimizer lmerControl glmerControl tol maxiter", "subset", "fit() takes tol= and maxiter="),
-    ("verbose disp full_output progress", "maxiter", "the evaluations are in optimizer.trace of the results"),
-    ("verbose", "subset", "the evaluations are in optimizer.trace of the results"),
+    ("verbose disp full_output progress retall callback", "maxiter", _SILENT),
+    ("verbose disp", "subset", _SILENT),
+    ("groups group", "cov_kwds", "clusters are cov_type='cluster', cov_kwds={'groups': ...}"),
+    ("use_t", "cov_kwds", "z tests are ddf='infinite' of summary, coef_table, conf_int, t_test"),
+    ("scale", "cov_kwds", "over-dispersion belongs to the family, or is a random intercept for each row"),
     (
         "re.form use.u",
         "nsim",
@@ -69,11 +94,26 @@ REMEDIES = (
         "new_levels",
         "standard errors and intervals are those of get_prediction().summary_frame()",
     ),
+    ("exponentiate exp transform", "cov_reduce", "write type='response'"),
+    (
+        "exponentiate exp eform or odds_ratio",
+        "ddf",
+        "odds and rate ratios are tidy('fixed', conf_int=True, exponentiate=True) of the results",
+    ),
+    (
+        "yname xname title slim",
+        "alpha",
+        "names are those of the data; model_table(results, labels={name: text}) gives others",
+    ),
+    ("nobs nobs1 sample_size ngroups", "along", "write n=, a number or several, and along= the factor"),
+    ("power", "along", "it is computed for each of n=[...]: look where it passes what you want"),
+    ("effect_size", "along", "write effect={name: coefficient}"),
     ("infer", "cov_reduce", "intervals are in the table, tests are .test() of it"),
     ("cov_struct", "subset", f"a structure of the residuals {_NO}; us() and diag() stand in the formula"),
     ("use_t use_f", "ddf", "normal and chi-squared tests are ddf='infinite'"),
     ("exposure", "subset", "exposure is of counts, glmer(formula, data, family='poisson', exposure=...)"),
     ("type", "which", "write which='mean' or which='linear'"),
+    ("linear", "which", "write which='linear'"),
     ("type which", "new_levels", "predictions of a linear model have one scale"),
     ("y newresp response", "endog", "write endog="),
     ("groups group cluster", "by", "write by=, a column or values by row"),
@@ -117,7 +157,7 @@ REMEDIES = (
         "degrees of freedom are ddf='satterthwaite', 'kenward-roger', 'residual' or 'infinite'",
     ),
     ("typ types ss test.type", "type", "write type=1, 2 or 3"),
-    ("adjustment p_adjust adj padj correction", "adjust", "write adjust="),
+    ("adjustment p_adjust adj padj correction method", "adjust", "write adjust="),
     ("adjust adjustment p_adjust", "cov_reduce", "adjusted are .contrasts('pairwise', adjust='holm')"),
     ("alpha level conf_level", "adjust", "the level of intervals is chosen before, emmeans(level=...)"),
     ("parms param which pars", "parm", "write parm="),

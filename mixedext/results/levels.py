@@ -1,4 +1,4 @@
-"""What a fit says of single levels: the covariances of their random effects."""
+"""What a fit says of grouping factors and of single levels: tables, covariances of random effects."""
 
 from __future__ import annotations
 
@@ -10,6 +10,39 @@ from numpy.typing import NDArray
 
 from mixedext.errors import DataError
 from mixedext.options import nearest, shown
+
+
+class ByFactor(dict[str, Any]):
+    """What results have of each grouping factor, or of each term: a dict that knows what else is asked of it.
+
+    statsmodels' `random_effects` has the groups themselves as keys, so that they are asked for here.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+    >>> result.random_effects["308"]
+    Traceback (most recent call last):
+    KeyError: "'308' is no key, but a level of 'Subject': write ['Subject'].loc['308'] (keys: 'Subject')"
+    """
+
+    def __missing__(self, key: Any) -> Any:
+        asked = shown(key)
+        said = nearest(str(key), self)
+        for name, values in self.items():
+            of_levels = isinstance(values, LevelCovariances)
+            rows = values.levels if of_levels else values.index
+            columns = () if of_levels else values.columns
+            if _holds(rows, key):
+                ask = f".of({asked})" if of_levels else f".loc[{asked}]"
+                kind = "an effect of" if _holds(columns, key) else "a level of"
+                said = f", but {kind} {name!r}: write [{name!r}]{ask}"
+                break
+            if _holds(columns, key):
+                said = f", but a column of {name!r}: write [{name!r}][{asked}]"
+                break
+        raise KeyError(f"{asked} is no key{said} (keys: {', '.join(map(repr, self))})")
 
 
 class LevelCovariances(np.ndarray):
@@ -96,6 +129,14 @@ class LevelCovariances(np.ndarray):
         if self.levels is None:
             raise DataError("this array has no labels: take them from random_effects_cov of the results")
         return self.levels
+
+
+def _holds(labels: Any, key: Any) -> bool:
+    """Whether a key is one of some labels, by value."""
+    try:
+        return labels is not None and key in labels
+    except TypeError:  # what cannot be hashed is no label
+        return False
 
 
 def _plain(value: Any) -> Any:

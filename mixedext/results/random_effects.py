@@ -15,7 +15,7 @@ from mixedext.diagnostics.equations import get_me
 from mixedext.fitted import FittedModel, coefficients
 from mixedext.options import methods_answer_keywords
 from mixedext.prediction.level_covariances import level_covariances
-from mixedext.results.levels import LevelCovariances
+from mixedext.results.levels import ByFactor, LevelCovariances
 
 Array = NDArray[np.float64]
 
@@ -59,10 +59,10 @@ class RandomEffects:
         Intercept     612.09   9.60
         Days            9.60  35.07
         """
-        return {
-            t.label: pd.DataFrame(c, index=list(t.names), columns=list(t.names))
+        return ByFactor(
+            (t.label, pd.DataFrame(c, index=list(t.names), columns=list(t.names)))
             for t, c in zip(self.fitted.labels.terms, self.term_covariances(), strict=True)
-        }
+        )
 
     def term_covariances(self) -> list[Array]:
         """Return the covariance matrices of the random terms as arrays (q, q), in the order of the terms.
@@ -194,7 +194,7 @@ class RandomEffects:
         308       2.26  9.20
         309     -40.40 -8.62
         """
-        out = {}
+        out = ByFactor()
         for (group, levels), modes in zip(
             self.fitted.labels.groups.items(), self.fitted.estimates.modes, strict=True
         ):
@@ -231,12 +231,15 @@ class RandomEffects:
         """
         fit = self.fitted
         blocks = zip(fit.labels.groups.items(), fit.estimates.mode_covariances, strict=True)
-        return {
-            group: LevelCovariances(
-                fit.scale * block.transpose(2, 0, 1), pd.Index(levels), fit.effect_names(group)
+        return ByFactor(
+            (
+                group,
+                LevelCovariances(
+                    fit.scale * block.transpose(2, 0, 1), pd.Index(levels), fit.effect_names(group)
+                ),
             )
             for (group, levels), block in blocks
-        }
+        )
 
     def random_effects_cov_of(self, group: str, levels: Any) -> LevelCovariances:
         """Return the conditional covariances of the random effects of some levels, exact with any solver.
@@ -306,7 +309,7 @@ class RandomEffects:
         308    253.664  19.666
         309    211.007   1.848
         """
-        return coefficients(self.fitted)
+        return ByFactor(coefficients(self.fitted))
 
     def getME(self, name: str | Sequence[str]) -> Any:
         """Return a part of the equations of the fit by the name that lme4's ``getME`` has for it.
