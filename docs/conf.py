@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "docs._ext.executed",
+    "docs._ext.formulas",
     "docs._ext.reference",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -35,6 +36,7 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_show_inherited_class_members = False
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "mixedext"
 html_static_path = ["_static"]

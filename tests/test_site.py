@@ -244,7 +244,9 @@ def test_the_site_that_is_built_of_some_pages_works_from_its_folder(tmp_path):
         + PAGE.split("```python\n>>>")[0].replace("# Title", "## Part"),
         encoding="utf-8",
     )
-    (source / "a.md").write_text("# A\n\n" + fenced("1 + 1") + "\n[B](sub/b.md#more)\n", encoding="utf-8")
+    formulas = "\n$u_{0j}$ and\n\n$$\\frac{a}{b}$$\n"
+    text = "# A\n\n" + fenced("1 + 1") + "\n[B](sub/b.md#more)\n" + formulas
+    (source / "a.md").write_text(text, encoding="utf-8")
     (source / "sub").mkdir()
     (source / "sub" / "b.md").write_text(
         "# B\n\n" + fenced("print('value')") + "\n## More\n\nWords.\n", encoding="utf-8"
@@ -257,6 +259,10 @@ def test_the_site_that_is_built_of_some_pages_works_from_its_folder(tmp_path):
     assert 'alt="a line that rises"' in index
     assert "</span>value" in (out / "sub" / "b.html").read_text(encoding="utf-8")
     assert 'href="sub/b.html#more"' in (out / "a.html").read_text(encoding="utf-8")
+    written = (out / "a.html").read_text(encoding="utf-8")
+    assert "<mfrac>" in written  # browsers show formulas by themselves, no script comes from elsewhere
+    assert "<msub>" in written
+    assert not re.findall(r'<(?:script|link)[^>]*(?:src|href)="https?:', written)
     assert json.loads((out / "_notebooks" / "sub-b.ipynb").read_text(encoding="utf-8"))["nbformat"] == 4
     assert 'href="../_notebooks/sub-b.ipynb"' in (out / "sub" / "b.html").read_text(encoding="utf-8")
     assert (out / "searchindex.js").exists()
