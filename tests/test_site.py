@@ -101,6 +101,27 @@ def test_a_notebook_has_the_text_and_the_code_of_its_page():
     assert "".join(cells[2]["source"]) == "1 + 1"
 
 
+def test_a_notebook_goes_on_after_errors_that_its_page_announces():
+    page = fenced("#| error: ValueError", "int('x')")
+    page += fenced(
+        ">>> a = 1",
+        ">>> b = 2",
+        ">>> 1 / 0",
+        "Traceback (most recent call last):",
+        "ZeroDivisionError",
+        ">>> a",
+        "1",
+    )
+    cells = json.loads(notebook(page))["cells"]
+    assert ["".join(c["source"]).strip() for c in cells] == ["int('x')", "a = 1\nb = 2", "1 / 0", "a"]
+    assert [c["metadata"] for c in cells] == [
+        {"tags": ["raises-exception"]},
+        {},
+        {"tags": ["raises-exception"]},
+        {},
+    ]
+
+
 # ---------------------------------------------------------------------------------------------- the pages
 
 

@@ -1,7 +1,7 @@
 r"""Writes formulas as MathML, which browsers show by themselves: a plain folder has no script from elsewhere.
 
-Sphinx would load MathJax from another server, and a reader without a network would see `\gamma_{00}`. docutils,
-which Sphinx stands on, translates LaTeX to MathML.
+Sphinx would load MathJax from another server, and a reader without a network would see `\gamma_{00}`.
+docutils, which Sphinx stands on, translates LaTeX to MathML.
 """
 
 from __future__ import annotations

@@ -45,13 +45,6 @@ class Block:
     def is_doctest(self) -> bool:
         return self.source.lstrip().startswith(">>>")
 
-    @property
-    def statements(self) -> str:
-        """The code alone, without prompts and expected output."""
-        if not self.is_doctest:
-            return self.source
-        return "".join(e.source for e in doctest.DocTestParser().get_examples(self.source))
-
 
 @dataclass
 class Output:

@@ -3,7 +3,7 @@
 With V = I + ZΛΛ'Z' (weights understood), eliminating a factor f turns the cross-products N of what is left
 into Nᵣᵣ − Nᵣf K Nfᵣ, K = F(F'AF + I)⁻¹F' for each level, where A = N_ff is the level's own block and F its
 relative covariance factor. The last cross-products that remain are [X y]'V⁻¹[X y]. K needs no inverse of F,
-so that zero variances and covariances of any rank are ordinary cases (docs/architecture.md, Mathematics).
+so that zero variances and covariances of any rank are ordinary cases (docs/under_the_hood/mathematics.md).
 """
 
 from __future__ import annotations
