@@ -12,8 +12,9 @@ order of its columns and not of the rows. All V are relative to σ², which canc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,17 @@ from mixedext.core.equations.cross_products import grouped_sums
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.generalized.hessian import covariance_of_point
 from mixedext.core.generalized.laplace import GeneralizedProblem, LaplaceState
+from mixedext.core.generalized.modes import apply_covariance
 from mixedext.core.generalized.quadrature import QuadratureState
 from mixedext.core.linear.criterion import LinearProblem, LinearState
-from mixedext.core.rows import Factor
+from mixedext.core.parts import PartedRows
+from mixedext.core.rows import Factor, Rows
 from mixedext.core.threads import threads_of_first
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+#: The cluster of each row (n,), or the number of the factor whose levels the clusters are.
+Clusters = NDArray[np.int32] | int
 
 #: Numbers in the arrays of one batch of clusters, 32 MB.
 _BATCH = 4_000_000
@@ -36,6 +41,8 @@ _BATCH = 4_000_000
 _PADDING = 1.25
 #: What the other clusters tell of a coefficient, as a fraction, that is nothing but for rounding.
 _NOTHING = 1e-10
+#: Eigenvalues of cross-products of a cluster, as fractions of the largest, that are rounding errors.
+_ZERO = 1e-14
 #: Step of the differences that make the scores of clusters, in standard errors. They are extrapolated once,
 #: so that it can be long: with half or twice of it the covariance of cbpp's coefficients changes by 3e-10.
 _STEP = 5e-3
@@ -97,40 +104,71 @@ def cluster_of_levels(factor: Factor, clusters: NDArray[np.int32]) -> Index:
     return parent
 
 
+def clusters_of_levels(rows: Rows | PartedRows, clusters: Clusters) -> tuple[list[Index], list[int | None]]:
+    """Return the cluster in which each level of each factor lies, and of each factor the first level that
+    lies in several, None where there is none.
+
+    Parameters
+    ----------
+    rows : Rows or PartedRows
+        Rows in parts are passed over once; their clusters are the levels of a factor.
+    clusters : ndarray (n,) or int
+    """
+    parents = [np.full(f.n_levels, -1, dtype=np.intp) for f in rows.factors]
+    shared: list[int | None] = [None] * len(parents)
+    parts: Iterable[Rows] = [rows] if isinstance(rows, Rows) else rows.parts()
+    for part in parts:
+        own = _codes(part.factors, clusters)
+        for k, (factor, parent) in enumerate(zip(part.factors, parents, strict=True)):
+            new = parent[factor.codes] < 0
+            parent[factor.codes[new]] = own[new]
+            elsewhere = parent[factor.codes] != own
+            if elsewhere.any():
+                level, before = int(factor.codes[elsewhere].min()), shared[k]
+                shared[k] = level if before is None else min(before, level)
+    return parents, shared
+
+
+def _codes(factors: Sequence[Factor], clusters: Clusters) -> NDArray[Any]:
+    """Return the cluster of each row."""
+    return factors[clusters].codes if isinstance(clusters, int) else clusters
+
+
 @threads_of_first(lambda state: state.problem.solver.largest_matrix)
-def linear_sandwich(
-    state: LinearState, clusters: NDArray[np.int32], size: int, reduce_bias: bool
-) -> ClusterSandwich:
+def linear_sandwich(state: LinearState, clusters: Clusters, size: int, reduce_bias: bool) -> ClusterSandwich:
     """Return the sandwich of a linear model, CR0 or, if `reduce_bias`, CR2.
 
     Parameters
     ----------
     state : LinearState
         At the estimates.
-    clusters : ndarray (n,)
-        Cluster of each row, 0 … size − 1; every level of every factor lies in one.
+    clusters : ndarray (n,) or int
+        Cluster of each row, 0 … size − 1, or the number of the factor whose levels they are; every level of
+        every factor lies in one. Of rows in parts CR2 takes the levels of their one factor, without weights.
     size : int
     reduce_bias : bool
     """
     problem = state.problem
     transform = problem.basis.x_transform
-    if reduce_bias:
-        scores, adjusted, spread = _reduced_sums(state, clusters, size)
-    else:
+    if not reduce_bias:
         scores, adjusted = _plain_sums(state, clusters, size)
         spread = adjusted
+    elif isinstance(clusters, int):
+        scores, adjusted, spread = _reduced_sums_of_levels(state, clusters, size)
+    else:
+        scores, adjusted, spread = _reduced_sums(state, clusters, size)
     root = state.x_root_inverse
     half = transform @ root.T @ (root @ scores)
     return ClusterSandwich(half @ half.T, root, transform, adjusted, spread)
 
 
-def _plain_sums(state: LinearState, clusters: NDArray[np.int32], size: int) -> tuple[Array, Array]:
+def _plain_sums(state: LinearState, clusters: Clusters, size: int) -> tuple[Array, Array]:
     """Return X_c'V_c⁻¹e_c (p, clusters) and X_c'V_c⁻¹X_c (p, p, clusters), from V⁻¹R = W(R − Z modes(R))."""
     problem = state.problem
-    rows, basis, p = problem.rows, problem.basis, problem.p
+    basis, p = problem.basis, problem.p
     modes = state.factorization.back_solve(state.reduced).modes
     sums = np.zeros((p, size, p + 1))
-    for part in rows.chunks():
+    for rows, part in problem.rows.pieces():
         x = rows.x[part] @ basis.x_transform
         left = np.column_stack([x, rows.y[part] - rows.x[part] @ basis.start])
         for factor, transform, mode in zip(rows.factors, basis.z_transforms, modes, strict=True):
@@ -139,8 +177,9 @@ def _plain_sums(state: LinearState, clusters: NDArray[np.int32], size: int) -> t
                 left -= column[:, None] * values.T[factor.codes[part]]
         if rows.weights is not None:
             left *= rows.weights[part, None]
+        codes = _codes(rows.factors, clusters)[part]
         for a in range(p):
-            sums[a] += grouped_sums(clusters[part], x[:, a], left, size)
+            sums[a] += grouped_sums(codes, x[:, a], left, size)
     information = sums[:, :, :p].transpose(0, 2, 1)
     scores = sums[:, :, p] - np.einsum("apj,p->aj", information, state.coefficients)
     return scores, np.ascontiguousarray(information)
@@ -163,13 +202,55 @@ def _reduced_sums(state: LinearState, clusters: NDArray[np.int32], size: int) ->
         v = z @ z.transpose(0, 2, 1)
         diagonal = np.einsum("cii->ci", v)
         diagonal += 1.0 if weights is None else 1.0 / weights
-        a = _adjustment(v, x, state.x_root_inverse)
-        vx = np.linalg.solve(v, x)
-        avx = a @ vx
-        scores[:, chosen] = (avx.transpose(0, 2, 1) @ e)[:, :, 0].T
-        adjusted[:, :, chosen] = (x.transpose(0, 2, 1) @ avx).transpose(1, 2, 0)
-        spread[:, :, chosen] = (avx.transpose(0, 2, 1) @ v @ avx).transpose(1, 2, 0)
+        found = _adjusted_sums(v, x, e, state.x_root_inverse)
+        scores[:, chosen], adjusted[:, :, chosen], spread[:, :, chosen] = found
     return scores, adjusted, spread
+
+
+def _reduced_sums_of_levels(state: LinearState, number: int, size: int) -> tuple[Array, Array, Array]:
+    """Return what `_reduced_sums` does for the levels of the one factor, without weights, in one pass.
+
+    C_c = [Z_cF X_c] is used by way of C_c'C_c and C_c'e_c alone: any root R'R = C_c'C_c has the columns of
+    C_c in coordinates of their span, in which e_c is R⁻'C_c'e_c.
+    """
+    problem = state.problem
+    basis, p = problem.basis, problem.p
+    z_transform = basis.z_transforms[number] @ state.factors[number]
+    q = z_transform.shape[1]
+    sums = np.zeros((q + p, size, q + p + 1))
+    for rows, part in problem.rows.pieces():
+        factor = rows.factors[number]
+        x = rows.x[part] @ basis.x_transform
+        e = rows.y[part] - rows.x[part] @ basis.start - x @ state.coefficients
+        z = np.column_stack([c[part] for c in factor.columns]) @ z_transform
+        left = np.column_stack([z, x, e])
+        for a in range(q + p):
+            sums[a] += grouped_sums(factor.codes[part], left[:, a], left, size)
+    scores, adjusted, spread = np.empty((p, size)), np.empty((p, p, size)), np.empty((p, p, size))
+    step = max(1, _BATCH // (q + p) ** 2)
+    for start in range(0, size, step):
+        own = slice(start, min(start + step, size))
+        products = sums[:, own].transpose(1, 0, 2)
+        values, vectors = np.linalg.eigh(products[:, :, :-1])
+        kept = values > _ZERO * values[:, -1:]
+        lengths = np.sqrt(np.where(kept, values, 0.0))[:, :, None]
+        columns = lengths * vectors.transpose(0, 2, 1)
+        e = (vectors.transpose(0, 2, 1) @ products[:, :, -1:]) / np.where(kept[:, :, None], lengths, np.inf)
+        z, x = columns[:, :, :q], columns[:, :, q:]
+        v = z @ z.transpose(0, 2, 1)
+        np.einsum("cii->ci", v)[...] += 1.0
+        scores[:, own], adjusted[:, :, own], spread[:, :, own] = _adjusted_sums(v, x, e, state.x_root_inverse)
+    return scores, adjusted, spread
+
+
+def _adjusted_sums(v: Array, x: Array, e: Array, bread_root: Array) -> tuple[Array, Array, Array]:
+    """Return X'V⁻¹Ae (p, c), X'AV⁻¹X and X'V⁻¹AVAV⁻¹X (p, p, c) for a batch of clusters, the first axis."""
+    a = _adjustment(v, x, bread_root)
+    vx = np.linalg.solve(v, x)
+    avx = a @ vx
+    turned = avx.transpose(0, 2, 1)
+    adjusted, spread = x.transpose(0, 2, 1) @ avx, turned @ v @ avx
+    return (turned @ e)[:, :, 0].T, adjusted.transpose(1, 2, 0), spread.transpose(1, 2, 0)
 
 
 def _adjustment(v: Array, x: Array, bread_root: Array) -> Array:
@@ -249,7 +330,7 @@ def _with_zero(values: Array) -> Array:
 
 @threads_of_first(lambda problem: problem.solver.largest_matrix)
 def generalized_sandwich(
-    problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: NDArray[np.int32], size: int
+    problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: Clusters, size: int
 ) -> Array:
     """Return the sandwich covariance of the coefficients of a generalized model, (p, p).
 
@@ -261,8 +342,9 @@ def generalized_sandwich(
     problem : GeneralizedProblem
     fit : GeneralizedEstimates
         By Laplace or quadrature.
-    clusters : ndarray (n,)
-        Cluster of each row; every level of every factor lies in one, and no two factors are crossed.
+    clusters : ndarray (n,) or int
+        Cluster of each row, or the number of the factor whose levels they are; every level of every factor
+        lies in one, and no two factors are crossed.
     size : int
 
     Raises
@@ -277,14 +359,14 @@ def generalized_sandwich(
 
 
 def cluster_scores(
-    problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: NDArray[np.int32], size: int
+    problem: GeneralizedProblem, fit: GeneralizedEstimates, clusters: Clusters, size: int
 ) -> Array:
     """Return each cluster's part of the gradient of the log-likelihood, (parameters, clusters).
 
     Of its part of the criterion by central differences, extrapolated once.
     """
     steps = problem.evaluate(fit.point).steps(_STEP)
-    parents = [cluster_of_levels(f, clusters) for f in problem.rows.factors]
+    parents, _ = clusters_of_levels(problem.rows, clusters)
 
     def parts(change: Array) -> Array:
         return _criterion_by_cluster(problem, fit, fit.point + change, clusters, size, parents)
@@ -303,7 +385,7 @@ def _criterion_by_cluster(
     problem: GeneralizedProblem,
     fit: GeneralizedEstimates,
     point: Array,
-    clusters: NDArray[np.int32],
+    clusters: Clusters,
     size: int,
     parents: Sequence[Index],
 ) -> Array:
@@ -314,11 +396,25 @@ def _criterion_by_cluster(
         out = -2.0 * np.bincount(parents[0], quadrature.integrals, minlength=size)
     else:
         state = LaplaceState(problem, point, joint_beta=False)
-        out = -2.0 * np.bincount(
-            clusters, problem.response.row_loglik(state.at.eta, state.nuisance), minlength=size
-        )
+        out = np.zeros(size)
+        for codes, loglik in _row_logliks(state, clusters):
+            out -= 2.0 * np.bincount(codes, loglik, minlength=size)
         for factor, g, parent in zip(state.factors, state.modes.g, parents, strict=True):
             out += np.bincount(parent, ((factor.T @ g) ** 2).sum(axis=0), minlength=size)
     for k, root in state.factorization.level_roots().items():
         out += np.bincount(parents[k], root.log_determinants(), minlength=size)
     return np.asarray(out, dtype=float)
+
+
+def _row_logliks(state: LaplaceState, clusters: Clusters) -> Iterator[tuple[NDArray[Any], Array]]:
+    """Yield clusters and log-likelihoods of the rows at the modes, all at once or part by part."""
+    problem = state.problem
+    if problem.in_memory:
+        loglik = problem.response.row_loglik(state.at.eta, state.nuisance)
+        yield _codes(problem.rows.factors, clusters), loglik
+        return
+    assert isinstance(clusters, int)  # of rows in parts
+    random = apply_covariance(state.factors, state.modes.g)
+    for work, response in problem.parts():
+        eta = work.fixed_part(state.beta) + work.random_part(random)
+        yield work.codes[clusters], response.row_loglik(eta, state.nuisance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,21 @@ def passed_rows(fit: FittedModel) -> Iterator[Rows]:
     DataError
         If there are others than when the model was made.
     """
-    try:
+    with refusing_changes(fit):
         yield from fit.problem.rows.parts()
+
+
+@contextmanager
+def refusing_changes(fit: FittedModel) -> Iterator[None]:
+    """Say of what source a pass in the core found other rows than when the model was made.
+
+    Raises
+    ------
+    DataError
+        If it did.
+    """
+    try:
+        yield
     except ChangedRowsError as error:
         raise DataError(
             f"{source_name(fit.model.streamed)}: {error}; it was written to since the model was made"

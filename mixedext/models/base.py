@@ -85,6 +85,7 @@ class MixedModel(LikelihoodModel):
 
     def _leave_rows_out(self) -> None:
         """Be the model of rows that are not in memory: no array of it has an element a row."""
+        self.template = replace(self.template, weights=self.weights)  # none, but whether there are any
         self.design = self.weights = self.offset = None  # type: ignore[assignment]
         self.data.design = None
         del self.endog

@@ -345,11 +345,13 @@ class WaldInference(LikelihoodModelResults):
         groups : str or array_like, optional
             The clusters: a grouping factor of the model, a column of the data, or a value for each row (of
             the fit, or of the data as passed; a Series is aligned by its index). By default the grouping
-            factor in which all others are nested.
+            factor in which all others are nested. Of rows that are not in memory a grouping factor, by a pass
+            over them.
         correction : {"CR2", "CR0"}, optional
             "CR2", the default in linear models, is unbiased where the model holds, and comes with
             Satterthwaite's degrees of freedom and Hotelling's T² for several hypotheses; the others on
-            request. "CR0" has no correction and z tests; it is the one of generalized models.
+            request. "CR0" has no correction and z tests; it is the one of generalized models. Of rows that
+            are not in memory "CR2" can be had with one grouping factor and without weights.
 
         Returns
         -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,21 +13,22 @@ from numpy.typing import NDArray
 from mixedext.core.equations.choice import machine_memory
 from mixedext.core.equations.solver import RefusedQuestion
 from mixedext.core.estimates import GeneralizedEstimates
-from mixedext.core.rows import Factor, Rows
+from mixedext.core.rows import Rows
 from mixedext.core.sandwich import (
+    Clusters,
     ClusterSandwich,
     cluster_of_levels,
+    clusters_of_levels,
     generalized_sandwich,
-    is_nested,
     linear_sandwich,
 )
 from mixedext.core.wide import Columns, with_zeros
-from mixedext.data.design import Design
 from mixedext.data.frames import group_codes, rows_text
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import CoefficientCovariance, DegreesOfFreedom, FittedModel, values_by_row
+from mixedext.fitted.passes import refusing_changes
 from mixedext.inference.fixed_effects.degrees_of_freedom import independent_rows
-from mixedext.options import nearest
+from mixedext.options import nearest, shown
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int32]
@@ -203,17 +205,25 @@ def cluster_covariance(fit: FittedModel, groups: Any = None, correction: Any = N
             "cov_type='cluster' needs the scores of the likelihood, and nagq=0 does not maximise it: fit by "
             "nagq=1"
         )
-    design = fit.design
-    rows = design.rows()
+    with refusing_changes(fit):
+        return _covariance(fit, groups, correction)
+
+
+def _covariance(fit: FittedModel, groups: Any, correction: str) -> ClusterCovariance:
+    in_memory = fit.model.streamed is None
+    rows = fit.design.rows() if in_memory else fit.problem.rows
     name, clusters, size = _read_clusters(fit, rows, groups)
     if size < 2:
         raise DataError(f"all rows are in one cluster of {name}: a cluster covariance needs two or more")
-    _refuse_shared_levels(design, rows, name, clusters)
-    if generalized:
+    _refuse_shared_levels(fit, rows, name, clusters)
+    if not fit.has_residual:
         return ClusterCovariance(_generalized(fit, clusters, size, name), correction, name, size, None)
     if correction == "CR2":
-        _refuse_large_orders(rows, clusters, name)
-    _refuse_many_coefficients(rows.x.shape[1], size, name)
+        if isinstance(clusters, int):
+            _refuse_parts(fit)
+        else:
+            _refuse_large_orders(rows, clusters, name)
+    _refuse_many_coefficients(len(fit.params), size, name)
     state = fit.problem.evaluate(fit.estimates.point, fit.method.reml)
     moments = linear_sandwich(state, clusters, size, correction == "CR2")
     return ClusterCovariance(moments.covariance, correction, name, size, moments)
@@ -233,14 +243,21 @@ def _read_correction(correction: Any, generalized: bool) -> str:
 # ------------------------------------------------------------------------------------------- clusters
 
 
-def _read_clusters(fit: FittedModel, rows: Rows, groups: Any) -> tuple[str, Codes, int]:
-    """Return the name of the clusters, the cluster of each row and the number of clusters."""
-    names = fit.design.groups
+def _read_clusters(fit: FittedModel, rows: Any, groups: Any) -> tuple[str, Clusters, int]:
+    """Return the name of the clusters, the cluster of each row and the number of clusters.
+
+    Where rows are not in memory the clusters are the levels of the factor of a number.
+    """
+    names = list(fit.labels.groups)
     if groups is None:
         return _outermost(names, rows)
     if isinstance(groups, str) and groups in names:
-        factor = rows.factors[names.index(groups)]
-        return groups, np.asarray(factor.codes, dtype=np.int32), factor.n_levels
+        return _levels(names, rows, names.index(groups))
+    if not isinstance(rows, Rows):
+        raise OptionError(
+            f"groups: where rows are not in memory the clusters are a grouping factor of the model "
+            f"({', '.join(names)}), not {shown(groups)}: make the model of a data frame for others"
+        )
     values = values_by_row(fit, groups, "groups", "cluster")
     name = groups if isinstance(groups, str) else str(getattr(values, "name", None) or "groups")
     codes, levels = group_codes(values, name)
@@ -250,35 +267,51 @@ def _read_clusters(fit: FittedModel, rows: Rows, groups: Any) -> tuple[str, Code
     return name, codes, len(levels)
 
 
-def _outermost(names: tuple[str, ...], rows: Rows) -> tuple[str, Codes, int]:
+def _levels(names: Sequence[str], rows: Any, number: int) -> tuple[str, Clusters, int]:
+    """Return the levels of a grouping factor as clusters."""
+    factor = rows.factors[number]
+    clusters: Clusters = np.asarray(factor.codes, dtype=np.int32) if isinstance(rows, Rows) else number
+    return names[number], clusters, factor.n_levels
+
+
+def _outermost(names: Sequence[str], rows: Any) -> tuple[str, Clusters, int]:
     """Return the grouping factor in which all the others are nested."""
     number = min(range(len(names)), key=lambda k: rows.factors[k].n_levels)
-    outer = rows.factors[number]
-    for name, factor in zip(names, rows.factors, strict=True):
-        if not is_nested(factor, outer.codes):
+    found = _levels(names, rows, number)
+    for name, shared in zip(names, _shared_levels(rows, found[1]), strict=True):
+        if shared is not None:
             raise DataError(
                 f"the grouping factors {name!r} and {names[number]!r} are crossed, so that neither "
                 "divides the rows into independent clusters: give groups= clusters in which all levels of "
                 "both are nested"
             )
-    return names[number], np.asarray(outer.codes, dtype=np.int32), outer.n_levels
+    return found
 
 
-def _refuse_shared_levels(design: Design, rows: Rows, name: str, clusters: Codes) -> None:
-    for group, factor in zip(design.groups, rows.factors, strict=True):
-        if not is_nested(factor, clusters):
-            level = _shared_level(factor, clusters)
-            label = next(t.levels[level] for t in design.terms if t.group == group)
+def _shared_levels(rows: Any, clusters: Clusters) -> list[int | None]:
+    """Return the first level of each factor that lies in several clusters; the own levels are in one each."""
+    if isinstance(clusters, int) and len(rows.factors) == 1:
+        return [None]  # without a pass
+    return clusters_of_levels(rows, clusters)[1]
+
+
+def _refuse_shared_levels(fit: FittedModel, rows: Any, name: str, clusters: Clusters) -> None:
+    for (group, levels), level in zip(fit.labels.groups.items(), _shared_levels(rows, clusters), strict=True):
+        if level is not None:
             raise DataError(
-                f"level {label!r} of {group!r} has rows in several clusters of {name}, which its random "
-                f"effects make dependent: take clusters in which {group!r} is nested"
+                f"level {shown(levels[level])} of {group!r} has rows in several clusters of {name}, which "
+                f"its random effects make dependent: take clusters in which {group!r} is nested"
             )
 
 
-def _shared_level(factor: Factor, clusters: Codes) -> int:
-    """Return the first level that has rows in several clusters."""
-    elsewhere = cluster_of_levels(factor, clusters)[factor.codes] != clusters
-    return int(factor.codes[elsewhere].min())
+def _refuse_parts(fit: FittedModel) -> None:
+    """Refuse what the cross-products of each cluster do not tell of CR2."""
+    if len(fit.labels.groups) > 1 or fit.labels.weighted:
+        what = "weights" if fit.labels.weighted else "several grouping factors"
+        raise OptionError(
+            f"correction='CR2', the default, needs the rows of each cluster where there are {what}, and "
+            "these are not in memory: take correction='CR0', or make the model of a data frame"
+        )
 
 
 def _refuse_large_orders(rows: Rows, clusters: Codes, name: str) -> None:
@@ -309,7 +342,7 @@ def _refuse_many_coefficients(p: int, size: int, name: str) -> None:
         )
 
 
-def _generalized(fit: FittedModel, clusters: Codes, size: int, name: str) -> Array:
+def _generalized(fit: FittedModel, clusters: Clusters, size: int, name: str) -> Array:
     problem = fit.problem
     if problem.work.storage.is_crossed:
         raise DataError(
