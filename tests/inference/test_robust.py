@@ -251,7 +251,7 @@ def with_missing() -> Any:
     ("call", "message"),
     [
         (refused(cov_type="clusters"), "cov_type must be one of 'cluster', not 'clusters'; did you mean"),
-        (refused(cov_type="HC3"), "cov_type must be one of 'cluster', not 'HC3'"),
+        (refused(cov_type="HC3"), "cov_type 'HC3' is not offered, as it takes rows for independent"),
         (refused(correction="CR1"), "correction must be 'CR0' or 'CR2', not 'CR1'"),
         (refused(correction=2), "correction must be 'CR0' or 'CR2', not 2"),
         (
