@@ -687,6 +687,13 @@ def test_options_of_fit_that_mean_nothing_are_refused(option: dict[str, Any], wo
         ("x >", ["'x >'"]),
         ("x", ["True or False"]),
         ("x > @limit_that_is_not", ["limit_that_is_not"]),
+        ("g %in% c('a', 'b')", [r"membership is x in \['a', 'b'\]"]),
+        ("x > 0 && z > 0", ["joined by 'and'"]),
+        ("!is.na(x)", [r"x.notna\(\)"]),
+        ("x == NA", [r"x.isna\(\)"]),
+        ("!(x > 0)", [r"not \(x > 3\)"]),
+        ("g = 'a'", ["True or False", "equality is =="]),
+        ("x > mean(x)", [r"x.mean\(\)"]),
         ([True, False], ["2 values", "60 rows"]),
         ([1, 999], ["1 row ", "999"]),
         (["a", "b"], ["2 rows", "'a'"]),
@@ -704,6 +711,13 @@ def test_options_of_fit_that_mean_nothing_are_refused(option: dict[str, Any], wo
 def test_a_subset_that_chooses_nothing_sensible_is_refused(subset: Any, words: list[str]) -> None:
     with rejects(*words):
         mx.lmer(FORMULA, make_data(), subset=subset)
+
+
+def test_an_expression_in_the_place_of_a_column_is_said_to_be_one() -> None:
+    with rejects(r"write offset\(log\(x\)\) in the formula", "pass its values"):
+        mx.lmer(FORMULA, make_data(), offset="log(x)")
+    with rejects("pass its values"):
+        mx.lmer(FORMULA, make_data(), weights="1/x")
 
 
 def test_a_subset_that_leaves_one_group_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
 import re
@@ -112,6 +113,44 @@ def test_names_of_r_are_answered_by_the_package() -> None:
     with rejects("did you mean 'lmer'", kind=AttributeError):
         _ = mx.lmr
     assert sentence_for("nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("powerSim", "powerSim of simr is mx.power"),
+        ("Anova", "Anova of car is mx.anova(result, type=2)"),  # in upper case not lme4's
+        ("cooks", "cooks.distance of lme4 is result.get_influence().cooks_distance[0]"),  # mx.cooks.distance
+        ("dotplot", "result.plot_random_effects()"),  # mx.dotplot.ranef.mer
+        ("mice", "R's mice is mx.impute"),
+        ("tidy", "tidy of broom.mixed is result.tidy"),
+        ("step", "step of lmerTest: models are not chosen"),
+    ],
+)
+def test_functions_of_other_packages_are_answered(name: str, words: str) -> None:
+    with rejects(f"no attribute '{name}'", re.escape(words), kind=AttributeError):
+        getattr(mx, name)
+
+
+def test_results_say_what_functions_of_other_packages_are() -> None:
+    for name, words in (("r2", "mx.r2"), ("check_model", "plot_diagnostics"), ("fit", "result.model.fit()")):
+        with rejects(words, kind=AttributeError):
+            getattr(herds(), name)
+    assert not herds().tidy().empty  # names that are here stay
+
+
+@pytest.mark.parametrize("module", [mx.fitted, mx.report])
+def test_folders_named_as_functions_of_r_say_what_these_are(module: Any) -> None:
+    name = module.__name__.partition(".")[2]
+    with rejects(f"{module.__name__} is a module and cannot be called", name, kind=TypeError):
+        module(sleep())
+
+
+def test_checks_that_the_table_names_can_be_made() -> None:
+    """Names of checks stand in quotes, which the test of the names of this package leaves out."""
+    for twin in TWINS.values():
+        for names in re.findall(r"result\.diagnose\((\[.*?\])\)", twin.ours):
+            assert sleep().diagnose(ast.literal_eval(names)) is not None
 
 
 def test_results_are_copied_and_pickled_as_before() -> None:

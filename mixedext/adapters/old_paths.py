@@ -198,9 +198,23 @@ class _OldPaths:
         vars(module)["__getattr__"] = lookup(old, MOVED[old])
 
 
+class _Folder(ModuleType):
+    """A folder of the package that has the name of a function of R: called, it says what that is here."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        known = sentence_for(self.__name__.removeprefix("mixedext."))
+        raise TypeError(f"{self.__name__} is a module and cannot be called: {known}")
+
+
+#: Folders whose names are those of functions of R.
+_NAMED_AS_FUNCTIONS = ("fitted", "report")
+
+
 def install() -> None:
-    """Let the old paths be found."""
+    """Let the old paths be found, and folders answer as functions of R."""
     if _OldPaths not in sys.meta_path:
         sys.meta_path.append(_OldPaths)
+    for folder in _NAMED_AS_FUNCTIONS:
+        importlib.import_module(f"mixedext.{folder}").__class__ = _Folder
     for old, places in FOLDERS.items():
         vars(importlib.import_module(f"mixedext.{old}"))["__getattr__"] = lookup(old, places)

@@ -16,6 +16,7 @@ from mixedext.data.formula.parser import MixedFormula
 from mixedext.data.formula_code import needed_names
 from mixedext.data.names import not_there, unknown_module, why_no_values
 from mixedext.data.r_functions import is_known
+from mixedext.data.subset_words import remedy_for
 from mixedext.data.values import (
     decimal_levels,
     label_text,
@@ -198,13 +199,17 @@ def subset_mask(frame: pd.DataFrame, subset: str, scope: Mapping[str, Any]) -> N
         ValueError,
     ) as error:
         why = str(error.msg if isinstance(error, SyntaxError) else error)
-        if isinstance(error, NameError):
+        if remedy := remedy_for(subset):
+            why = remedy
+        elif isinstance(error, NameError):
             unknown = why.partition("'")[2].partition("'")[0]
             meant = nearest(unknown, map(str, frame.columns))
             why += meant or f'; a text stands in quotes, "{unknown}"'
         raise OptionError(f"subset {subset!r} cannot be evaluated: {why}") from error
     if not isinstance(chosen, pd.Series) or not pd.api.types.is_bool_dtype(chosen.dtype):
-        raise OptionError(f"subset {subset!r} must give True or False for each row")
+        remedy = remedy_for(subset)
+        hint = f": {remedy}" if remedy else ""
+        raise OptionError(f"subset {subset!r} must give True or False for each row{hint}")
     # a row for which the answer is missing is not chosen, as in R
     return chosen.fillna(False).to_numpy(dtype=bool)
 
@@ -313,7 +318,9 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
     if isinstance(values, str):
         values = column_named(values, frame)
         if values not in frame.columns:
-            hint = nearest(values, column_names(frame)) or "; for an expression pass its values"
+            hint = "" if set(values) & set("()+*/^") else nearest(values, column_names(frame))
+            in_formula = f", or write offset({values}) in the formula" if what == "offset" else ""
+            hint = hint or f"; for an expression pass its values, np.log(data['x']){in_formula}"
             raise DataError(f"{what}: column {values!r} is not in the data{hint}")
         values = frame[values]
         if values.ndim > 1:

@@ -1,4 +1,4 @@
-"""The functions of lme4, lmerTest and emmeans by name, and what each is here.
+"""The functions of lme4, lmerTest, emmeans and packages around them by name, and what each is here.
 
 One table for three readers: errors of attributes that results do not have, the guide docs/from_lme4.md, and
 the tests, which look up every name of this package that stands in it. `result` are results of a fit, `model`
@@ -8,6 +8,8 @@ is a model, `means` what `emmeans` returns, `mx` the package.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from mixedext.options.r_packages import PACKAGES
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class Twin:
     def sentence(self) -> str:
         """Return what the function is here, in words."""
         ways = " or ".join(self.ours.split("; "))
+        whose = f"R's {self.name}" if self.name == self.package else f"{self.name} of {self.package}"
         if not ways:
-            return f"{self.name} of {self.package}: {self.note}"
-        return f"{self.name} of {self.package} is {ways}" + (f" ({self.note})" if self.note else "")
+            return f"{whose}: {self.note}"
+        return f"{whose} is {ways}" + (f" ({self.note})" if self.note else "")
 
 
 _STEPS = "mx.design(formula, data), mx.problem and mx.fit are the steps of a fit"
@@ -99,7 +102,7 @@ _TABLE = {
         ("checkConv", "result.diagnose()", "result.converged says whether the optimiser arrived"),
         ("influence", "result.get_influence(by=); mx.influence(result, groups)"),
         ("hatvalues", "mx.hatvalues(result)"),
-        ("cooks.distance", "result.get_influence().cooks_distance"),
+        ("cooks.distance", "result.get_influence().cooks_distance[0]"),
         ("dfbeta dfbetas", "result.get_influence(by=).dfbetas"),
         ("logLik", "result.llf; mx.logLik(result)"),
         ("deviance", "result.deviance"),
@@ -215,7 +218,7 @@ _TABLE = {
 
 def _twins() -> dict[str, Twin]:
     out: dict[str, Twin] = {}
-    for package, rows in _TABLE.items():
+    for package, rows in (_TABLE | PACKAGES).items():
         for names, ours, *note in rows:
             for name in names.split():
                 out.setdefault(name, Twin(package, name, ours, *note))
@@ -224,10 +227,28 @@ def _twins() -> dict[str, Twin]:
 
 #: R's name → what it is here.
 TWINS = _twins()
-_BY_ATTRIBUTE = {name.replace(".", "_").lower(): twin for name, twin in TWINS.items()}
+_EXACT = {name.replace(".", "_"): twin for name, twin in TWINS.items()}
+
+
+def _otherwise() -> dict[str, Twin]:
+    """Return twins by other ways of writing: all in lower case, and what stands before a dot of R.
+
+    Python reads ``mx.cooks.distance`` as the attribute ``distance`` of ``mx.cooks``.
+    """
+    out: dict[str, Twin] = {}
+    for name, twin in _EXACT.items():
+        out.setdefault(name.lower(), twin)
+    for name, twin in TWINS.items():
+        first, dot, _ = name.partition(".")
+        if dot and len(first) > 2:
+            out.setdefault(first.lower(), twin)
+    return out
+
+
+_OTHERWISE = _otherwise()
 
 
 def sentence_for(attribute: str) -> str | None:
     """Return what a name of R, dots written as underscores, is here; None if it is none that is known."""
-    twin = _BY_ATTRIBUTE.get(attribute.lower())
+    twin = _EXACT.get(attribute) or _OTHERWISE.get(attribute.lower())
     return None if twin is None else twin.sentence()

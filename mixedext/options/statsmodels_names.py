@@ -102,6 +102,7 @@ SOUGHT = (
     ("to_docx to_word to_rtf to_excel to_csv", _TO_WORD),
     ("plot_predict plot_effects", 'result.plot_predictions("x")'),
     ("params_table coefficients coefs summary_table", "result.coef_table()"),
+    ("fit", "result.model.fit(); results are those of a fit, also what result.update() returns"),
 )
 
 _BY_NAME = {name: ours for names, ours in NAMES_ELSEWHERE for name in names.split()}
