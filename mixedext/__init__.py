@@ -229,7 +229,8 @@ def __getattr__(name: str) -> Any:
     """Find a module of version 0.1 that was an attribute of the package."""
     if name in old_paths.MOVED:
         return import_module(f"mixedext.{name}")
-    known = sentence_for(name) or _ELSEWHERE.get(name) or sentence_of_function(name)
+    known = sentence_for(name, exact=True) or _ELSEWHERE.get(name)
+    known = known or sentence_of_function(name) or sentence_for(name)
     said = f": {known}" if known else nearest(name, __all__)
     raise AttributeError(f"module 'mixedext' has no attribute {name!r}{said}")
 

@@ -248,7 +248,16 @@ def _otherwise() -> dict[str, Twin]:
 _OTHERWISE = _otherwise()
 
 
-def sentence_for(attribute: str) -> str | None:
-    """Return what a name of R, dots written as underscores, is here; None if it is none that is known."""
-    twin = _EXACT.get(attribute) or _OTHERWISE.get(attribute.lower())
+def sentence_for(attribute: str, exact: bool = False) -> str | None:
+    """Return what a name of R, dots written as underscores, is here; None if it is none that is known.
+
+    Parameters
+    ----------
+    attribute : str
+    exact : bool
+        Whether the name must be R's in the same letters, as other packages have names that differ in case.
+    """
+    twin = _EXACT.get(attribute)
+    if twin is None and not exact:
+        twin = _OTHERWISE.get(attribute.lower())
     return None if twin is None else twin.sentence()

@@ -64,7 +64,6 @@ PACKAGES = {
     ),
     "parameters": (
         ("model_parameters standard_error", "result.coef_table(); result.confint()"),
-        ("odds_ratios odds_ratio", 'result.tidy("fixed", exponentiate=True, conf_int=True)'),
         ("standardize_parameters", "mx.standardize(result)"),
     ),
     "pbkrtest": (
@@ -141,7 +140,7 @@ PACKAGES = {
         ("random.effects", "result.random_effects"),
         ("intervals", "result.confint()"),
         ("ACF", f"{_SIMULATED}.test_temporal_autocorrelation(time, groups)"),
-        ("gls corAR1 corCompSymm varIdent varPower", "", _CORRELATED),
+        ("corAR1 corCompSymm varIdent varPower", "", _CORRELATED),
     ),
     "glmmTMB": (("glmmTMB", "mx.glmer(formula, data, family=).fit()"),),
     "clubSandwich": (("vcovCR coef_test Wald_test", _BY_CLUSTER),),

@@ -100,7 +100,7 @@ class MixedResults(
             if name[0] == "_" or hasattr(type(self), name):
                 # what a property lacks inside is said by its own error
                 return object.__getattribute__(self, name)
-            known = sentence_for(name) or sentence_of_statsmodels(name)
+            known = sentence_for(name, exact=True) or sentence_of_statsmodels(name) or sentence_for(name)
             said = "" if known is None else f": {known}"
             text = f"{type(self).__name__!r} object has no attribute {name!r}{said}"
             raise AttributeError(text, name=name, obj=self)
