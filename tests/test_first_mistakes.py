@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
@@ -88,6 +89,76 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: mx.model_table([smf.ols("nitro ~ 1", oats()).fit(), fitted()]),
         mx.DataError,
         r"mixedext\.summary_col",
+    ),
+    "a column with a space": (
+        lambda: mx.lmer("my yield ~ nitro + (1 | Block)", oats().rename(columns={"yield": "my yield"})),
+        mx.FormulaError,
+        r"missing before 'yield'; the column 'my yield' is written in backticks, `my yield`",
+    ),
+    "a column of dummies with a space": (
+        lambda: mx.lmer(
+            "nitro ~ Variety_Golden Rain + (1 | Block)", pd.get_dummies(oats(), columns=["Variety"])
+        ),
+        mx.FormulaError,
+        r"the column 'Variety_Golden Rain' is written in backticks",
+    ),
+    "a column that hides a coding": (
+        lambda: mx.lmer(
+            "nitro ~ C(Treatment, Treatment('Victory')) + (1 | Block)",
+            oats().rename(columns={"Variety": "Treatment"}),
+        ),
+        mx.DataError,
+        "a column called 'C' or 'Treatment' hides the function of this name",
+    ),
+    "numbers as text": (
+        lambda: mx.lmer("nitro ~ x + (1 | Block)", oats().assign(x=np.arange(72.0).astype(str))),
+        mx.DataError,
+        r"'x' is a factor whose levels are numbers: as one number it is pandas\.to_numeric\(data\['x'\]",
+    ),
+    "numbers as text in a random slope": (
+        lambda: mx.lmer("nitro ~ 1 + (x | Block)", oats().assign(x=np.repeat(np.arange(12), 6).astype(str))),
+        mx.DataError,
+        "'x' is a factor whose levels are numbers",
+    ),
+    "a response of yes and no in a linear model": (
+        lambda: mx.lmer(
+            "y ~ nitro + (1 | Block)", oats().assign(y=np.where(oats()["nitro"] > 0.2, "yes", "no"))
+        ),
+        mx.DataError,
+        r"numbers are needed; one of two values is the response of mixedext\.glmer.*'binomial'\)$",
+    ),
+    "a response of True and False in a linear model": (
+        lambda: mx.lmer("y ~ nitro + (1 | Block)", oats().assign(y=oats()["nitro"] > 0.2)),
+        mx.DataError,
+        r"is boolean: numbers are needed; one of two values is the response of mixedext\.glmer",
+    ),
+    "a part of a date": (
+        lambda: mx.lmer("yield ~ month(day) + (1 | Block)", oats().assign(day=pd.Timestamp("2024-05-01"))),
+        mx.DataError,
+        r"'month' is not known: .* day\.dt\.month",
+    ),
+    "models of other rows": (
+        lambda: mx.anova(
+            fitted(),
+            mx.lmer("yield ~ w + np.sin(2*nitro) + (1 | Block)", oats().assign(w=[np.nan, *range(71)])).fit(),
+        ),
+        mx.DataError,
+        r"data\.dropna\(subset=\[\.\.\.\]\) \(one of them alone has 'w'\)",
+    ),
+    "predictions by a grouping factor": (
+        lambda: fitted().plot_predictions("nitro", by="Block"),
+        mx.OptionError,
+        r"'Block' is a grouping factor .* plot_groups\(\)",
+    ),
+    "means of a grouping factor": (
+        lambda: mx.emmeans(fitted(), "Block"),
+        mx.OptionError,
+        r"'Block' is a grouping factor .* coef\(\)",
+    ),
+    "files in mixedlm": (
+        lambda: mx.mixedlm("y ~ x", "rows/*.parquet", groups="g"),
+        mx.DataError,
+        r"batch by batch are for mixedext\.lmer",
     ),
     "half an expression as subset": (
         lambda: mx.lmer("nitro ~ 1 + (1 | Block)", oats(), subset="nitro >"),

@@ -75,8 +75,36 @@ def refuse_few_rows(design: Design, n: int) -> None:
     if design.x.shape[1] >= n:
         raise DataError(
             f"{design.x.shape[1]} fixed effects cannot be estimated from {n} rows: use fewer columns or "
-            "more rows"
+            f"more rows{_numbers_as_levels(design.exog_names)}"
         )
+
+
+def _numbers_as_levels(names: Sequence[str]) -> str:
+    """Say which factor has levels that are all numbers, where there is one among the names of columns.
+
+    A single text in a column of numbers, or a reader that takes a column for text, makes a factor of it. What
+    is written as C(x) is a factor on purpose.
+    """
+    levels: dict[str, list[str]] = {}
+    for name in names:
+        factor, found, level = name.rpartition("[T.")
+        if found and not factor.startswith("C("):
+            levels.setdefault(factor, []).append(level.removesuffix("]"))
+    for factor, own in levels.items():
+        if len(own) > 2 and sum(_is_number(level) for level in own) > 0.9 * len(own):
+            return (
+                f"; {factor!r} is a factor whose levels are numbers: as one number it is "
+                f"pandas.to_numeric(data[{factor!r}], errors='coerce')"
+            )
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def only_columns(design: Design, kept: Sequence[int]) -> dict[str, Any]:
@@ -218,8 +246,8 @@ def undetermined_text(
         if count > n and not allow_saturated:
             raise DataError(
                 f"the term of {term.label!r} has {width} effects, whose covariance has {count} elements, "
-                f"for {n} "
-                "rows: use fewer effects, || or diag(), or pass allow_saturated=True to fit it all the same"
+                f"for {n} rows: use fewer effects, || or diag(), or pass allow_saturated=True to fit it all "
+                f"the same{_numbers_as_levels(term.names)}"
             )
     parts = []
     for number, places in found.entries.items() if found else ():
@@ -274,7 +302,8 @@ def _saturated_text(term: DesignTerm, n: int, noise: Noise) -> str:
         why = "the covariances of its effects cannot be told from the residual variance"
     else:
         why = "only the shape of the distribution tells the variances of its effects from the dispersion"
-    return f"{what}: {why}; use fewer effects, or pass allow_saturated=True to fit it all the same"
+    mistaken = _numbers_as_levels(term.names)
+    return f"{what}: {why}; use fewer effects, or pass allow_saturated=True to fit it all the same{mistaken}"
 
 
 def _entries_text(term: DesignTerm, places: Sequence[tuple[int, int]]) -> str:

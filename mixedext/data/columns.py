@@ -419,12 +419,24 @@ def _first_text(values: Any) -> str:
     return f", and {held}; pandas.to_numeric(column, errors='coerce') makes texts numbers, and others missing"
 
 
+def _two_values(values: Any, what: str) -> str:
+    """Say that a response of two values, none of them a number, has models of its own."""
+    found = pd.unique(np.asarray(values, dtype=object).ravel())
+    number = pd.to_numeric(pd.Series([v for v in found if isinstance(v, str)], dtype=object), errors="coerce")
+    if not what.startswith("the response") or len(found) != 2 or number.notna().any():
+        return ""
+    return "; one of two values is the response of mixedext.glmer(formula, data, family='binomial')"
+
+
 def one_number_a_row(values: Any, what: str, n: int) -> Array:
     """Return evaluated values as n floats of their own; `what` is their name in messages."""
     kind = "O" if isinstance(values, pd.Categorical) else values.dtype.kind
     if kind not in "iuf":
         found = {"b": "boolean", "O": "categorical or a string", "U": "a string", "c": "complex"}
-        raise DataError(f"{what} is {found.get(kind, values.dtype)}: numbers are needed{_first_text(values)}")
+        raise DataError(
+            f"{what} is {found.get(kind, values.dtype)}: numbers are needed"
+            f"{_two_values(values, what) or _first_text(values)}"
+        )
     if values.shape not in ((n,), (n, 1)):
         raise DataError(f"{what} has shape {values.shape}, not one value for each of {n} rows")
     return np.array(values.reshape(n), dtype=float)

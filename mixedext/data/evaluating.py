@@ -38,9 +38,20 @@ def evaluating(expression: str) -> Iterator[None]:
         if mismatch := _LENGTHS.search(first_line(error)):
             raise DataError(_too_short(*mismatch.groups())) from error
         reason = _reason(error.__cause__) if error.__cause__ is not None else first_line(error)
-        raise DataError(f"{_quoted(code)} cannot be evaluated: {reason}") from error
+        raise DataError(f"{_quoted(code)} cannot be evaluated: {reason}{_hidden(reason, code)}") from error
     except Exception as error:  # whatever the user's own functions raise
-        raise DataError(f"{_quoted(expression)} cannot be evaluated: {_reason(error)}") from error
+        reason = _reason(error)
+        raise DataError(
+            f"{_quoted(expression)} cannot be evaluated: {reason}{_hidden(reason, expression)}"
+        ) from error
+
+
+def _hidden(reason: str, code: str) -> str:
+    """Say which functions a column may hide, where a column was called."""
+    if not re.search(r"'(Series|Categorical|ndarray)' object is not callable", reason):
+        return ""
+    names = " or ".join(repr(name) for name in dict.fromkeys(re.findall(r"(?<![\w.])([A-Za-z_]\w*)\(", code)))
+    return f"; a column called {names} hides the function of this name: rename the column"
 
 
 def _quoted(code: str) -> str:

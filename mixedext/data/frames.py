@@ -73,7 +73,10 @@ def read_frame(data: Any, may_be_empty: bool = False) -> pd.DataFrame:
 
 def _hint(data: Any) -> str:
     if isinstance(data, str):
-        return ": read a file by mixedext.read_data, a data set by mixedext.datasets.load"
+        return (
+            ": read a file by mixedext.read_data, a data set by mixedext.datasets.load; files that are read "
+            "batch by batch are for mixedext.lmer and glmer"
+        )
     if isinstance(data, np.ndarray):
         return ": name the columns, pd.DataFrame(array, columns=[...])"
     if hasattr(data, "to_frame"):

@@ -6,6 +6,7 @@ after that, so that ``center(x)`` and unused categories see the rows of the fit 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -56,12 +57,34 @@ def read_formula(formula: Any, data: Any) -> MixedFormula:
         if isinstance(data, str):
             raise FormulaError("the formula comes first, then the data")
         return parse(formula)
-    return _parse(formula, _dotted_columns(formula, data), frozenset(COVARIANCES))
+    try:
+        return _parse(formula, _dotted_columns(formula, data), frozenset(COVARIANCES))
+    except FormulaError as error:
+        name = _column_at(formula, error.position, data)
+        if name is None or "backtick" in error.reason:
+            raise
+        reason = f"{error.reason}; the column {name!r} is written in backticks, `{name}`"
+        raise FormulaError(reason, error.formula, error.position) from error
 
 
 @lru_cache(maxsize=256)
 def _parse(formula: str, columns: frozenset[str], structures: frozenset[str]) -> MixedFormula:
     return parse(formula, columns, structures)
+
+
+def _column_at(formula: str, position: int | None, data: Any) -> str | None:
+    """Return the column whose odd name stands at a character of a formula, None if none does."""
+    names = getattr(data, "columns", data)
+    if position is None or not isinstance(names, (pd.Index, Mapping)):
+        return None
+    found = [
+        name
+        for name in names
+        if isinstance(name, str)
+        and not name.isidentifier()
+        and any(m.start() <= position < m.end() for m in re.finditer(re.escape(name), formula))
+    ]
+    return max(found, key=len, default=None)
 
 
 def _dotted_columns(formula: str, data: Any) -> frozenset[str]:

@@ -46,11 +46,14 @@ class Variables:
         Those of the fixed effects.
     levels : dict
         Factor → its levels, the reference first; all other variables are numbers.
+    groups : tuple of str
+        Grouping factors.
     """
 
     frame: pd.DataFrame
     fixed: tuple[str, ...]
     levels: Mapping[str, pd.Index]
+    groups: tuple[str, ...]
 
     def check(self, name: Any) -> str:
         """Return the name of a variable of the fixed effects.
@@ -61,7 +64,7 @@ class Variables:
             If it is none.
         """
         if not isinstance(name, str) or name not in self.fixed:
-            raise unknown_variable(name, self.fixed)
+            raise unknown_variable(name, self.fixed, self.groups)
         return name
 
     def typical(self, name: str) -> Any:
@@ -123,7 +126,7 @@ def read_variables(fit: FittedModel) -> Variables:
             levels[name] = values.cat.remove_unused_categories().cat.categories
         elif name in factors or not pd.api.types.is_numeric_dtype(values) or values.dtype.kind == "b":
             levels[name] = pd.Index(values.dropna().unique()).sort_values()
-    return Variables(frame, tuple(map(str, aliases.values())), levels)
+    return Variables(frame, tuple(map(str, aliases.values())), levels, tuple(fit.labels.groups))
 
 
 def usual_offsets(fit: FittedModel) -> GivenOffsets:

@@ -50,6 +50,21 @@ FUNCTIONS = {
     "fct_relevel": 'the reference level is set by relevel(f, ref="b") or C(f, Treatment("b"))',
     "as.logical": "write I(x != 0)",
     "as.Date": "dates are made in the data, data['day'] = pd.to_datetime(data['day'])",
+    **{
+        name: f"a part of a date is day.dt.{part}, with day the column"
+        for name, part in (
+            ("year", "year"),
+            ("month", "month"),
+            ("months", "month"),
+            ("day", "day"),
+            ("mday", "day"),
+            ("wday", "dayofweek"),
+            ("weekdays", "dayofweek"),
+            ("yday", "dayofyear"),
+            ("hour", "hour"),
+            ("quarter", "quarter"),
+        )
+    },
     "xor": "write I(a != b) of booleans",
     "quantile": f"{_IN_DATA}, or write np.quantile(x, 0.5)",
     "gr": "a grouping factor is a column, (1 | g)",

@@ -102,6 +102,14 @@ def residuals(fit: FittedModel) -> Iterator[Finding]:
         )
 
 
+#: What makes the variance of the residuals even that is more, or less, where fitted values are high.
+_EVENED = {
+    "more": "transform the response (logarithm); take a family whose variance grows with its mean",
+    "less": "transform the response (its square, or the logit of a share; a logarithm that was taken may "
+    "be too strong); look whether values are cut off at an upper bound",
+}
+
+
 def uneven(fit: FittedModel) -> Iterator[Finding]:
     """The variance of the residuals changes with the fitted values.
 
@@ -128,8 +136,7 @@ def uneven(fit: FittedModel) -> Iterator[Finding]:
             "standard errors of the fixed effects and prediction intervals are too small for some rows and "
             "too large for others; the value is the ratio of standard deviations in the highest and lowest "
             "third",
-            "transform the response (logarithm); take a family whose variance grows with its mean; take "
-            "get_robustcov_results()",
+            f"{_EVENED[way]}; take get_robustcov_results()",
         )
 
 

@@ -29,7 +29,8 @@ def check_same_data(fits: Mapping[str, FittedModel]) -> None:
         if fit.nobs != reference.nobs:
             raise DataError(
                 f"{name!r} has {fit.nobs} rows and {first!r} {reference.nobs}: models can be "
-                "compared on the same rows only; leave rows out of all that are missing for one (subset=)"
+                "compared on the same rows only; fit all to the rows in which none lacks a value, "
+                f"data.dropna(subset=[...]){_lacking(reference, fit)}"
             )
         if np.array_equal(other.endog, design.endog) and _same_sums(fit, reference):
             continue
@@ -43,6 +44,13 @@ def check_same_data(fits: Mapping[str, FittedModel]) -> None:
             f"{name!r} has other rows, or the same in another order, than {first!r}: models can be compared "
             "on the same rows only"
         )
+
+
+def _lacking(one: FittedModel, other: FittedModel) -> str:
+    """Name the terms and groups that one of two models has alone: their missing values are what differs."""
+    first, second = ({*fit.labels.fixed_terms, *fit.labels.groups} for fit in (one, other))
+    alone = sorted(first ^ second)
+    return f" (one of them alone has {', '.join(map(repr, alone))})" if alone else ""
 
 
 def comparable_rows(fits: Mapping[str, FittedModel]) -> dict[str, FittedModel]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,9 +167,14 @@ class Grid:
         return frame[list(names)]
 
 
-def unknown_variable(name: Any, known: Iterable[str]) -> OptionError:
-    """Return the error for a name that is not a variable of the fixed effects."""
+def unknown_variable(name: Any, known: Iterable[str], groups: Collection[str] = ()) -> OptionError:
+    """Return the error for a name that is not a variable of the fixed effects, but perhaps of groups."""
     known = list(known)
+    if isinstance(name, str) and name in groups:
+        return OptionError(
+            f"{name!r} is a grouping factor and not a variable of the fixed effects: of its levels are "
+            f"get_prediction(data, random_effects=[{name!r}]), coef() and plot_groups() of the results"
+        )
     listed = f"(they use: {', '.join(known)})" if known else "(they use no variable)"
     return OptionError(f"{name!r} is not a variable of the fixed effects{nearest(str(name), known)} {listed}")
 

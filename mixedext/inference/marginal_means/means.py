@@ -194,7 +194,7 @@ class _MeansQuery:
         every = [*names, *self.within]
         for name in every:
             if name not in grid.variables:
-                raise unknown_variable(name, grid.variables)
+                raise unknown_variable(name, grid.variables, fit.labels.groups)
         labels = grid.labels(every)
         if not names:
             labels.insert(0, "1" if "1" not in every else "overall", "overall")
