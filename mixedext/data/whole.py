@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+import numpy as np
 import pandas as pd
 
 #: Characters in a line; columns that find no room stand below.
@@ -19,11 +20,32 @@ class WholeTable(pd.DataFrame):
 
     def __repr__(self) -> str:
         with _whole():
-            return super().__repr__()
+            return repr(_large_in_full(self))
 
     def _repr_html_(self) -> str | None:
         with _whole():
-            return super()._repr_html_()
+            return pd.DataFrame._repr_html_(_large_in_full(self))
+
+
+#: Numbers from which on pandas writes 1.447850e+07, in which likelihoods of large data look all the same.
+_LARGE = 1e6
+#: Numbers of which one decimal would leave nothing.
+_SMALL = 0.05
+#: Digits before the point that double precision has.
+_EXACT = 1e15
+
+
+def _large_in_full(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of pandas whose columns of large numbers are texts, with all digits before the point."""
+    shown = pd.DataFrame(table, copy=True)
+    for place, dtype in enumerate(table.dtypes):
+        if not isinstance(dtype, np.dtype) or dtype.kind != "f":
+            continue
+        values = shown.iloc[:, place].to_numpy()
+        sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+        if len(sizes) and _LARGE <= sizes.max() < _EXACT and sizes.min() >= _SMALL:
+            shown.isetitem(place, ["NaN" if np.isnan(v) else f"{v:.1f}" for v in values.tolist()])
+    return shown
 
 
 def _whole() -> AbstractContextManager[None]:

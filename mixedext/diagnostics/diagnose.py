@@ -87,7 +87,8 @@ def diagnose(fit: FittedModel, checks: Sequence[str] | None = None) -> Diagnosis
     table = Diagnosis(pd.DataFrame(rows, columns=["check", *Finding._fields]))
     table = Diagnosis(table.astype({"value": float, "threshold": float}))
     count = "1 finding" if len(rows) == 1 else f"{len(rows)} findings" if rows else "Nothing was found"
-    heading = f"{count} in {len(made)} checks of the fit of {fit.labels.endog_name}"
+    looked = "1 check" if len(made) == 1 else f"{len(made)} checks"
+    heading = f"{count} in {looked} of the fit of {fit.labels.endog_name}"
     table.attrs = {"heading": f"{heading}{':' if rows else '.'}", "notes": notes, "checks": made}
     return table
 

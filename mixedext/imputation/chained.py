@@ -167,7 +167,8 @@ class Chain:
             self._coded[number] = coded
             self._frame = self._frame.assign(**{part.variable.name: part.column(coded)})
             self._derive()
-            out.append((float(values.mean()), float(values.std())))
+            # none are left where the other rows of each group tell its value
+            out.append((float(values.mean()), float(values.std())) if len(values) else (np.nan, np.nan))
         return out
 
     def finished(self, index: pd.Index) -> pd.DataFrame:

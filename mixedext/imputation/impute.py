@@ -15,7 +15,7 @@ from mixedext.findings.remarks import warn_of_imputation, without_warnings
 from mixedext.imputation.chained import Chain, ImputationFailed, Incomplete
 from mixedext.imputation.imputed import ImputedData
 from mixedext.imputation.variables import order_of_visits, read_variables
-from mixedext.options import answers_keywords, check_count, check_option, check_seed
+from mixedext.options import answers_keywords, check_count, check_option, check_seed, shown
 
 ON_ERROR = ("raise", "drop")
 
@@ -23,7 +23,7 @@ ON_ERROR = ("raise", "drop")
 @answers_keywords
 def impute(
     data: Any,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, Any] | None = None,
     m: int = 5,
     *,
     rng: Any = None,
@@ -43,7 +43,7 @@ def impute(
     ----------
     data : DataFrame or mapping of columns
         It is not changed. Columns that are not imputed may miss values where no formula uses them.
-    variables : mapping
+    variables : mapping, which must be given
         Variable → how it is imputed: a formula, ``"w + z + (1 | group)"`` or ``"x ~ w + z + (1 | group)"``,
         without random effects for a single-level model; or a mapping of options:
 
@@ -120,6 +120,8 @@ def impute(
             "the data come first, then what is to be imputed: impute(data, {'x': 'w + (1 | g)'})"
         )
     given = read_frame(data)
+    if variables is None:
+        raise OptionError(_what_is_missing(given))
     count = check_count(m, "m")
     rounds = check_count(iterations, "iterations")
     check_option(on_error, "on_error", ON_ERROR)
@@ -169,6 +171,19 @@ def impute(
             f"not be imputed in iteration {iteration}: {reason}"
         )
     return ImputedData(frames, given, parts, traces, failures)
+
+
+def _what_is_missing(frame: pd.DataFrame) -> str:
+    """Return what to write where nothing was said of how variables are imputed."""
+    missing = frame.isna().sum()
+    missing = missing[missing > 0]
+    listed = ", ".join(f"{shown(name)} ({number})" for name, number in missing.head(12).items())
+    first = missing.index[0] if len(missing) else "x"
+    return (
+        f"variables must say of what each variable is imputed, {{{first!r}: 'y + z + (1 | g)'}}, with the "
+        "response of the analysis and its groups: no model is guessed; missing values are in "
+        f"{listed or 'no column'}"
+    )
 
 
 def _derived(derived: Any) -> dict[str, Callable[[pd.DataFrame], Any]]:

@@ -23,6 +23,8 @@ _OTHERWISE = {
     **dict.fromkeys(("resp", "mu", "probability", "prob"), "response"),
     **dict.fromkeys(("lp", "linear.predictor", "eta", "latent"), "link"),
     **dict.fromkeys(("prof", "likelihood", "pl"), "profile"),
+    **dict.fromkeys(("na.omit", "na.exclude", "na_omit", "na_exclude"), "drop"),
+    **dict.fromkeys(("na.fail", "na_fail"), "raise"),
 }
 
 #: Bytes by unit.

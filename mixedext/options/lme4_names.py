@@ -178,7 +178,7 @@ _TABLE = {
         (
             "contrast",
             "means.contrasts(method)",
-            'a family by name, or weights of the means; by="g" within levels',
+            'a family by name, or weights of the means; by="g" within levels; interaction="pairwise"',
         ),
         ("pairs", 'means.contrasts("pairwise")'),
         (

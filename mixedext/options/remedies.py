@@ -115,6 +115,12 @@ REMEDIES = (
     ("type", "which", "write which='mean' or which='linear'"),
     ("linear", "which", "write which='linear'"),
     ("type which", "new_levels", "predictions of a linear model have one scale"),
+    (
+        "method contrast type",
+        "ref",
+        "the kind comes first, contrasts('pairwise'); to adjust, write adjust='holm'",
+    ),
+    ("correlation corr print_corr", "ddf", "tables without correlations are coef_table() and varcorr"),
     ("y newresp response", "endog", "write endog="),
     ("groups group cluster", "by", "write by=, a column or values by row"),
     ("FUN fun func function", "statistic", "write statistic=, a function of the results"),

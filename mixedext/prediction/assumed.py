@@ -58,7 +58,7 @@ def read_coefficients(given: Any, names: Sequence[str], option: str, known: Arra
         if len(numbers) != len(names):
             raise OptionError(
                 f"{option} must be a mapping of coefficients to numbers, or {len(names)} numbers in the "
-                f"order {listed}, not {given!r}"
+                f"order {listed}, not {given!r}: {{{names[-1]!r}: 0.5}} says one of them"
             )
     return np.array(
         [number(value, f"{option}[{name!r}]") for name, value in zip(names, numbers, strict=True)]

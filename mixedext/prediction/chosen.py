@@ -44,7 +44,8 @@ def chosen_terms(fit: FittedModel, random_effects: Any) -> tuple[int, ...]:
         random_effects = [random_effects]
     if not isinstance(random_effects, Sequence) or not all(isinstance(n, str) for n in random_effects):
         raise OptionError(
-            "random_effects must be 'none', 'all' or a list of grouping factors or terms, not "
+            "random_effects must be 'none' (lme4's re.form=NA), 'all' (re.form=NULL) or a list of grouping "
+            "factors or terms, not "
             f"{random_effects!r}"
         )
     found = {place for name in random_effects for place in _terms_named(fit, name, known)}

@@ -12,8 +12,10 @@ from scipy import stats
 
 import mixedext as mx
 from mixedext.diagnostics.checks.all_checks import CHECKS
+from mixedext.diagnostics.checks.finding import response_of
 from mixedext.diagnostics.checks.influence import one_step_deletions
 from mixedext.diagnostics.checks.optimum import gradient, hessian
+from mixedext.diagnostics.checks.response import variance_of_squares
 from tests.conftest import fit_generalized, fit_linear, load_data, quiet_fit, references
 
 NAMES = [check.name for check in CHECKS]
@@ -397,3 +399,33 @@ def test_diagnosis_changes_nothing_and_does_not_warn() -> None:
         before = result.params.copy()
         result.diagnose()
     pd.testing.assert_series_equal(result.params, before)
+
+
+def test_large_squares_of_what_is_overdispersed_do_not_hide_it() -> None:
+    rng, data = grouped(21)
+    data["y"] = rng.poisson(np.exp(data["mean"]) * np.where(rng.random(len(data)) < 0.04, 3.0, 1.0))
+    result = quiet_glmm("y ~ x + (1 | g)", data, "poisson")
+    squares, df = np.asarray(result.resid_pearson) ** 2, len(data) - 3
+    seen = (squares.sum() - df) / np.sqrt(((squares - squares.mean()) ** 2).sum())
+    assert stats.norm.sf(seen) > 1e-3  # by the variance seen in the squares nothing would be found
+    table = result.diagnose("overdispersion")
+    assert table["value"].iloc[0] == pytest.approx(squares.sum() / df)
+    assert table.attrs["heading"].startswith("1 finding in 1 check of")
+
+
+@pytest.mark.parametrize("trials", [1, 8])
+def test_squares_of_pearson_residuals_vary_as_the_distribution_says(trials: int) -> None:
+    """The variance of r² is 2 plus the excess kurtosis of the mean of the trials."""
+    rng, data = grouped(22)
+    data["s"] = rng.binomial(trials, 0.3, len(data))
+    data["f"] = trials - data["s"]
+    binomial = quiet_glmm("cbind(s, f) ~ x + (1 | g)", data, "binomial")
+    pq = np.asarray(binomial.fittedvalues) * (1 - np.asarray(binomial.fittedvalues))
+    fit = binomial.fitted
+    expected = (2 + (1 - 6 * pq) / (trials * pq)).sum()
+    assert variance_of_squares(response_of(fit), fit.estimates) == pytest.approx(expected)
+    data["y"] = rng.poisson(2.0, len(data))
+    counts = quiet_glmm("y ~ x + (1 | g)", data, "poisson")
+    expected = (2 + 1 / np.asarray(counts.fittedvalues)).sum()
+    fit = counts.fitted
+    assert variance_of_squares(response_of(fit), fit.estimates) == pytest.approx(expected)

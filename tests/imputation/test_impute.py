@@ -446,3 +446,17 @@ def test_a_model_that_never_fits_is_an_error_in_any_case():
 
     with pytest.raises(mx.DataError, match="no data set could be imputed; the first, 'x' in iteration 2"):
         impute({"x": "q"}, data, m=1, derived={"q": derive}, on_error="drop")
+
+
+def test_a_variable_of_the_groups_that_other_rows_know_is_taken_from_them() -> None:
+    data = whole().copy()
+    data.loc[data.index % 8 == 0, "size"] = np.nan  # of each school seven rows know it
+    imputed = impute({"size": {"formula": "y + x", "level": "school"}}, data)
+    for frame in imputed.frames:
+        np.testing.assert_array_equal(frame["size"], whole()["size"])
+    assert imputed.traces["mean"].isna().all()
+
+
+def test_what_is_missing_is_said_where_no_models_are_given() -> None:
+    with pytest.raises(mx.OptionError, match=r"'x' \(\d+\), 'w' \(\d+\), 'size' \(\d+\)"):
+        mx.impute(incomplete(), m=2)

@@ -575,3 +575,28 @@ def test_random_terms_of_links_that_do_not_take_zero_are_tested(family: str) -> 
         table = mx.ranova(mx.glmer("y ~ 1 + (1 | g)", frame, family=family).fit())
     assert np.isfinite(table["llf"]).all()
     assert table["llf"].iloc[1] <= table["llf"].iloc[0] + 1e-6
+
+
+def test_large_numbers_of_tables_are_printed_with_all_digits() -> None:
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"g": np.arange(400) % 20, "x": rng.normal(size=400)})
+    data["y"] = 1e7 * (data["x"] + rng.normal(size=20)[data["g"]] + rng.normal(size=400))
+    result = mx.lmer("y ~ x + (1 | g)", data).fit()
+    table = mx.anova(result)
+    assert f"{table['sum_sq'].iloc[0]:.0f}" not in repr(table)  # beyond double precision as before
+    data["y"] /= 1e4
+    table = mx.anova(mx.lmer("y ~ x + (1 | g)", data).fit())
+    text, number = repr(table), f"{table['sum_sq'].iloc[0]:.1f}"
+    assert number in text
+    assert number in table._repr_html_()
+    assert "e+" not in text.splitlines()[-1]
+    assert table["sum_sq"].dtype == float  # only what is printed is text
+
+
+def test_comparisons_say_which_model_was_fitted_by_which_method() -> None:
+    data = load_data("grouseticks")
+    poisson = mx.glmer("TICKS ~ YEAR + (1 | BROOD)", data, family="poisson").fit()
+    negative = mx.glmer("TICKS ~ YEAR + (1 | BROOD)", data, family="negative-binomial").fit()
+    table = mx.compare(p=poisson, n=negative)
+    assert table.attrs["heading"] == "Models by AIC"
+    assert table.attrs["notes"][-2:] == ["p: by Laplace", "n: by Laplace, expected Hessian"]

@@ -637,3 +637,72 @@ def test_tests_of_means_print_all_of_their_columns() -> None:
     assert "..." not in text
     assert "p_value" in text
     assert "ci_upper" in text
+
+
+# ------------------------------------------------------------------------------------ contrasts of contrasts
+
+
+def of_oats() -> Any:
+    return mx.emmeans(
+        fit_linear("yield ~ C(nitro) * Variety + (1 | Block / Variety)", "Oats"), ["nitro", "Variety"]
+    )
+
+
+def test_contrasts_of_interactions_are_those_of_emmeans() -> None:
+    """R: contrast(emmeans(m, ~ N * V), interaction = "pairwise") of MASS::oats, lmer.df = "satterthwaite"."""
+    table = of_oats().contrasts(interaction="pairwise")
+    estimates = [
+        3.333, -4.167, -4.667, -7.5, -8, -0.5, -0.333, 4.667, 2.167, 5, 2.5, -2.5,
+        -3.667, 8.833, 6.833, 12.5, 10.5, -2,
+    ]  # fmt: skip
+    close(table["estimate"], estimates, rtol=1e-3, atol=5e-4)
+    close(table["std_err"], [10.865337] * 18, rtol=1e-6)
+    close(table["df"], [45] * 18)
+    close(table["p_value"].iloc[[0, 1, 15]], [0.7604, 0.7032, 0.2560], rtol=1e-3)
+    assert table["contrast"].iloc[0].endswith(" : Golden Rain - Marvellous")
+    assert "not adjusted" in table.attrs["notes"][0]
+
+
+def test_contrasts_of_interactions_are_differences_of_the_means() -> None:
+    means = of_oats()
+    cells = means.table["estimate"].to_numpy().reshape(3, 4)  # nitro varies fastest
+    steps = np.diff(cells, axis=1)
+    table = means.contrasts(interaction=["consec", "revpairwise"], adjust="bonferroni")
+    wanted = np.concatenate([steps[1] - steps[0], steps[2] - steps[0], steps[2] - steps[1]])
+    close(table["estimate"], wanted, rtol=1e-10)
+    custom = means.contrasts(interaction=[{"high": [0, 0, 0, 1]}, {"Victory": [0, 0, 1]}])
+    close(custom["estimate"], cells[2, 3])
+    assert list(means.contrasts("pairwise", interaction=True)["estimate"]) == list(
+        means.contrasts(interaction="pairwise")["estimate"]
+    )
+
+
+def test_interactions_within_a_third_variable_are_each_its_own() -> None:
+    data = load_data("Oats").assign(half=lambda d: np.where(d["Block"].isin(["I", "II", "III"]), "a", "b"))
+    result = mx.lmer("yield ~ C(nitro) * Variety * half + (1 | Block)", data).fit()
+    means = mx.emmeans(result, ["nitro", "Variety"], by="half")
+    table = means.contrasts(interaction="pairwise")
+    assert table["half"].tolist() == ["a"] * 18 + ["b"] * 18
+    cells = means.table.set_index(["half", "Variety", "nitro"])["estimate"]
+    b = cells.loc["b"].unstack("nitro")
+    wanted = (b.loc["Golden Rain", 0.0] - b.loc["Golden Rain", 0.2]) - (
+        b.loc["Marvellous", 0.0] - b.loc["Marvellous", 0.2]
+    )
+    close(table["estimate"].iloc[18], wanted)
+
+
+def test_interactions_that_cannot_be_contrasted_are_refused() -> None:
+    means = of_oats()
+    with pytest.raises(mx.DataError, match="two variables or more"):
+        means.contrasts(interaction=True, by="Variety")
+    with pytest.raises(mx.OptionError, match="1 kinds of contrasts, and the means 2 variables"):
+        means.contrasts(interaction=["pairwise"])
+    with pytest.raises(mx.OptionError, match="'helmert' is not known"):
+        means.contrasts(interaction="helmert")
+    with pytest.raises(mx.OptionError, match="ref is not for"):
+        means.contrasts(interaction=True, ref="Victory")
+
+
+def test_a_formula_of_means_without_tilde_is_said_to_lack_it() -> None:
+    with pytest.raises(mx.OptionError, match=r"begins with ~, '~ nitro \| Variety'"):
+        mx.emmeans(fit_linear("yield ~ nitro * Variety + (1 | Block)", "Oats"), "nitro | Variety")

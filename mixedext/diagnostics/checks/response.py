@@ -11,6 +11,7 @@ from scipy import stats
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.diagnostics.checks.finding import LEVEL, Finding, response_of, scaled_residuals
 from mixedext.diagnostics.checks.normality import departure
+from mixedext.families.response import Response
 from mixedext.fitted import FittedModel
 
 Array = NDArray[np.float64]
@@ -29,8 +30,9 @@ _NODES = 15
 def overdispersed(fit: FittedModel) -> Iterator[Finding]:
     """The responses vary more than their distribution does.
 
-    Pearson's statistic Σr² has its degrees of freedom as its mean; its standard error is that of χ² or, where
-    counts are small and squares of residuals vary more, the one seen in these.
+    Pearson's statistic Σr² has its degrees of freedom as its mean. Its standard error is that of χ² or, where
+    counts are small and squares of residuals vary more, the smaller of the one seen in these and the one that
+    the distribution has: what is overdispersed has large squares, which must not hide it.
     """
     if fit.is_linear:
         return
@@ -43,7 +45,8 @@ def overdispersed(fit: FittedModel) -> Iterator[Finding]:
     squares = response.pearson_residuals(fit.estimates.eta, fit.estimates.nuisance) ** 2
     df = max(fit.nobs - len(fit.params) - len(fit.theta), 1)
     ratio = float(squares.sum() / df)
-    error = max(np.sqrt(2.0 * df), float(np.sqrt(((squares - squares.mean()) ** 2).sum())))
+    seen = float(((squares - squares.mean()) ** 2).sum())
+    error = np.sqrt(max(2.0 * df, min(seen, variance_of_squares(response, fit.estimates))))
     if ratio > DISPERSED and stats.norm.sf((squares.sum() - df) / error) < LEVEL:
         other = response.family.overdispersion_remedy
         yield Finding(
@@ -55,6 +58,18 @@ def overdispersed(fit: FittedModel) -> Iterator[Finding]:
             f"add a random intercept for each row{', or take ' + other if other else ''}; look for a missing "
             "covariate",
         )
+
+
+def variance_of_squares(response: Response, estimates: GeneralizedEstimates) -> float:
+    """Return the variance of Σr² where the distribution holds: Σ(2 + κ/m).
+
+    κ is the excess kurtosis of one trial; the mean of m independent ones has κ/m.
+    """
+    if response.family.sample_space != "counts" and not response.family.takes_trials:
+        return np.inf
+    distribution = response.family.scipy_distribution(response.mean(estimates.eta), estimates.nuisance)
+    excess = np.asarray(distribution.stats(moments="k"), dtype=float)
+    return float(np.sum(2.0 + excess / response.m))
 
 
 def zero_inflated(fit: FittedModel) -> Iterator[Finding]:

@@ -78,8 +78,15 @@ def compare(*results: object, **named: object) -> InferenceTable:
         notes.append(refitted_note(by_reml))
     notes += _notes_on_rows(fits)
     frame = _criteria(list(fits.values()), list(fits))
-    methods = dict.fromkeys(fit.method.name for fit in fits.values())
-    table = make_table(frame, frame.index, f"Models by AIC ({', '.join(methods)})", notes)
+    by_method: dict[str, list[str]] = {}
+    for name, fit in fits.items():
+        by_method.setdefault(fit.method.name, []).append(name)
+    heading = "Models by AIC"
+    if len(by_method) == 1:
+        heading += f" ({next(iter(by_method))})"
+    else:
+        notes += [f"{', '.join(names)}: by {method}" for method, names in by_method.items()]
+    table = make_table(frame, frame.index, heading, notes)
     table.attrs["formulas"] = formulas_of({str(name): fits[str(name)] for name in frame.index})
     return table
 

@@ -87,7 +87,7 @@ class SimulatedTest:
         if len(self.failures):
             text += f", {len(self.failures)} failed"
         text += ")" if self.complete else ", cut short)"
-        return text + ("; fitted anew>" if self.refitted else ">")
+        return text + ("; models fitted anew by maximum likelihood>" if self.refitted else ">")
 
 
 def make_test(

@@ -176,6 +176,30 @@ def contrast_family(
     return maker(labels, 0 if ref is None else _place(ref, labels, levels or labels))
 
 
+def interaction_family(kinds: Sequence[Any], labels: Sequence[Sequence[str]]) -> ContrastFamily:
+    """Return contrasts of the contrasts of several variables: differences of differences.
+
+    Parameters
+    ----------
+    kinds : sequence
+        A kind of contrasts, or coefficients, for each variable, as `contrast_family` takes them.
+    labels : sequence of sequence of str
+        Of the levels of each variable; the means are their combinations, the first varying fastest.
+
+    Raises
+    ------
+    OptionError, DataError
+        As `contrast_family`.
+    """
+    names = [""]
+    matrix: Any = np.ones((1, 1))
+    for kind, levels in zip(reversed(kinds), reversed(labels), strict=True):
+        family = contrast_family(kind, levels)
+        matrix = np.kron(matrix, family.matrix)
+        names = [f"{own} : {other}" if other else own for other in names for own in family.names]
+    return ContrastFamily(tuple(names), matrix, "none", tuple(names), "custom")
+
+
 def _place(ref: Any, labels: Sequence[str], levels: Sequence[Any]) -> int:
     """Return the place of the control among the means."""
     ref = tuple(ref) if isinstance(ref, list) else ref

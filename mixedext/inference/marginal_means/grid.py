@@ -176,7 +176,11 @@ def unknown_variable(name: Any, known: Iterable[str], groups: Collection[str] = 
             f"get_prediction(data, random_effects=[{name!r}]), coef() and plot_groups() of the results"
         )
     listed = f"(they use: {', '.join(known)})" if known else "(they use no variable)"
-    return OptionError(f"{name!r} is not a variable of the fixed effects{nearest(str(name), known)} {listed}")
+    written = re.split(r"[|*+: ]+", str(name).strip())
+    hint = nearest(str(name), known)
+    if len(written) > 1 and set(written) <= set(known):
+        hint = f": a formula begins with ~, '~ {str(name).strip()}'"
+    return OptionError(f"{name!r} is not a variable of the fixed effects{hint} {listed}")
 
 
 def read_names(given: Any, what: str) -> list[str]:

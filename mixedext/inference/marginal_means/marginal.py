@@ -16,7 +16,7 @@ from mixedext.data.whole import WholeTable
 from mixedext.errors import DataError, OptionError
 from mixedext.inference.marginal_means.adjust import read_adjustment
 from mixedext.inference.marginal_means.contrast_table import ContrastTable
-from mixedext.inference.marginal_means.contrasts import contrast_family
+from mixedext.inference.marginal_means.contrasts import ContrastFamily, contrast_family, interaction_family
 from mixedext.inference.marginal_means.functions import Estimator, MeanFunctions, column_name
 from mixedext.inference.marginal_means.grid import read_names
 from mixedext.inference.marginal_means.response_scale import ResponseScale
@@ -136,6 +136,7 @@ class MarginalMeans:
         adjust: str | None = None,
         by: str | Sequence[str] | None = None,
         ref: Any = None,
+        interaction: Any = False,
     ) -> InferenceTable:
         """Return contrasts between the means.
 
@@ -155,6 +156,9 @@ class MarginalMeans:
             those of `emmeans`. An empty list compares all.
         ref : optional
             Level or label of the control, by default the first.
+        interaction : bool, str or list
+            Whether contrasts are of the contrasts of each variable, differences of differences; a kind, or
+            one for each variable of the means, in place of `kind`. They are not adjusted by default.
 
         Returns
         -------
@@ -193,6 +197,14 @@ class MarginalMeans:
         0  Days1 - Days0      7.84
         1  Days2 - Days0      8.71
         p-values and intervals are adjusted by dunnett for 2 tests
+        >>> oats = mx.datasets.load("Oats")
+        >>> result = mx.lmer("yield ~ C(nitro) * Variety + (1 | Block / Variety)", oats).fit()
+        >>> means = mx.emmeans(result, ["nitro", "Variety"])
+        >>> means.contrasts(interaction=["poly", "pairwise"])[["contrast", "estimate"]].round(2).head(2)
+                                       contrast  estimate
+        0     linear : Golden Rain - Marvellous     21.50
+        1  quadratic : Golden Rain - Marvellous      3.83
+        p-values and intervals are not adjusted
         """
         within = self._read_by(by)
         means, maker = self._means, ContrastTable(self._means, self._estimator, self._scale)
@@ -200,7 +212,10 @@ class MarginalMeans:
         parts: list[pd.DataFrame] = []
         notes: list[str] = []
         for rows in means.groups(within):
-            family = contrast_family(kind, means.texts(among, rows), means.values(among, rows), ref)
+            if interaction is False:
+                family = contrast_family(kind, means.texts(among, rows), means.values(among, rows), ref)
+            else:
+                family = self._interactions(kind if interaction is True else interaction, among, ref)
             table, notes = maker.make(family, read_adjustment(adjust, family), rows)
             for place, (name, value) in enumerate(self._values_within(within, rows).items()):
                 table.insert(1 + place, name, value)
@@ -258,6 +273,26 @@ class MarginalMeans:
                     }
                 )
         return InferenceTable(table)
+
+    def _interactions(self, kinds: Any, among: Sequence[str], ref: Any) -> ContrastFamily:
+        """Return the contrasts of contrasts between the means of the combinations of variables."""
+        if ref is not None:
+            raise OptionError(
+                "ref is not for contrasts of interactions: order the levels, or give coefficients"
+            )
+        if len(among) < 2:
+            raise DataError(
+                "contrasts of interactions need two variables or more, other than those of by=: "
+                'emmeans(result, ["f", "g"])'
+            )
+        each = kinds if isinstance(kinds, (list, tuple)) else [kinds] * len(among)
+        if len(each) != len(among):
+            raise OptionError(
+                f"interaction has {len(each)} kinds of contrasts, and the means {len(among)} variables to "
+                f"compare: {', '.join(among)}"
+            )
+        labels = [list(dict.fromkeys(self._means.texts([name]))) for name in among]
+        return interaction_family(each, labels)
 
     def _read_by(self, by: Any) -> list[str]:
         """Return the variables within whose combinations means are compared."""
