@@ -146,6 +146,14 @@ def test_every_page_stands_in_a_list_of_pages_once():
 # ------------------------------------------------------------------------------------------ the reference
 
 
+def test_the_gallery_has_every_picture():
+    gallery = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    owners = [getattr(mx, name) for name in mx.__all__ if inspect.isclass(getattr(mx, name))]
+    drawing = {name for owner in [mx, *owners] for name in dir(owner) if name.startswith("plot_")}
+    assert len(drawing) > 12
+    assert not {name for name in drawing if f"{name}(" not in gallery}
+
+
 def test_every_public_name_has_one_entry_in_the_reference():
     names = [name for _, _, names in api_pages.PAGES.values() for name in names]
     assert sorted(names) == sorted(mx.__all__)

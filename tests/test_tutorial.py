@@ -169,6 +169,21 @@ def test_the_page_on_imm10_shows_what_is_printed():
     assert len(found) == 1
     for ours, shown in zip(numbers(str(logistic.summary())), numbers(found[0]), strict=True):
         assert abs(float(ours) - float(shown)) <= 2e-4  # the ridge is flat: the last digit is not fixed
+    assert str(slopes.diagnose()) in page
+    interaction = mx.lmer("math ~ homework * meanses + (1 + homework | schid)", data).fit()
+    for name, row in interaction.coef_table()[["estimate", "std_err", "df", "p_value"]].iterrows():
+        shown = re.search(rf"^{name} +(\S+) +(\S+) +(\S+) +(\S+)$", page, re.MULTILINE)
+        assert shown
+        assert np.abs(np.array(shown.groups(), dtype=float) - row.to_numpy(dtype=float)).max() < 1e-3
+    holes = data.assign(ses=data["ses"].mask(np.random.default_rng(1).random(260) < 0.3))
+    imputed = mx.impute(holes, {"ses": "math + homework + meanses + (1 | schid)"}, m=20, rng=1)
+    pooled = mx.pool(imputed.fit("math ~ ses + homework + (1 + homework | schid)"))
+    whole = mx.lmer("math ~ ses + homework + (1 + homework | schid)", data).fit()
+    for name in whole.params.index:
+        shown = re.search(rf"^{name} +(\S+) +(\S+) +(\S+)$", page, re.MULTILINE)
+        assert shown
+        expected = [whole.params[name], pooled.params[name], pooled.bse[name]]
+        assert np.abs(np.array(shown.groups(), dtype=float) - expected).max() < 0.006
 
 
 # --------------------------------------------------------------------------------- as R prints numbers
