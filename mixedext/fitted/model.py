@@ -89,6 +89,9 @@ class Model(Protocol):
     def variant(self, **changes: Any) -> Any:
         """Return the model of the same rows with parts of its design changed, without warnings."""
 
+    def streamed_variant(self, **changes: Any) -> Any:
+        """Return the model of the same rows, not in memory, with fewer ``columns=`` or ``terms=``."""
+
     def with_response(self, endog: Array, problem: Any = None) -> Any:
         """Return the model of the same rows for another response, without warnings."""
 

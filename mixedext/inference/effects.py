@@ -11,8 +11,10 @@ import pandas as pd
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import fixed_columns
+from mixedext.errors import DataError
 from mixedext.findings.remarks import warn_of_null_model
 from mixedext.fitted import FittedModel
+from mixedext.fitted.row_moments import RowMoments, row_moments
 from mixedext.inference.door import read_fit
 from mixedext.inference.fixed_effects.degrees_of_freedom import estimates_table
 from mixedext.options import answers_keywords, check_flag, check_option
@@ -134,28 +136,26 @@ def variance_parts(
 def _parts(fit: FittedModel, approximation: str, null_mean: str) -> VarianceParts:
     check_option(approximation, "approximation", _APPROXIMATIONS)
     check_option(null_mean, "null_mean", _NULL_MEANS)
-    design = fit.design
+    moments = row_moments(fit)
     random, dispersion = 0.0, 0.0
     groups: dict[str, float] = {}
-    variances = [float(values.mean()) for values in fit.random_variances()]
-    for term, variance in zip(design.terms, variances, strict=True):
+    for term, variance in zip(fit.labels.terms, moments.random, strict=True):
         groups[term.group] = groups.get(term.group, 0.0) + variance
         if not fit.has_residual and len(term.levels) == fit.nobs:
             dispersion += variance
         else:
             random += variance
-    fixed = float(np.var(design.x @ fit.params, ddof=1)) if design.x.shape[1] else 0.0
     if fit.has_residual:
         distribution = float(fit.scale)
     else:
         distribution = _distribution_variance(fit, approximation, null_mean)
     return VarianceParts(
-        fixed=fixed,
+        fixed=moments.fixed,
         random=random,
         residual=distribution + dispersion,
         distribution=distribution,
         dispersion=dispersion,
-        intercept=_intercepts(fit),
+        intercept=_intercepts(fit, moments),
         groups=groups,
     )
 
@@ -323,27 +323,28 @@ def standardize(
     """
     fit = read_fit(results, "standardize")
     check_option(method, "method", _METHODS)
-    design = fit.design
-    varies = np.flatnonzero(np.ptp(design.exog, axis=0) > 0)
+    moments = row_moments(fit)
+    varies = moments.varies
     if method == "total":
         parts = _parts(fit, "lognormal", "conditional")
         scale = np.full(len(varies), (parts.random + parts.residual) ** -0.5)
     else:
-        scale = np.std(design.exog[:, varies], axis=0, ddof=1)
+        scale = moments.deviations[varies]
         if fit.has_residual:
-            scale = scale / np.std(design.endog, ddof=1)
-    contrasts = np.zeros((len(varies), design.exog.shape[1]))
+            scale = scale / moments.response
+    contrasts = np.zeros((len(varies), len(fit.params)))
     contrasts[np.arange(len(varies)), varies] = scale
-    names = [design.exog_names[j] for j in varies]
+    names = [fit.labels.exog_names[j] for j in varies]
     return estimates_table(fit.ddf(ddf), fit.params, contrasts, names, level)
 
 
-def _intercepts(fit: FittedModel) -> dict[str, float]:
+def _intercepts(fit: FittedModel, moments: RowMoments) -> dict[str, float]:
     """Return the variance of the random intercepts of each grouping factor that has them."""
     out: dict[str, float] = {}
-    for term, covariance in zip(fit.design.terms, fit.term_covariances(), strict=True):
+    known = zip(fit.labels.terms, fit.term_covariances(), moments.constant, strict=True)
+    for term, covariance, constant in known:
         # a column of the data may have this name too
-        own = [j for j, n in enumerate(term.names) if n == "Intercept" and np.ptp(term.columns[j]) == 0]
+        own = [j for j, n in enumerate(term.names) if n == "Intercept" and constant[j]]
         for place in own:
             variance = float(covariance[place, place])
             out[term.group] = out.get(term.group, 0.0) + variance
@@ -362,20 +363,31 @@ def _distribution_variance(fit: FittedModel, approximation: str, null_mean: str)
 def _null_mean(fit: FittedModel, null_mean: str) -> float:
     """Return the mean response of the model without fixed effects but the intercept."""
     null = _null_fit(fit)
-    intercept = null.params * null.design.exog[0]
+    moments = row_moments(null)
+    intercept = null.params * moments.lows
     if null_mean == "conditional":
         return float(fit.family.mean(intercept)[0])
-    variance = sum(float(values.mean()) for values in null.random_variances())
+    variance = sum(moments.random)
     return float(fit.family.marginal_mean(intercept, variance)[0])
 
 
 def _null_fit(fit: FittedModel) -> FittedModel:
     """Return the fit with an intercept alone, dispersion and α as they are."""
-    exog = fit.design.exog
-    if exog.shape[1] == 1 and np.ptp(exog[:, 0]) == 0 and exog[0, 0] != 0:
+    moments = row_moments(fit)
+    lows, constant = moments.lows, np.flatnonzero((moments.lows == moments.highs) & (moments.lows != 0))
+    if len(lows) == 1 and len(constant):
         return fit
-    alone = fixed_columns(np.ones((fit.nobs, 1)), ("Intercept",))
     # the family of the fit holds α as it was estimated
-    null = fit.method.fit_model(fit.model.variant(**alone, family=fit.family))
+    if fit.model.streamed is None:
+        alone = fixed_columns(np.ones((fit.nobs, 1)), ("Intercept",))
+        model = fit.model.variant(**alone, family=fit.family)
+    elif len(constant):
+        model = fit.model.streamed_variant(columns=constant[:1].tolist(), family=fit.family)
+    else:
+        raise DataError(
+            "the null model has an intercept alone, and this model has none: where rows are not in memory "
+            "write the fixed part with an intercept, as in y ~ f rather than y ~ 0 + f"
+        )
+    null = fit.method.fit_model(model)
     warn_of_null_model(null.estimates.optimizer)
     return null

@@ -30,6 +30,7 @@ from mixedext.models.holder import MixedData
 from mixedext.models.likeness import MadeLike
 from mixedext.models.old_state import read_old_state
 from mixedext.models.sampled import first_rows, sampled_model, why_no_rows
+from mixedext.models.streamed_variants import streamed_variant
 from mixedext.models.update import fit_options, updated_design
 from mixedext.options import answers_keywords
 
@@ -274,6 +275,11 @@ class MixedModel(LikelihoodModel):
             As `rebuilt` takes them.
         """
         return type(self)(replace(self.rebuilt(**changes), origin=Origin(), kept=None))
+
+    def streamed_variant(self, **changes: Any) -> Self:
+        """Return the model of the same rows, not in memory, with fewer ``columns=`` or ``terms=``."""
+        found: Self = streamed_variant(self, **changes)
+        return found
 
     def with_response(self, endog: Array, problem: Any = None) -> Self:
         """Return the model of the same rows for another response, without warnings.

@@ -66,13 +66,13 @@ class ComparisonRow:
     monte_carlo: MonteCarlo | None = None
 
     @classmethod
-    def of(cls, name: str, fit: FittedModel) -> ComparisonRow:
-        """Return the row of a fit."""
+    def of(cls, name: str, fit: FittedModel, design: Design | None = None) -> ComparisonRow:
+        """Return the row of a fit, with another design where its own has no rows in memory."""
         return cls(
             name=name,
             n_params=fit.n_params,
             llf=fit.llf,
-            design=fit.design,
+            design=fit.design if design is None else design,
             converged=fit.converged,
             maximised=fit.method.nagq != 0,
             monte_carlo=fit.estimates.monte_carlo,

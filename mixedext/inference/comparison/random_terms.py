@@ -14,9 +14,11 @@ from mixedext.core.rows import Rows, independent_columns
 from mixedext.core.threads import small_matrices
 from mixedext.core.wide import with_zeros
 from mixedext.data.columns import Columns, term_factors, without_contrasts
-from mixedext.data.design import DesignTerm, restored
+from mixedext.data.design import Design, DesignTerm, changed, restored
 from mixedext.data.formula.parser import MixedFormula
+from mixedext.errors import DataError
 from mixedext.fitted import FittedModel, Model
+from mixedext.fitted.sampled import sampled
 from mixedext.inference.comparison.likelihood_ratio import ComparisonRow, comparison_columns, notes_on_fits
 from mixedext.inference.door import read_fit
 from mixedext.inference.tables import InferenceTable, make_table
@@ -50,7 +52,8 @@ def ranova(results: object, reduce_terms: bool = True) -> InferenceTable:
     Raises
     ------
     DataError
-        For something that is not a result.
+        For something that is not a result, and where rows are not in memory for a reduction whose columns the
+        model does not have, as ``(0 + f | g)`` to ``(1 | g)``.
 
     Notes
     -----
@@ -70,12 +73,13 @@ def ranova(results: object, reduce_terms: bool = True) -> InferenceTable:
     """
     fit = read_fit(results, "ranova")
     check_flag(reduce_terms, "reduce_terms")
-    terms = fit.design.terms
-    rows = [ComparisonRow.of("<none>", fit)]
-    for place in _as_written(fit):
-        for name, reduced in _reductions(fit, terms[place], reduce_terms):
-            left = [*terms[:place], *reduced, *terms[place + 1 :]]
-            rows.append(_with_random_terms(fit, name, tuple(left)))
+    known = sampled(fit)
+    terms = known.design.terms
+    rows = [ComparisonRow.of("<none>", fit, known.design)]
+    for place in _as_written(known):
+        for name, reduced in _reductions(known, place, reduce_terms):
+            left = (*terms[:place], *reduced, *terms[place + 1 :])
+            rows.append(_with_random_terms(fit, name, replace(known.design, terms=left)))
     below = [None, *[rows[0]] * (len(rows) - 1)]
     columns = comparison_columns(rows, below, fit.nobs)
     kept = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_value_boundary")
@@ -104,25 +108,53 @@ def _as_written(fit: FittedModel) -> list[int]:
     return [place for _, place in sorted(keys)]
 
 
-def _with_random_terms(fit: FittedModel, name: str, terms: tuple[DesignTerm, ...]) -> ComparisonRow:
-    """Return the row of the model with these random terms alone, which may be none."""
-    if terms:
-        return ComparisonRow.of(name, fit.method.fit_model(fit.model.variant(terms=terms)))
-    return ComparisonRow(
-        name=name,
-        n_params=fit.n_params - len(fit.theta),
-        llf=_llf_without_random_effects(fit),
-        design=replace(fit.design, terms=()),
-    )
+def _with_random_terms(fit: FittedModel, name: str, design: Design) -> ComparisonRow:
+    """Return the row of the model with the random terms of a design alone, which may have none."""
+    if not design.terms:
+        return ComparisonRow(
+            name=name,
+            n_params=fit.n_params - len(fit.theta),
+            llf=_llf_without_random_effects(fit),
+            design=design,
+        )
+    if fit.model.streamed is None:
+        model = fit.model.variant(terms=design.terms)
+    else:
+        model = fit.model.streamed_variant(terms=_of_survey(fit, name, design.terms))
+    return ComparisonRow.of(name, fit.method.fit_model(model), design)
+
+
+def _of_survey(fit: FittedModel, name: str, terms: tuple[DesignTerm, ...]) -> list[DesignTerm]:
+    """Return the terms of the survey of a model that are those of a reduced one.
+
+    Raises
+    ------
+    DataError
+        If a term has columns that the model does not have.
+    """
+    own = {term.label: term for term in fit.model.streamed.design.terms}
+    out = []
+    for term in terms:
+        whole = own[term.label]
+        if not term.places:
+            raise DataError(
+                f"{name}: what is left of the term has columns that the model does not have, and its rows "
+                "are not in memory: take reduce_terms=False, or mx.anova(result, smaller) with one of "
+                "result.update"
+            )
+        out.append(changed(whole, names=term.names, places=term.places, columns=whole.columns[:0]))
+    return out
 
 
 def _llf_without_random_effects(fit: FittedModel) -> float:
     """Return the log-likelihood at θ = 0, the other parameters at their optimum there."""
-    problem = fit.model.variant().problem
+    streamed = fit.model.streamed is not None
+    problem = fit.problem if streamed else fit.model.variant().problem
     zero = np.zeros(problem.size)
     if fit.is_linear:
         return -float(problem.evaluate(zero, fit.method.reml).objective) / 2
 
+    problem = problem.aside() if streamed else problem
     begin(problem)
 
     def objective(nuisance: Any) -> float:
@@ -139,20 +171,19 @@ def _llf_without_random_effects(fit: FittedModel) -> float:
     return -float(found.fun) / 2
 
 
-def _reductions(
-    fit: FittedModel, term: DesignTerm, reduce_terms: bool
-) -> list[tuple[str, tuple[DesignTerm, ...]]]:
+def _reductions(fit: FittedModel, place: int, reduce_terms: bool) -> list[tuple[str, tuple[DesignTerm, ...]]]:
     """Return what is left of a random term, without it or without one of its effects, by the row's name."""
+    term = fit.design.terms[place]
     effects = _RandomEffects(fit.model, term)
     if not reduce_terms or not effects.removable:
         return [(effects.text, ())]
     out: list[tuple[str, tuple[DesignTerm, ...]]] = []
     for effect in effects.removable:
-        columns = effects.without(effect)
+        columns, places = effects.without(effect)
         left: tuple[DesignTerm, ...] = ()
         if columns.shape[1]:
             names = tuple(f"x{j}" for j in range(columns.shape[1]))
-            left = (replace(term, names=names, columns=tuple(columns.T), builder=None, places=()),)
+            left = (replace(term, names=names, columns=tuple(columns.T), builder=None, places=places),)
         out.append((f"{effect} in {effects.text}", left))
     return out
 
@@ -171,6 +202,8 @@ class _RandomEffects:
     def __init__(self, model: Model, term: DesignTerm):
         self._model, self._term = model, term
         self._blocks: dict[str, Array] = {}
+        #: places of the columns of a block among those of the builder; none of all levels of a factor
+        self._places: dict[str, tuple[int, ...]] = {}
         self._becomes_intercept = False
         self._intercepts: set[str] = set()
         formula = model.formula_parts
@@ -204,6 +237,7 @@ class _RandomEffects:
         for part, name in names.items():
             own = np.column_stack([place[j] for j in builder.terms[part.name]])
             self._blocks[name] = own if levels is None else levels[part.name]
+            self._places[name] = () if part.categorical else tuple(builder.terms[part.name])
             if not part.factors:
                 self._intercepts.add(name)
         self._becomes_intercept = len(parts) == 1 and parts[0].categorical
@@ -219,10 +253,15 @@ class _RandomEffects:
         matrix = with_zeros(self._model.columns_of(full, bars))
         return {name: matrix[:, list(columns)] for name, columns in full.terms.items()}
 
-    def without(self, effect: str) -> Array:
-        """Return independent columns (n, q) of the other effects; a factor alone leaves an intercept."""
-        others = [block for name, block in self._blocks.items() if name != effect]
+    def without(self, effect: str) -> tuple[Array, tuple[int, ...]]:
+        """Return independent columns (n, q) of the other effects, and their places among those of the
+        builder if all have one; a factor alone leaves an intercept.
+        """
+        others = [name for name in self._blocks if name != effect]
         if not others:
-            return np.ones((len(self._term.codes), int(self._becomes_intercept)))
-        columns = np.column_stack(others)
-        return columns[:, independent_columns(Rows(np.zeros(len(columns)), columns, None, ()))]
+            return np.ones((len(self._term.codes), int(self._becomes_intercept))), ()
+        columns = np.column_stack([self._blocks[name] for name in others])
+        kept = independent_columns(Rows(np.zeros(len(columns)), columns, None, ()))
+        places = [place for name in others for place in self._places.get(name, ())]
+        known = len(places) == columns.shape[1]
+        return columns[:, kept], tuple(places[j] for j in kept) if known else ()
