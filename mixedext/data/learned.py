@@ -34,9 +34,9 @@ _NAMES = {id(value): name for name, value in _MEANINGS.items()}
 #: By what patsy's objects refuse to be pickled.
 _REFUSALS = (no_pickling, Origin.__getstate__)
 #: Errors of values that do not pickle: functions of a notebook's cell, open files, …
-_NO_PICKLE = (pickle.PicklingError, AttributeError, NotImplementedError, TypeError)
+NO_PICKLE = (pickle.PicklingError, AttributeError, NotImplementedError, TypeError)
 #: Errors of bytes whose classes or functions are not known here, or mean something else.
-_NO_LOAD = (pickle.UnpicklingError, AttributeError, ImportError, KeyError, TypeError, ValueError)
+NO_LOAD = (pickle.UnpicklingError, AttributeError, ImportError, KeyError, TypeError, ValueError)
 
 
 class Reduced:
@@ -88,7 +88,7 @@ def packed_builders(design: Design) -> bytes | None:
     terms = [(term.builder, term.factors) for term in design.terms]
     try:
         return packed((design.fixed_builder, terms, design.offset_parts))
-    except _NO_PICKLE:
+    except NO_PICKLE:
         return None
 
 
@@ -96,7 +96,7 @@ def with_builders(design: Design, saved: bytes) -> Design | None:
     """Return a design with the builders that were saved, None where they cannot be read here."""
     try:
         fixed, terms, offsets = unpacked(saved)
-    except _NO_LOAD:
+    except NO_LOAD:
         return None
     kept = tuple(
         replace(term, builder=builder, factors=factors)

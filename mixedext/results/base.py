@@ -43,6 +43,15 @@ _MADE = (
 )
 
 
+def _save(results: Any, fname: Any, remove_data: bool) -> None:
+    if remove_data:
+        results.remove_data()
+    fit: FittedModel = results.fitted
+    if fit.model.streamed is not None:
+        _ = fit.cov_params  # of generalized models by passes over coded rows, which are not saved
+    save(results, fname)
+
+
 @lru_cache
 def names_of_results(kind: type) -> frozenset[str]:
     """Return the public names that results of a kind have."""
@@ -284,9 +293,7 @@ class MixedResults(
         <LinearMixedResults Reaction ~ Days + (1 | Subject): 180 rows, 18 levels of Subject,
         REML criterion 1786.5>
         """
-        if remove_data:
-            self.remove_data()
-        save(self, fname)
+        _save(self, fname, remove_data)
 
     @classmethod
     def load(cls, fname: Any) -> Any:
@@ -410,9 +417,7 @@ class MixedResultsWrapper(LikelihoodResultsWrapper):
 
     def save(self, fname: Any, remove_data: bool = False) -> None:
         """Pickle the results to a file, as `MixedResults.save` does."""
-        if remove_data:
-            self.remove_data()
-        save(self, fname)
+        _save(self, fname, remove_data)
 
     @classmethod
     def load(cls, fname: Any) -> Any:

@@ -94,6 +94,9 @@ class CallableSource(RowSource):
     make: Callable[[], Any] = field(default=lambda: iter(()), repr=False)
     last: list[Any] = field(default_factory=list, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "last": []}
+
     def batches(self, columns: Sequence[str], pieces: Sequence[Piece] | None = None) -> Iterator[Batch]:
         """Yield the rows of the frames."""
         columns = self.checked_columns(columns)

@@ -20,10 +20,11 @@ from mixedext.data.design import Design, DesignTerm, changed
 from mixedext.data.expressions import Kinds, Table
 from mixedext.data.frames import refuse_extreme, rows_text
 from mixedext.data.given import log_exposure, with_trials
-from mixedext.data.learned import packed, unpacked
+from mixedext.data.learned import NO_PICKLE, packed, unpacked
 from mixedext.data.response import ResponseKind, ResponseValues
 from mixedext.data.sources.progress import shown_progress
 from mixedext.data.sources.protocol import Batch, Piece
+from mixedext.data.sources.saved import loaded_source, lost, saved_source, words_of
 from mixedext.data.streamed.apart import sums_elsewhere
 from mixedext.data.streamed.complete_rows import CompleteRows, complete_rows, located
 from mixedext.data.streamed.levels import Coder, CombinationCoder
@@ -103,10 +104,21 @@ class Survey:
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickles: what patsy learned does not by itself."""
         named = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"packed": packed(named)}
+        source = saved_source(self.plan.source)
+        named["plan"] = replace(self.plan, source=source[0])
+        try:
+            return {"packed": packed(named), "source": source}
+        except NO_PICKLE as error:  # functions of a notebook's cell in the formula
+            why = f"what its formula uses could not be saved with the model ({words_of(error)})"
+            source = lost(self.plan.source, why), None
+            named["plan"] = replace(self.plan, source=source[0], scope={})
+            named |= {"design": self.design.without_builders(), "response": None, "states": {}}
+            return {"packed": packed(named), "source": source}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(unpacked(state["packed"]))
+        named = unpacked(state["packed"])
+        named["plan"] = replace(named["plan"], source=loaded_source(state["source"]))
+        self.__dict__.update(named)
 
     @property
     def n_missing(self) -> int:
