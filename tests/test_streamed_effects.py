@@ -105,3 +105,45 @@ def test_columns_that_the_model_does_not_have_are_said() -> None:
     with pytest.raises(DataError, match=r"f in \(0 \+ f \| g\): what is left of the term has columns"):
         mx.ranova(result)
     assert len(mx.ranova(result, reduce_terms=False)) == 2
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + f + two + (1 | g)", "y ~ x * two + (1 | g)"])
+def test_terms_are_dropped_as_those_of_rows_in_memory(formula: str) -> None:
+    for options in ({}, {"family": "binomial"}):
+        make = mx.glmer if options else mx.lmer
+        text = formula.replace("y ~", "z ~") if options else formula
+        fits = [make(text, s, **options).fit() for s in (mx.rows(sloped(), batch_rows=900), sloped())]
+        found, expected = (mx.drop1(fit, test="chisq") for fit in fits)
+        assert found.index.equals(expected.index)
+        np.testing.assert_allclose(found.to_numpy(float), expected.to_numpy(float), rtol=1e-6, atol=1e-7)
+
+
+def test_a_term_whose_model_has_other_columns_is_said() -> None:
+    result = mx.lmer("y ~ 0 + f + h + (1 | g)", mx.rows(sloped())).fit()
+    with pytest.raises(
+        DataError, match="f: the model without this term has columns that the model does not have"
+    ):
+        mx.drop1(result, test="chisq")
+
+
+def test_predictions_of_the_own_rows_pass_over_the_source() -> None:
+    for name in ("slopes", "binomial"):
+        parts, whole = results(name)
+        found = pd.concat(parts.predict(random_effects="all"))
+        assert found.index[found.isna()].tolist() == [10]  # its x is missing
+        np.testing.assert_allclose(found.dropna(), whole.predict(random_effects="all"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"x": "x"}, {"x": "x", "by": "f"}, {"x": "f", "at": {"x": 4.0}}])
+def test_means_are_drawn_as_those_of_rows_in_memory(options: dict[str, Any]) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot as plt
+
+    lines = []
+    for result in both("slopes"):
+        axes = result.plot_predictions(**options, ax=plt.figure().subplots())
+        lines.append(np.concatenate([line.get_xydata() for line in axes.lines]))
+        plt.close(axes.figure)
+    np.testing.assert_allclose(lines[0], lines[1], rtol=1e-6)
+    with pytest.raises(mx.OptionError, match=r"by='x' takes more values than are drawn"):
+        both("slopes")[0].plot_predictions("f", by="x")

@@ -73,5 +73,6 @@ def why_no_rows(model: Any) -> str:
         return "the data of this model were removed: there are no rows to compute with"
     return (
         f"the rows of this model are not in memory but in {source_name(model.streamed)}, and this looks at "
-        "single rows: make the model of a data frame of them, or of some of them"
+        "single rows: predict(), simulate() and residual_quantiles() pass over them; for the rest make the "
+        "model of a data frame of them, or of some of them"
     )

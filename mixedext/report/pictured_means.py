@@ -16,6 +16,7 @@ from mixedext.data.formula_code import needed_names
 from mixedext.data.frames import used_columns
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
+from mixedext.fitted.sampled import sampled
 from mixedext.inference.fixed_effects.degrees_of_freedom import estimates_table
 from mixedext.inference.marginal_means.grid import unknown_variable
 from mixedext.options import nearest, shown
@@ -48,12 +49,15 @@ class Variables:
         Factor → its levels, the reference first; all other variables are numbers.
     groups : tuple of str
         Grouping factors.
+    sample : object or None
+        What is known of all rows, where those of `frame` are a sample of them.
     """
 
     frame: pd.DataFrame
     fixed: tuple[str, ...]
     levels: Mapping[str, pd.Index]
     groups: tuple[str, ...]
+    sample: Any = None
 
     def check(self, name: Any) -> str:
         """Return the name of a variable of the fixed effects.
@@ -71,12 +75,16 @@ class Variables:
         """Return the mean of a number, the reference level of a factor."""
         if name in self.levels:
             return self.levels[name][0]
+        if self.sample is not None:
+            return self.sample.means[name]
         return float(np.nanmean(self.frame[name].to_numpy(dtype=float, na_value=np.nan)))
 
     def points(self, name: str) -> Any:
         """Return the levels of a factor, or points over the range of a number."""
         if name in self.levels:
             return self.levels[name]
+        if self.sample is not None:
+            return np.linspace(self.sample.lows[name], self.sample.highs[name], _POINTS)
         values = self.frame[name].to_numpy(dtype=float, na_value=np.nan)
         return np.linspace(np.nanmin(values), np.nanmax(values), _POINTS)
 
@@ -126,13 +134,14 @@ def read_variables(fit: FittedModel) -> Variables:
             levels[name] = values.cat.remove_unused_categories().cat.categories
         elif name in factors or not pd.api.types.is_numeric_dtype(values) or values.dtype.kind == "b":
             levels[name] = pd.Index(values.dropna().unique()).sort_values()
-    return Variables(frame, tuple(map(str, aliases.values())), levels, tuple(fit.labels.groups))
+    fixed = tuple(map(str, aliases.values()))
+    return Variables(frame, fixed, levels, tuple(fit.labels.groups), model.sample)
 
 
 def usual_offsets(fit: FittedModel) -> GivenOffsets:
     """Return offsets of rows that are none of the fit's: the mean of those that were given by row."""
     given: dict[str, float] = {}
-    design = fit.design
+    design = fit.model.known_design
     if design.offset is not None and not design.offset_parts:
         by_row = [name for name, value in fit.model.given_offsets.items() if value is None]
         if by_row:
@@ -284,7 +293,7 @@ def prediction_frame(
     level : float
     which : {"mean", "linear", "marginal"}
     """
-    variables = read_variables(fit)
+    variables = read_variables(sampled(fit))
     x = variables.check(x)
     by = None if by is None else variables.check(by)
     if by == x:
@@ -326,6 +335,11 @@ def _series(variables: Variables, by: str) -> Any:
     distinct = np.unique(values[np.isfinite(values)])
     if len(distinct) <= _FEW_VALUES:
         return distinct
+    if variables.sample is not None:
+        raise OptionError(
+            f"by={by!r} takes more values than are drawn, and its rows are not in memory: choose some by "
+            f"at={{{by!r}: [...]}}"
+        )
     return np.nanmean(values) + np.nanstd(values, ddof=1) * np.array([-1.0, 0.0, 1.0])
 
 

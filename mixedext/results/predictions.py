@@ -43,7 +43,8 @@ class Predictions:
         Parameters
         ----------
         data : DataFrame or mapping, optional
-            Rows to predict for; by default those of the fit. An array (n, p), and what a model made of arrays
+            Rows to predict for; by default those of the fit, or all of its source where they are not in
+            memory. An array (n, p), and what a model made of arrays
             is given, are columns like those of its `exog`.
         random_effects : {"none", "all"} or list of str
             "none" gives the population level (random effects are zero), "all" adds the conditional modes of
@@ -105,7 +106,10 @@ class Predictions:
         """
         given = GivenOffsets(offset, exposure)
         rows = _rows(data, exog)
+        streamed = self.fitted.model.streamed
         source = source_elsewhere(rows)
+        if rows is None and streamed is not None:
+            source = streamed.plan.source
         if source is not None:
             found: Any = predict_batches(self.fitted, source, random_effects, new_levels, which, given, to)
             return found  # type checkers see the Series of rows in memory

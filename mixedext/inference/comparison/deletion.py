@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from mixedext.core.threads import small_matrices
 from mixedext.data.design import fixed_columns
-from mixedext.errors import OptionError
+from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
+from mixedext.fitted.sampled import sampled
 from mixedext.inference.comparison.likelihood_ratio import ComparisonRow, comparison_columns, notes_on_fits
 from mixedext.inference.door import read_fit
 from mixedext.inference.fixed_effects.hypotheses import FixedEffects
@@ -79,8 +80,10 @@ def drop1(
             "ddf= is for test='F': likelihood-ratio tests have no denominator degrees of freedom"
         )
     full = fit.by_maximum_likelihood()
-    rows = [ComparisonRow.of("<none>" if "<none>" not in deletions else "<none> (the model)", full)]
-    rows += [ComparisonRow.of(name, _restricted(full, matrix)) for name, matrix in deletions.items()]
+    design = sampled(full).design  # which random terms there are, the same in all rows of the table
+    name = "<none>" if "<none>" not in deletions else "<none> (the model)"
+    rows = [ComparisonRow.of(name, full, design)]
+    rows += [ComparisonRow.of(term, _restricted(full, term, m), design) for term, m in deletions.items()]
     below = [None, *[rows[0]] * len(deletions)]
     columns = comparison_columns(rows, below, fit.nobs)
     del columns["p_value_boundary"]
@@ -89,10 +92,23 @@ def drop1(
     return make_table(columns, [row.name for row in rows], heading, [*notes, *notes_on_fits(rows, below)])
 
 
-def _restricted(fit: FittedModel, matrix: Array) -> FittedModel:
-    """Return the fit of the model under matrix @ params = 0."""
-    design = fit.design
+def _restricted(fit: FittedModel, name: str, matrix: Array) -> FittedModel:
+    """Return the fit of the model under matrix @ params = 0, which a term called `name` tests.
+
+    Raises
+    ------
+    DataError
+        If rows are not in memory, and the columns that are left are others than those of the model.
+    """
     used = np.abs(matrix).max(axis=0, initial=0.0) > 0
+    if fit.model.streamed is not None:
+        if used.sum() != len(matrix):
+            raise DataError(
+                f"{name}: the model without this term has columns that the model does not have, and its rows "
+                "are not in memory: take test='F', or mx.anova(result, smaller) with one of result.update"
+            )
+        return fit.method.fit_model(fit.model.streamed_variant(columns=np.flatnonzero(~used).tolist()))
+    design = fit.design
     if used.sum() == len(matrix):
         kept = np.flatnonzero(~used)
         exog, names = design.exog[:, kept], tuple(design.exog_names[j] for j in kept)
