@@ -108,7 +108,7 @@ def test_mistakes_are_answered(tmp_path: Path) -> None:
         mx.lmer("y ~ xx + (1 | subject)", folder)
     with pytest.raises(mx.DataError, match="read batch by batch"):
         mx.lmer("y ~ I(x > x.quantile(0.3)) + (1 | subject)", folder)
-    with pytest.raises(mx.DataError, match=r"read a file by mixedext\.read_data"):
+    with pytest.raises(FileNotFoundError, match=r"data set of this name is mixedext\.datasets\.load"):
         mx.lmer("y ~ x + (1 | subject)", "sleepstudy")
     once = iter([frame])
     with pytest.raises(mx.DataError, match="gives its rows once"):

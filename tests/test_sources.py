@@ -156,8 +156,11 @@ def test_readers_of_arrow_are_read_once_and_refused() -> None:
 
 def test_texts_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("g,x\né,1\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"'a.csv': column 'g' holds text that is not UTF-8"):
+    with pytest.raises(DataError, match=r"'a.csv': it is not text in UTF-8 \(line 2"):
         read_source(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_bytes(("g,x\n" + 100_000 * "e,1\n" + "é,1\n").encode("latin-1"))
+    with pytest.raises(DataError, match=r"'b.csv': column 'g' holds text that is not UTF-8"):
+        read_source(tmp_path / "b.csv")
 
 
 def test_columns_of_one_name_are_refused() -> None:

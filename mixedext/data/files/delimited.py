@@ -102,6 +102,57 @@ def read_delimited(content: bytes, name: str, columns: list[str] | None, separat
     return frame if columns is None else frame[columns]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the first lines of a file are to be read.
+
+    Attributes
+    ----------
+    separator : str
+    before : int
+        Lines above the header.
+    names : tuple of str
+        Of the columns.
+    other_numbers : frozenset of str
+        Columns that hold numbers as programs and countries write them: with decimal commas, or ``None``.
+    """
+
+    separator: str
+    before: int
+    names: tuple[str, ...]
+    other_numbers: frozenset[str]
+
+
+def layout_of(head: bytes, name: str, separator: str) -> Layout:
+    """Return how a file is to be read that begins with some lines.
+
+    Parameters
+    ----------
+    head : bytes
+        Whole lines, not compressed.
+    name : str
+        Of the file, for messages.
+    separator : str
+        What the ending of the name promises.
+
+    Raises
+    ------
+    DataError
+        If they are no delimited text in UTF-8, or can be read in more than one way.
+    """
+    table = _read_text(head, name, separator)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise table.refuse("it is text in UTF-16: save it as UTF-8, or read it whole by mixedext.read_data")
+    names = table.header()
+    if table.check_lines(len(names)):
+        raise table.refuse("its lines end in a separator: read it whole by mixedext.read_data")
+    frame = table.parse(names, None)
+    texts = list(frame.select_dtypes(exclude=["number", "bool"]).columns)
+    _read_numbers(frame, table)
+    others = frozenset(column for column in texts if frame[column].dtype.kind in "iuf" and len(frame))
+    return Layout(table.separator, table.before, tuple(names), others)
+
+
 @dataclass
 class _Text:
     """The text of a file and how it is to be read.

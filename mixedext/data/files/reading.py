@@ -137,6 +137,13 @@ _ELSEWHERE = {
     **dict.fromkeys((".npy", ".npz"), "read it by np.load(path) and name its columns in a pd.DataFrame"),
     **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), "unpack it first"),
 }
+
+
+def remedy_of(ending: str) -> str:
+    """Return how files of an ending that is not read here are come by, as far as that is known."""
+    return _ELSEWHERE.get(ending, "")
+
+
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 

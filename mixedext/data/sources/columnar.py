@@ -6,6 +6,7 @@ hold the file.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -162,7 +163,9 @@ def reading(path: Any) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"there is no file {str(path)!r} any more: it was there at first") from error
-    except (pyarrow.ArrowException, OSError) as error:
+    except PermissionError as error:
+        raise unreadable(Path(path), "permission denied") from error
+    except (pyarrow.ArrowException, OSError, EOFError, zlib.error) as error:
         raise unreadable(Path(path), f"{_short(error)}: it is damaged or cut off") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,18 +12,16 @@ from types import MethodType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mixedext.data.sources.columnar import FEATHER, PARQUET, feather_source, parquet_source
 from mixedext.data.sources.dask_frames import dask_source, is_dask, sent_source
 from mixedext.data.sources.delimited import DELIMITED, delimited_source
 from mixedext.data.sources.frames import callable_source, frame_source, is_frame
+from mixedext.data.sources.paths import ending_of, files_of, is_path, refuse_other_files
 from mixedext.data.sources.protocol import BATCH_ROWS, RowSource
 from mixedext.data.sources.queries import query_source
 from mixedext.errors import DataError, OptionError
-from mixedext.options import nearest
 
-_GLOB = frozenset("*?[")
 #: Ending → what reads such files batch by batch.
 _READERS: dict[str, Callable[..., RowSource]] = {
     **dict.fromkeys(PARQUET, parquet_source),
@@ -54,7 +51,9 @@ def read_source(
     Raises
     ------
     DataError
-        If nothing is there, files differ, or the rows could be read once only.
+        If nothing matches, files differ, or the rows could be read once only.
+    FileNotFoundError
+        If there is no such file or folder.
     OptionError
         If `columns` names one that is not there.
     ImportError
@@ -75,9 +74,12 @@ def read_source(
 
 def _made(source: Any, columns: Sequence[str] | None, rows: int) -> RowSource:
     if isinstance(source, (str, PathLike)):
-        return _files_source(os.fspath(source), _files(os.fspath(source)), columns, rows)
-    if isinstance(source, (list, tuple)) and source and all(isinstance(p, (str, PathLike)) for p in source):
-        files = [file for part in source for file in _files(os.fspath(part))]
+        return _files_source(os.fspath(source), files_of(os.fspath(source)), columns, rows)
+    if _is_list_of_paths(source):
+        other = next((part for part in source if not isinstance(part, (str, PathLike))), None)
+        if other is not None:
+            raise DataError(f"a list of files holds paths alone, and this one {type(other).__name__}")
+        files = [file for part in source for file in files_of(os.fspath(part))]
         return _files_source(f"{len(files)} files", files, columns, rows)
     if isinstance(source, Iterator):
         raise DataError(
@@ -127,7 +129,9 @@ def rows(
     Raises
     ------
     DataError
-        If nothing is there, files differ, or the rows could be read once only.
+        If nothing matches, files differ, or the rows could be read once only.
+    FileNotFoundError
+        If there is no such file or folder.
     OptionError
         If `columns` names one that is not there.
     ImportError
@@ -151,22 +155,28 @@ def rows(
     return read_source(source, columns, batch_rows, client)
 
 
+def _is_list_of_paths(data: Any) -> bool:
+    return isinstance(data, (list, tuple)) and any(isinstance(part, (str, PathLike)) for part in data)
+
+
 def source_elsewhere(data: Any) -> RowSource | None:
     """Return the rows of a model's data as a source where these are read batch by batch.
 
     None where they are in memory, as data frames and relations of DuckDB are taken by themselves, and for
     what is no data at all.
+
+    Raises
+    ------
+    DataError
+        If they are no rows that can be read batch by batch.
+    FileNotFoundError
+        If there is no such file or folder.
     """
     if isinstance(data, RowSource):
         return data
-    if isinstance(data, (str, PathLike)):
-        text = os.fspath(data)
-        has_glob = isinstance(text, str) and bool(_GLOB & set(text)) and "~" not in text[1:]
-        return read_source(data) if has_glob or is_path_of_rows(data) else None
-    package = type(data).__module__.partition(".")[0]
-    paths = isinstance(data, (list, tuple)) and bool(data)
-    if paths and all(isinstance(p, (str, PathLike)) for p in data):
+    if is_path(data) or _is_list_of_paths(data):
         return read_source(data)
+    package = type(data).__module__.partition(".")[0]
     is_lazy = package == "polars" and hasattr(data, "collect_batches")
     is_dataset = package == "pyarrow" and hasattr(data, "get_fragments")
     if is_lazy or is_dataset or is_dask(data) or isfunction(data) or isinstance(data, (partial, MethodType)):
@@ -174,84 +184,11 @@ def source_elsewhere(data: Any) -> RowSource | None:
     return None
 
 
-# ------------------------------------------------------------------------------------------------ files
-
-
-def is_path_of_rows(source: Any) -> bool:
-    """Whether a text is the path of files that can be read batch by batch, or a glob or folder of such."""
-    if not isinstance(source, (str, PathLike)):
-        return False
-    text = os.fspath(source)
-    if not isinstance(text, str) or not text or "\0" in text or "~" in text[1:] or "\n" in text:
-        return False
-    return ending_of(text) in _READERS or (not _GLOB & set(text) and Path(text).expanduser().is_dir())
-
-
-def ending_of(text: str) -> str:
-    """Return the ending of a path that tells how it is read."""
-    suffixes = [s.lower() for s in Path(text).suffixes]
-    return "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
-
-
-def _files(text: str) -> list[Path]:
-    """Return the files that a path, a glob or a folder means, in the order of their names."""
-    path = Path(text).expanduser()
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p, path))
-        files = [p for p in found if ending_of(p.name) in _READERS]
-        if not files:
-            raise DataError(
-                f"the folder {text!r} has no file that can be read batch by batch ({', '.join(_READERS)})"
-            )
-        _refuse_partitions(files, path)
-        return files
-    if path.exists():
-        return [path]
-    if _GLOB & set(text):
-        matched = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207, as the pattern may be absolute
-        files = [Path(name) for name in matched if Path(name).is_file()]
-        if files:
-            return files
-        raise DataError(f"no file matches {text!r}{_near_files(path)}")
-    raise FileNotFoundError(f"there is no file {text!r}{_near_files(path)}")
-
-
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-
-
-def _refuse_partitions(files: Sequence[Path], folder: Path) -> None:
-    """Refuse folders whose names hold the values of columns."""
-    for path in files:
-        named = [part for part in path.relative_to(folder).parts[:-1] if "=" in part]
-        if named:
-            raise DataError(
-                f"the folder {folder.name!r} holds columns in the names of its folders ({named[0]!r}): give "
-                f"pyarrow.dataset.dataset({str(folder)!r}, partitioning='hive')"
-            )
-
-
-def _near_files(path: Path) -> str:
-    parent = path.parent
-    if _GLOB & set(str(parent)) or not parent.is_dir():
-        return "" if _GLOB & set(str(parent)) else f": there is no folder {str(parent)!r}"
-    names = [p.name for p in sorted(parent.iterdir())[:1000]]
-    return nearest(path.name, names) or (f": {str(parent)!r} is empty" if not names else "")
-
-
 def _files_source(name: str, files: list[Path], columns: Sequence[str] | None, rows: int) -> RowSource:
+    refuse_other_files(files)
     endings = {ending_of(path.name): path for path in reversed(files)}
-    for ending, path in endings.items():
-        if ending not in _READERS:
-            raise DataError(
-                f"{path.name!r} cannot be read batch by batch: {', '.join(_READERS)} can; read it whole by "
-                "mixedext.read_data"
-            )
     readers = {_READERS[ending] for ending in endings}
     if len(readers) > 1:
         listed = ", ".join(repr(path.name) for path in endings.values())
         raise DataError(f"the files of a source are of one format, not of several ({listed})")
-    twice = pd.Index([str(path.resolve()) for path in files])
-    if not twice.is_unique:
-        raise DataError(f"the file {twice[twice.duplicated()][0]!r} is given twice")
     return next(iter(readers))(name, files, columns, rows)
