@@ -117,3 +117,45 @@ def test_infinite_values_of_which_is_learned_are_named_by_row(formula: str) -> N
     frame = some_rows()
     frame.loc[44, "x"] = np.inf
     assert "is infinite in row 44" in assert_alike(f"{formula} + (1 | g)", frame, 7)
+
+
+TERMS = ("x", "scale(x)", "f", "k", "np.log(z)", "d", "x:f", "center(z)", "poly(x, 2)", "c", "I(z / x)")
+GROUPS = ("(1 | g)", "(1 + x | g)", "(1 | g) + (1 | f)", "(1 | f/g)", "(0 + z | g)", "(1 | k)", "(x || g)")
+
+
+def odd_rows(seed: int) -> pd.DataFrame:
+    """Return some rows with columns of many types, missing values here and there."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(25, 60))
+    frame = some_rows(n).sample(frac=1, random_state=seed, ignore_index=True)
+    frame["k"] = rng.integers(0, 4, n)
+    frame["d"] = rng.random(n) < 0.5
+    frame["c"] = pd.Categorical.from_codes(rng.integers(0, 3, n), categories=list("zyxw"))
+    kinds: dict[str, list[Any]] = {
+        "k": ["int8", "uint16", "Int64", "float32", object],
+        "d": [bool, "boolean", object],
+        "g": ["int64", "int16", str, "category", "Int32"],
+        "f": [object, "string", "category"],
+        "z": ["float64", "float32", "Float64"],
+    }
+    for name, dtypes in kinds.items():
+        frame[name] = frame[name].astype(dtypes[rng.integers(len(dtypes))])
+    for name in ("x", "z", "f", "k", "d", "c"):
+        if rng.random() < 0.25:
+            values = frame[name].astype(object) if frame[name].dtype.kind in "iub" else frame[name].copy()
+            values[rng.random(n) < 0.15] = None
+            frame[name] = values
+    return frame
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_models_of_odd_rows_are_those_of_the_frame(seed: int) -> None:
+    rng = np.random.default_rng(seed + 1000)
+    terms = rng.choice(TERMS, rng.integers(1, 4), replace=False)
+    options: dict[str, Any] = {}
+    if rng.random() < 0.3:
+        options["weights"] = "w"
+    if rng.random() < 0.2:
+        options["subset"] = "x > -1"
+    formula = f"y ~ {' + '.join(terms)} + {rng.choice(GROUPS)}"
+    assert_alike(formula, odd_rows(seed), int(rng.integers(1, 8)), **options)

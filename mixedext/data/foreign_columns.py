@@ -105,7 +105,35 @@ def arrow_array(column: Any, name: str, lists: bool = False) -> Any:
     nullable = _NULLABLE.get(kind) if column.null_count else None
     if nullable is not None:
         return nullable.__from_arrow__(column)
+    if kind.startswith("dictionary"):
+        return _arrow_levels(column)
     return column.to_pandas(date_as_object=False).array
+
+
+def _arrow_levels(column: Any) -> pd.Categorical:
+    try:
+        found: pd.Categorical = column.to_pandas(date_as_object=False).array
+    except ValueError:  # of pandas, whose categories are distinct and never missing
+        whole = column.unify_dictionaries().combine_chunks() if hasattr(column, "chunks") else column
+        whole = whole.chunk(0) if hasattr(whole, "chunks") else whole
+        categories, places = plain_dictionary(whole.dictionary)
+        codes = whole.indices if places is None else places.take(whole.indices)
+        codes = codes.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
+        found = pd.Categorical.from_codes(codes, categories=pd.Index(categories.to_pandas()))
+    return found
+
+
+def plain_dictionary(dictionary: Any) -> tuple[Any, Any]:
+    """Return the distinct values of a dictionary of Arrow, and the place of each of its values among them.
+
+    The places are None where they are those of the dictionary: it names no value twice, nor the missing one.
+    """
+    from pyarrow import compute
+
+    own = dictionary.drop_null().unique()
+    if len(own) == len(dictionary):
+        return dictionary, None
+    return own, compute.index_in(dictionary, value_set=own, skip_nulls=True)
 
 
 def nested(name: str, kind: str) -> DataError:

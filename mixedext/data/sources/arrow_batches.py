@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.data.foreign_columns import arrow_array, nested
+from mixedext.data.foreign_columns import arrow_array, nested, plain_dictionary
 from mixedext.data.sources.protocol import BOOLEAN, CATEGORIES, NOTHING, NUMBER, TEXT, WHOLE, Batch, Piece
+from mixedext.errors import DataError
 
 _TEXTS = frozenset(("string", "large_string", "string_view", "utf8", "large_utf8"))
 _NUMBERS = ("float", "double", "halffloat", "decimal")
 _MANY = ("list", "large_list", "fixed_size_list", "struct", "map", "sparse", "dense")
+#: Kinds of which the one does not stand for the other.
+_APART = frozenset(
+    frozenset((kind, other))
+    for kind in (TEXT, CATEGORIES, BOOLEAN)
+    for other in (WHOLE, NUMBER, BOOLEAN)
+    if kind != other
+)
 
 
 def is_arrow(data: Any) -> bool:
@@ -76,7 +84,8 @@ def _kind(kind: str) -> str:
     if kind.startswith(("int", "uint")):
         return WHOLE
     if kind.startswith(_NUMBERS):
-        return NUMBER
+        # identifiers of databases are decimals without places, which rounding would join
+        return WHOLE if kind.startswith("decimal") and kind.endswith(" 0)") else NUMBER
     named = {"bool": BOOLEAN, "null": NOTHING, **dict.fromkeys(_TEXTS, TEXT)}
     if kind.startswith("dictionary"):
         return CATEGORIES if "values=string" in kind or "values=large_string" in kind else _values(kind)
@@ -93,7 +102,7 @@ class Reader:
 
     def __init__(self, kinds: Mapping[str, str]):
         self._kinds = kinds
-        self._dictionaries: dict[str, tuple[Any, pd.CategoricalDtype]] = {}
+        self._dictionaries: dict[str, tuple[Any, Any, pd.CategoricalDtype]] = {}
 
     def batches(
         self, records: Iterable[Any], piece: Piece, batch_rows: int, first: int | None = None
@@ -116,11 +125,18 @@ class Reader:
             raise nested(name, stored)
         if stored == "null" or (kind == NUMBER and column.null_count == len(column)):
             return np.full(len(column), np.nan)
+        if frozenset((kind, _kind(stored))) in _APART and column.null_count < len(column):
+            raise DataError(
+                f"column {name!r} holds {_kind(stored)}, and held {kind} when the source was made: make it "
+                "anew"
+            )
         if kind == TEXT or stored.startswith("dictionary"):
             return self._levels(column, name)
         if kind == NUMBER:
             column = column.cast("double") if stored != "double" and stored != "float" else column
             return column.to_numpy(zero_copy_only=False)
+        if kind == WHOLE and stored.startswith("decimal"):
+            column = _as_integers(column, name)
         if column.null_count == 0 and kind in (WHOLE, BOOLEAN):
             return column.to_numpy(zero_copy_only=False)
         return arrow_array(column, name)
@@ -132,16 +148,25 @@ class Reader:
         dictionary, codes = column.dictionary, column.indices
         known = self._dictionaries.get(name)
         if known is None or not (known[0] is dictionary or known[0].equals(dictionary)):
-            if dictionary.null_count or len(dictionary.unique()) < len(dictionary):
-                # a dictionary that names a value twice, or the missing one, is no set of categories
-                column = column.cast(dictionary.type).dictionary_encode()
-                dictionary, codes = column.dictionary, column.indices
-            dtype = pd.CategoricalDtype(pd.Index(dictionary.to_pandas()))
-            known = self._dictionaries[name] = (dictionary, dtype)
+            own, places = plain_dictionary(dictionary)
+            dtype = pd.CategoricalDtype(pd.Index(own.to_pandas()))
+            known = self._dictionaries[name] = (dictionary, places, dtype)
+        if known[1] is not None:
+            codes = known[1].take(codes)
         places = codes.fill_null(-1) if str(codes.type).startswith("int") and codes.null_count else codes
         if places.null_count:
             places = places.cast("int64").fill_null(-1)
-        return pd.Categorical.from_codes(places.to_numpy(zero_copy_only=False), dtype=known[1])
+        return pd.Categorical.from_codes(places.to_numpy(zero_copy_only=False), dtype=known[2])
+
+
+def _as_integers(column: Any, name: str) -> Any:
+    try:
+        return column.cast("int64")
+    except ValueError as error:  # pyarrow's ArrowInvalid is one
+        raise DataError(
+            f"column {name!r} holds whole numbers of more than 64 bits: make them texts if they are labels, "
+            "or numbers of double precision"
+        ) from error
 
 
 def _regrouped(records: Iterable[Any], rows: int) -> Iterator[Any]:

@@ -37,12 +37,12 @@ class ParquetSource(RowSource):
         columns = self.checked_columns(columns)
         reader = Reader(self.kinds)
         for piece in self.parts if pieces is None else pieces:
-            path, groups = piece.key
+            path, groups, n = piece.key
             with reading(path):
                 file = _opened(path, [name for name in columns if self.kinds[name] == TEXT])
             with file:
                 yield from reader.batches(
-                    _row_groups(file, path, groups, columns, self.batch_rows), piece, self.batch_rows
+                    _row_groups(file, path, groups, n, columns, self.batch_rows), piece, self.batch_rows
                 )
 
 
@@ -59,7 +59,7 @@ def parquet_source(
         first = 0
         for groups in _runs(counts, batch_rows):
             n = sum(counts[j] for j in groups)
-            parts.append(((str(path), groups), where, first, n))
+            parts.append(((str(path), groups, sum(counts)), where, first, n))
             first += n
     return ParquetSource(name, agreed_kinds(found, columns), True, batch_rows, numbered(parts))
 
@@ -85,12 +85,12 @@ def _opened(path: Any, texts: Sequence[str]) -> Any:
 
 
 def _row_groups(
-    file: Any, path: Any, groups: tuple[int, ...], columns: list[str], rows: int
+    file: Any, path: Any, groups: tuple[int, ...], n: int, columns: list[str], rows: int
 ) -> Iterator[Any]:
     with reading(path):
         missing = [name for name in columns if name not in file.schema_arrow.names]
-        if missing or file.metadata.num_row_groups <= max(groups):
-            raise DataError(f"{Path(path).name!r} changed since the source was made: make it anew")
+        if missing or file.metadata.num_rows != n or file.metadata.num_row_groups <= max(groups):
+            raise changed(path)
         yield from file.iter_batches(rows, row_groups=list(groups), columns=columns)
 
 
@@ -135,7 +135,7 @@ def _ipc_file(path: Any, columns: Sequence[str] | None = None) -> Iterator[Any]:
             names = pyarrow.ipc.open_file(stored).schema.names
             missing = [name for name in columns if name not in names]
             if missing:
-                raise DataError(f"{Path(path).name!r} changed since the source was made: make it anew")
+                raise changed(path)
             options = pyarrow.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
         with pyarrow.ipc.open_file(stored, options=options) as file:
             yield file
@@ -167,6 +167,11 @@ def reading(path: Any) -> Iterator[None]:
         raise unreadable(Path(path), "permission denied") from error
     except (pyarrow.ArrowException, OSError, EOFError, zlib.error) as error:
         raise unreadable(Path(path), f"{_short(error)}: it is damaged or cut off") from error
+
+
+def changed(path: Any, how: str = "") -> DataError:
+    """Return the error that a file is not any more what it was when the source was made."""
+    return DataError(f"{Path(path).name!r} changed since the source was made{how}: make it anew")
 
 
 def _short(error: BaseException) -> str:

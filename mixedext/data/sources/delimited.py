@@ -17,7 +17,7 @@ from mixedext.data.files.contents import unreadable
 from mixedext.data.files.delimited import MISSING, Layout, layout_of
 from mixedext.data.sources.agreement import agreed_kinds
 from mixedext.data.sources.arrow_batches import Reader
-from mixedext.data.sources.columnar import file_names, reading
+from mixedext.data.sources.columnar import changed, file_names, reading
 from mixedext.data.sources.protocol import (
     BATCH_ROWS,
     BOOLEAN,
@@ -146,6 +146,8 @@ def _read(path: Path, kinds: Mapping[str, str]) -> Iterator[Any]:
     from pyarrow import csv as arrow_csv
 
     layout = _layout(path)
+    if not set(kinds) <= set(layout.names):
+        raise changed(path)
     types = {name: pyarrow.type_for_alias(_TYPES[kind]) for name, kind in kinds.items()}
     convert = arrow_csv.ConvertOptions(
         column_types=types,
@@ -170,6 +172,11 @@ def _parsing(path: Path) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
+            place = re.search(r"In CSV column #(\d+).*(invalid value '.*')", str(error))
+            if place is not None:
+                raise changed(
+                    path, f" (column {_layout(path).names[int(place[1])]!r}: {place[2]})"
+                ) from error
             fault = "" if isinstance(error, DataError) else _first_fault(path)
             if not fault:
                 raise

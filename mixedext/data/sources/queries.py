@@ -14,7 +14,7 @@ from mixedext.data.sources.arrow_batches import (
     kinds_of,
     needed_pyarrow,
 )
-from mixedext.data.sources.protocol import BATCH_ROWS, NOTHING, Batch, Piece, RowSource, numbered
+from mixedext.data.sources.protocol import BATCH_ROWS, Batch, Piece, RowSource, numbered
 from mixedext.errors import DataError
 
 #: Batches and files that a data set of pyarrow reads ahead: its own choice of 16 batches is memory.
@@ -39,8 +39,12 @@ class QuerySource(RowSource):
             yield from reader.batches(self._read(columns, piece), piece, self.batch_rows)
 
     def _read(self, columns: list[str], piece: Piece) -> Iterator[Any]:
-        with running(self.name):
+        with running(self.name, self._hint):
             yield from self._records(columns, piece)
+
+    @property
+    def _hint(self) -> str:
+        return ""
 
     def _records(self, columns: list[str], piece: Piece) -> Iterator[Any]:
         raise NotImplementedError
@@ -55,6 +59,10 @@ class DatasetSource(QuerySource):
     def pieces(self) -> Sequence[Piece]:
         """Return the files."""
         return self.parts
+
+    @property
+    def _hint(self) -> str:
+        return "; its schema is that of its first file: dataset(..., schema=...) takes one for all files"
 
     def _records(self, columns: list[str], piece: Piece) -> Iterator[Any]:
         from pyarrow.dataset import ParquetFragmentScanOptions
@@ -148,8 +156,9 @@ def _dataset_source(data: Any, name: str, batch_rows: int) -> DatasetSource:
         (fragment, str(path).rpartition("/")[2], 0, None)
         for fragment, path in zip(fragments, paths, strict=False)
     ]
-    kinds = {name: kind for name, kind in kinds_of(data.schema).items() if kind != NOTHING}
-    return DatasetSource(name, kinds, True, batch_rows, data, numbered(parts or [(None, name, 0, None)]))
+    return DatasetSource(
+        name, kinds_of(data.schema), True, batch_rows, data, numbered(parts or [(None, name, 0, None)])
+    )
 
 
 def _duckdb_reader(relation: Any, rows: int) -> Any:
@@ -170,7 +179,7 @@ def _opened(data: Any) -> Any:
 
 
 @contextmanager
-def running(name: str) -> Iterator[None]:
+def running(name: str, hint: str = "") -> Iterator[None]:
     """Turn what a query ends in into words of our own; each package raises exceptions of its own."""
     try:
         yield
@@ -178,4 +187,5 @@ def running(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:300]
-        raise DataError(f"{name} cannot be read: {type(error).__name__}: {text}") from error
+        more = "" if isinstance(error, OSError) else hint  # which is of types, not of files
+        raise DataError(f"{name} cannot be read: {type(error).__name__}: {text}{more}") from error
