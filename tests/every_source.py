@@ -90,14 +90,6 @@ def _table(frame: pd.DataFrame, folder: Path) -> Any:
     return pyarrow.Table.from_pandas(frame)
 
 
-def _refuse_old_arrow() -> None:
-    """Skip what an old pyarrow does not read of newer packages: views of texts."""
-    import pyarrow
-
-    if int(pyarrow.__version__.split(".")[0]) < 16:
-        raise ModuleNotFoundError("a pyarrow that reads views of texts")
-
-
 #: Connections of DuckDB whose relations are in use.
 _OPEN: list[Any] = []
 
@@ -120,7 +112,6 @@ def _lazy(frame: pd.DataFrame, folder: Path) -> Any:
 
 
 def _polars(frame: pd.DataFrame, folder: Path) -> Any:
-    _refuse_old_arrow()
     import polars
 
     return polars.from_pandas(frame)

@@ -40,6 +40,8 @@ def as_arrow(data: Any) -> Any:
     if type(data).__module__.startswith("polars"):
         texts = categorical_columns(data.schema)
         data = data.cast(dict.fromkeys(texts, str)) if texts else data
+        if not hasattr(pyarrow, "string_view"):  # before pyarrow 16, which does not read polars' own texts
+            data = data.to_arrow()
     if isinstance(data, pyarrow.RecordBatch):
         return pyarrow.Table.from_batches([data])
     return data if isinstance(data, pyarrow.Table) else pyarrow.table(data)
