@@ -117,23 +117,22 @@ def _arrow_levels(column: Any) -> pd.Categorical:
         whole = column.unify_dictionaries().combine_chunks() if hasattr(column, "chunks") else column
         whole = whole.chunk(0) if hasattr(whole, "chunks") else whole
         categories, places = plain_dictionary(whole.dictionary)
-        codes = whole.indices if places is None else places.take(whole.indices)
-        codes = codes.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
-        found = pd.Categorical.from_codes(codes, categories=pd.Index(categories.to_pandas()))
+        codes = whole.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
+        found = pd.Categorical.from_codes(codes if places is None else places[codes], categories=categories)
     return found
 
 
-def plain_dictionary(dictionary: Any) -> tuple[Any, Any]:
+def plain_dictionary(dictionary: Any) -> tuple[pd.Index, Any]:
     """Return the distinct values of a dictionary of Arrow, and the place of each of its values among them.
 
-    The places are None where they are those of the dictionary: it names no value twice, nor the missing one.
+    The places, of which the last is −1, that of a missing value, are None where they are those of the
+    dictionary: it names no value twice, nor the missing one.
     """
-    from pyarrow import compute
-
     own = dictionary.drop_null().unique()
+    categories = pd.Index(own.to_pandas())
     if len(own) == len(dictionary):
-        return dictionary, None
-    return own, compute.index_in(dictionary, value_set=own, skip_nulls=True)
+        return categories, None
+    return categories, np.append(categories.get_indexer(pd.Index(dictionary.to_pandas())), -1)
 
 
 def nested(name: str, kind: str) -> DataError:

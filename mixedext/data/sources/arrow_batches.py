@@ -150,15 +150,15 @@ class Reader:
         dictionary, codes = column.dictionary, column.indices
         known = self._dictionaries.get(name)
         if known is None or not (known[0] is dictionary or known[0].equals(dictionary)):
-            own, places = plain_dictionary(dictionary)
-            dtype = pd.CategoricalDtype(pd.Index(own.to_pandas()))
-            known = self._dictionaries[name] = (dictionary, places, dtype)
-        if known[1] is not None:
-            codes = known[1].take(codes)
+            categories, moved = plain_dictionary(dictionary)
+            known = self._dictionaries[name] = (dictionary, moved, pd.CategoricalDtype(categories))
         places = codes.fill_null(-1) if str(codes.type).startswith("int") and codes.null_count else codes
         if places.null_count:
             places = places.cast("int64").fill_null(-1)
-        return pd.Categorical.from_codes(places.to_numpy(zero_copy_only=False), dtype=known[2])
+        numbers = places.to_numpy(zero_copy_only=False)
+        if known[1] is not None:
+            numbers = known[1][numbers]
+        return pd.Categorical.from_codes(numbers, dtype=known[2])
 
 
 def _as_integers(column: Any, name: str) -> Any:
