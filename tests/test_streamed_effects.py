@@ -107,7 +107,7 @@ def test_columns_that_the_model_does_not_have_are_said() -> None:
     assert len(mx.ranova(result, reduce_terms=False)) == 2
 
 
-@pytest.mark.parametrize("formula", ["y ~ x + f + two + (1 | g)", "y ~ x * two + (1 | g)"])
+@pytest.mark.parametrize("formula", ["y ~ x + f + two + (1 | g)", "y ~ x * two + (1 | g)", "y ~ h + (1 | g)"])
 def test_terms_are_dropped_as_those_of_rows_in_memory(formula: str) -> None:
     for options in ({}, {"family": "binomial"}):
         make = mx.glmer if options else mx.lmer

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.data.sources.arrow_batches import needed_pyarrow
-from mixedext.errors import DataError
+from mixedext.errors import DataError, OptionError
+
+#: Endings of files of other kinds.
+_OTHERS = frozenset({".csv", ".tsv", ".txt", ".gz", ".feather", ".arrow", ".xlsx", ".json"})
 
 
 def write_columns(batches: Iterable[NDArray[np.float64]], to: Any, names: Sequence[str]) -> Path:
@@ -26,11 +29,18 @@ def write_columns(batches: Iterable[NDArray[np.float64]], to: Any, names: Sequen
 
     Raises
     ------
+    OptionError
+        If `to` is no path, or that of a file of another kind.
     DataError
         If the file cannot be written.
     ImportError
         If pyarrow is not installed.
     """
+    if not isinstance(to, (str, os.PathLike)):
+        raise OptionError(f"to must be the path of a Parquet file, not {to!r}")
+    ending = Path(os.fspath(to)).suffix.lower()
+    if ending in _OTHERS:
+        raise OptionError(f"to={os.fspath(to)!r}: a Parquet file is written: end its name in .parquet")
     pa = needed_pyarrow("Parquet files")
     import pyarrow.parquet as pq
 

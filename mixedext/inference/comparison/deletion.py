@@ -11,6 +11,7 @@ from mixedext.core.threads import small_matrices
 from mixedext.data.design import fixed_columns
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel
+from mixedext.fitted.row_moments import row_moments
 from mixedext.fitted.sampled import sampled
 from mixedext.inference.comparison.likelihood_ratio import ComparisonRow, comparison_columns, notes_on_fits
 from mixedext.inference.door import read_fit
@@ -19,6 +20,9 @@ from mixedext.inference.tables import InferenceTable, make_table, wald_table
 from mixedext.options import answers_keywords, check_option
 
 Array = NDArray[np.float64]
+
+#: What a hypothesis makes of a coefficient, relative to others and in units of the columns, that is nothing.
+_ROUNDING = 1e-9
 
 
 @answers_keywords
@@ -102,6 +106,9 @@ def _restricted(fit: FittedModel, name: str, matrix: Array) -> FittedModel:
     """
     used = np.abs(matrix).max(axis=0, initial=0.0) > 0
     if fit.model.streamed is not None:
+        moments = row_moments(fit)
+        share = np.abs(matrix) / np.maximum(np.abs(moments.lows), np.abs(moments.highs))
+        used = share.max(axis=0) > _ROUNDING * share.max()
         if used.sum() != len(matrix):
             raise DataError(
                 f"{name}: the model without this term has columns that the model does not have, and its rows "
