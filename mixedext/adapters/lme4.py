@@ -74,6 +74,11 @@ class ConditionalModes(ByFactor):
 def fixef(results: object) -> pd.Series:
     """Return the fixed effects, `params` of the results.
 
+    See Also
+    --------
+    ranef : the random effects.
+    coef : both together.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -100,6 +105,11 @@ def ranef(results: object, condVar: bool = True) -> ConditionalModes:
     ConditionalModes
         A dict of grouping factor → DataFrame (levels × effects), with `cond_var` and `frame`.
 
+    See Also
+    --------
+    LinearMixedResults.random_effects_cov : the conditional covariances.
+    coef : with the fixed effects added.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -121,6 +131,11 @@ def ranef(results: object, condVar: bool = True) -> ConditionalModes:
 def coef(results: object) -> dict[str, pd.DataFrame]:
     """Return the coefficients of each level, fixed effects plus modes, `coef` of the results.
 
+    See Also
+    --------
+    fixef : the fixed effects.
+    ranef : the random effects.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -136,6 +151,10 @@ def coef(results: object) -> dict[str, pd.DataFrame]:
 
 def VarCorr(results: object) -> pd.DataFrame:
     """Return variances, standard deviations and correlations, `varcorr` of the results.
+
+    See Also
+    --------
+    LinearMixedResults.cov_re : the matrices.
 
     Examples
     --------
@@ -153,6 +172,10 @@ def VarCorr(results: object) -> pd.DataFrame:
 def sigma(results: object) -> float:
     """Return the residual standard deviation, `sigma` of the results; 1 where the model has none.
 
+    See Also
+    --------
+    VarCorr : with the standard deviations of the random effects.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -165,6 +188,10 @@ def sigma(results: object) -> float:
 
 def getME(results: object, name: Any) -> Any:
     """Return a part of the equations of the fit, `getME` of the results, which says more.
+
+    See Also
+    --------
+    LinearMixedResults.getME : says which names there are.
 
     Examples
     --------
@@ -187,6 +214,10 @@ def resid(results: object, type: str | None = None) -> pd.Series:
         ``"response"`` (lme4's default of linear models), ``"deviance"`` (of generalized ones), ``"pearson"``,
         ``"working"`` or ``"studentized"``.
 
+    See Also
+    --------
+    LinearMixedResults.residuals : of other levels too.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -202,6 +233,10 @@ def resid(results: object, type: str | None = None) -> pd.Series:
 
 def refit(results: object, newresp: Any) -> Any:
     """Fit the same model to another response, `refit` of the results.
+
+    See Also
+    --------
+    LinearMixedResults.refit_many : many responses at once.
 
     Examples
     --------
@@ -225,6 +260,10 @@ def update(model: object, formula: str | None = None, **options: Any) -> Any:
     **options
         As `update` of the results, or of the model, takes them.
 
+    See Also
+    --------
+    refit : another response.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -243,6 +282,10 @@ def confint(
 ) -> pd.DataFrame:
     """Return intervals of all parameters, `confint` of the results, which says more.
 
+    See Also
+    --------
+    LinearMixedResults.confint : says what the options are.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -258,6 +301,10 @@ def confint(
 def isSingular(results: object) -> bool:
     """Return whether a covariance of random effects is not of full rank, `is_singular` of the results.
 
+    See Also
+    --------
+    rePCA : in which direction.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -270,6 +317,10 @@ def isSingular(results: object) -> bool:
 
 def rePCA(results: object) -> pd.DataFrame:
     """Return the principal components of the random effects, `repca` of the results.
+
+    See Also
+    --------
+    LinearMixedResults.repca : says what the columns are.
 
     Examples
     --------
@@ -296,6 +347,10 @@ def influence(results: object, groups: Any = None, method: str | None = None) ->
     method : {"exact", "one-step"}, optional
         As `get_influence` takes it.
 
+    See Also
+    --------
+    LinearMixedResults.get_influence : says what it returns.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -311,6 +366,10 @@ def influence(results: object, groups: Any = None, method: str | None = None) ->
 def hatvalues(results: object) -> pd.Series:
     """Return the leverages of the rows at the modes; their sum is the number of effective parameters.
 
+    See Also
+    --------
+    influence : what leaving out rows changes.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -324,6 +383,10 @@ def hatvalues(results: object) -> pd.Series:
 
 def logLik(results: object) -> float:
     """Return the log-likelihood, of the restricted kind for a fit by REML: `llf` of the results.
+
+    See Also
+    --------
+    REMLcrit : −2 times that of a fit by REML.
 
     Examples
     --------
@@ -343,6 +406,10 @@ def REMLcrit(results: object) -> float:
     DataError
         If the fit is by maximum likelihood.
 
+    See Also
+    --------
+    logLik : the log-likelihood.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -361,6 +428,10 @@ def REMLcrit(results: object) -> float:
 def ngrps(results: object) -> dict[str, int]:
     """Return the number of levels of each grouping factor, `ngroups` of the results.
 
+    See Also
+    --------
+    describe : more on the groups, before a fit.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -373,6 +444,10 @@ def ngrps(results: object) -> dict[str, int]:
 
 def vcov(results: object) -> pd.DataFrame:
     """Return the covariance of the fixed effects, `cov_params` of the results.
+
+    See Also
+    --------
+    VarCorr : the covariance of the random effects.
 
     Examples
     --------
@@ -395,6 +470,10 @@ def model_frame(results: object) -> pd.DataFrame:
     ------
     DataError
         If the data were removed, or the model was made of arrays.
+
+    See Also
+    --------
+    LinearMixedResults.augment : with what the fit says of each row.
 
     Examples
     --------

@@ -88,6 +88,10 @@ def for_marginaleffects(
     OptionError
         For other options.
 
+    See Also
+    --------
+    emmeans : means and contrasts of this package.
+
     Examples
     --------
     >>> import mixedext as mx

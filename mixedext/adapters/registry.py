@@ -43,6 +43,10 @@ def adapt(results: object, name: str, **options: Any) -> Any:
     TypeError
         For an option that the adapter does not have.
 
+    See Also
+    --------
+    for_marginaleffects : a model for marginaleffects.
+
     Notes
     -----
     ``mx.adapters.register(name, function)`` adds one: ``function(fit, **options)`` takes a `FittedModel`; all

@@ -41,6 +41,11 @@ class RandomTerm:
         Structure of the covariance of the effects of one level: ``"unstructured"``, or ``"diagonal"``, the
         same model as ``correlated=False`` but one term.
 
+    See Also
+    --------
+    LinearMixedModel : which takes them.
+    lmer : the same from a formula.
+
     Examples
     --------
     >>> import numpy as np

@@ -42,6 +42,11 @@ def register(name: str, structure: type[CovarianceStructure]) -> None:
         If the name is taken or is not the structure's own, if the class is registered already, or if it lacks
         something; the message names what is missing.
 
+    See Also
+    --------
+    mixedext.covariances.CovarianceStructure : what a structure must answer.
+    mixedext.covariances.unregister : takes it out again.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -65,7 +70,28 @@ def register(name: str, structure: type[CovarianceStructure]) -> None:
 
 
 def unregister(name: str) -> None:
-    """Take a covariance structure out again."""
+    """Take a covariance structure out again.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    OptionError
+        If there is none of this name.
+
+    See Also
+    --------
+    mixedext.covariances.register : lets random terms take one.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> mx.covariances.unregister("ar1")
+    Traceback (most recent call last):
+    mixedext.errors.OptionError: covariance structure must be one of 'unstructured', ..., not 'ar1'
+    """
     COVARIANCES.unregister(name)
 
 

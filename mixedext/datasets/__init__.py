@@ -26,6 +26,10 @@ __all__ = ["load", "names"]
 def names() -> list[str]:
     """Return the names of the data sets.
 
+    See Also
+    --------
+    mixedext.datasets.load : reads one.
+
     Examples
     --------
     >>> from mixedext import datasets
@@ -56,6 +60,10 @@ def load(name: str) -> pd.DataFrame:
     ------
     OptionError
         There is no data set of that name.
+
+    See Also
+    --------
+    mixedext.datasets.names : what there is.
 
     Examples
     --------

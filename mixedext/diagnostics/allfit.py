@@ -94,6 +94,10 @@ def allfit(
     OptionError
         For an unknown optimiser, and for options of ``fit`` beside results.
 
+    See Also
+    --------
+    LinearMixedResults.diagnose : what is wrong with a fit.
+
     Notes
     -----
     SciPy's optimisers minimise the same criterion over the same parameters, without the search along the

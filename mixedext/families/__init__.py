@@ -11,8 +11,9 @@ Examples
 ['binomial', 'poisson', 'gamma', 'inverse_gaussian', 'gaussian', 'negative_binomial']
 """
 
-from mixedext.families.base import CanonicalDerivatives, Family, GeneralDerivatives, Observations
+from mixedext.families.base import Family, Observations
 from mixedext.families.binomial import Binomial
+from mixedext.families.derivatives import CanonicalDerivatives, GeneralDerivatives
 from mixedext.families.dispersion import WithDispersion
 from mixedext.families.gamma import Gamma
 from mixedext.families.gaussian import Gaussian

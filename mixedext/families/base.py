@@ -17,7 +17,6 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -39,62 +38,6 @@ Mask = NDArray[np.bool_]
 ENDLESS_BELOW = ("Logit", "Probit", "CLogLog", "LogLog", "Cauchy", "Log", "NegativeBinomial")
 
 
-@dataclass(frozen=True)
-class GeneralDerivatives:
-    """Derivatives of the log-likelihood at one linear predictor for any link, each (n,).
-
-    Attributes
-    ----------
-    loglik : float
-        Sum over rows, −∞ where η is out of the range of the link.
-    mean : ndarray
-        μ.
-    score : ndarray
-        ∂ℓ/∂η.
-    weight : ndarray
-        Fisher weights.
-    observed : ndarray
-        −∂²ℓ/∂η²; the Fisher weights themselves where the link is canonical.
-    slope : ndarray
-        Derivative of the Fisher weights in η.
-    make_observed_slope : callable
-        Returns the derivative of the observed weights in η.
-    first : ndarray (n,) or float
-        Derivative of log μ in η, of positive means.
-    """
-
-    loglik: float
-    mean: Array
-    score: Array
-    weight: Array
-    observed: Array
-    slope: Array
-    make_observed_slope: Callable[[], Array]
-    first: Array | float = 1.0
-
-    @cached_property
-    def observed_slope(self) -> Array:
-        """Derivative of the observed weights in η."""
-        return self.make_observed_slope()
-
-
-class CanonicalDerivatives:
-    """The same where the link is canonical: observed weights and their slopes are those of Fisher."""
-
-    weight: Array
-    slope: Array
-
-    @property
-    def observed(self) -> Array:
-        """The Fisher weights."""
-        return self.weight
-
-    @property
-    def observed_slope(self) -> Array:
-        """Derivative of the Fisher weights in η."""
-        return self.slope
-
-
 class Observations:
     """The rows of a response as families take them.
 
@@ -109,6 +52,14 @@ class Observations:
     ----------
     m : ndarray (n,) or float
         The weights, 1 where there are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixedext.families import Binomial, Observations
+    >>> rows = Observations(np.array([0.25, 1.0]), weights=np.array([4.0, 2.0]))
+    >>> rows.times_m(rows.y).tolist()  # successes
+    [1.0, 2.0]
     """
 
     def __init__(self, y: Array, weights: Array | None):
@@ -214,6 +165,17 @@ class Family(ABC):
         What to take besides a random intercept for each row where the variance is larger.
     safe_link : str
         A link that takes every linear predictor.
+
+    See Also
+    --------
+    mixedext.families.register : lets models take a new one by name.
+
+    Examples
+    --------
+    >>> from mixedext.families import Poisson
+    >>> family = Poisson.named()
+    >>> family.title, family.canonical, family.has_dispersion
+    ('Poisson', True, False)
     """
 
     glm_class: ClassVar[type[families.Family]]

@@ -16,7 +16,8 @@ from statsmodels.genmod import families
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.data.response import Noise
 from mixedext.errors import OptionError
-from mixedext.families.base import CanonicalDerivatives, Family, GeneralDerivatives, Observations
+from mixedext.families.base import Family, Observations
+from mixedext.families.derivatives import CanonicalDerivatives, GeneralDerivatives
 from mixedext.families.links import Tails, mean_and_derivatives, tails_of
 
 Array = NDArray[np.float64]
@@ -39,7 +40,15 @@ _LATENT: dict[type, float | None] = {
 
 
 class Binomial(Family):
-    """The binomial family: y is the proportion of successes in m trials."""
+    """The binomial family: y is the proportion of successes in m trials.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixedext.families import Binomial
+    >>> Binomial.named().mean(np.array([-2.0, 0.0, 2.0])).round(3).tolist()
+    [0.119, 0.5, 0.881]
+    """
 
     glm_class = families.Binomial
     aliases = ("bernoulli", "binom")

@@ -16,7 +16,14 @@ Array = NDArray[np.float64]
 
 
 class WithDispersion(Family):
-    """A family with a dispersion; the nuisance parameter is log φ."""
+    """A family with a dispersion; the nuisance parameter is log φ.
+
+    Examples
+    --------
+    >>> from mixedext.families import Gamma, InverseGaussian
+    >>> [family.has_dispersion for family in (Gamma, InverseGaussian)], Gamma.named().nuisance_names
+    ([True, True], ('dispersion',))
+    """
 
     has_dispersion = True
     nuisance_names = ("dispersion",)

@@ -19,7 +19,16 @@ Mask = NDArray[np.bool_]
 
 
 class Gamma(WithDispersion, PositiveMean):
-    """The Gamma family with shape 1/φ."""
+    """The Gamma family with shape 1/φ.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> ticks = mx.datasets.load("grouseticks").assign(waiting=lambda d: 1 + d["TICKS"])
+    >>> model = mx.glmer("waiting ~ cHEIGHT + (1 | BROOD)", ticks, family="gamma(log)")
+    >>> model.own_family
+    <Gamma with Log link>
+    """
 
     glm_class = families.Gamma
 

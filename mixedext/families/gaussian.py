@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from statsmodels.genmod import families
 
 from mixedext.core.generalized.response import RowDerivatives
-from mixedext.families.base import GeneralDerivatives, Observations
+from mixedext.families.base import Observations
+from mixedext.families.derivatives import GeneralDerivatives
 from mixedext.families.dispersion import WithDispersion
 from mixedext.families.links import log_mean, mean_and_derivatives
 from mixedext.families.special import LOG_2PI
@@ -18,7 +19,20 @@ Array = NDArray[np.float64]
 
 
 class Gaussian(WithDispersion):
-    """The normal family with variance φ."""
+    """The normal family with variance φ.
+
+    See Also
+    --------
+    lmer : normal responses with the identity link, whose fits are exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from statsmodels.genmod.families import links
+    >>> from mixedext.families import Gaussian
+    >>> Gaussian.named(links.Log()).mean(np.array([0.0, 1.0])).round(3).tolist()
+    [1.0, 2.718]
+    """
 
     glm_class = families.Gaussian
     aliases = ("normal",)

@@ -19,7 +19,15 @@ Mask = NDArray[np.bool_]
 
 
 class InverseGaussian(WithDispersion, PositiveMean):
-    """The inverse Gaussian family with shape 1/φ."""
+    """The inverse Gaussian family with shape 1/φ.
+
+    Examples
+    --------
+    >>> from statsmodels.genmod.families import links
+    >>> from mixedext.families import InverseGaussian
+    >>> InverseGaussian.named(links.Log())
+    <InverseGaussian with Log link>
+    """
 
     glm_class = families.InverseGaussian
     aliases = ("inversegaussian", "invgauss", "wald")

@@ -40,6 +40,16 @@ class NegativeBinomial(PositiveMean):
     glm_family : statsmodels.genmod.families.NegativeBinomial
     estimate_alpha : bool
         Whether log α is a nuisance parameter; else α is that of `glm_family`.
+
+    See Also
+    --------
+    glmer_nb : fits it with α estimated.
+
+    Examples
+    --------
+    >>> from mixedext.families import NegativeBinomial
+    >>> NegativeBinomial.named().nuisance_names
+    ('dispersion',)
     """
 
     glm_class = families.NegativeBinomial

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from statsmodels.genmod import families
 
 from mixedext.core.generalized.response import RowDerivatives
-from mixedext.families.base import CanonicalDerivatives, Observations
+from mixedext.families.base import Observations
+from mixedext.families.derivatives import CanonicalDerivatives
 from mixedext.families.positive import (
     MOST_COUNTED,
     PositiveMean,
@@ -26,7 +27,19 @@ Mask = NDArray[np.bool_]
 
 
 class Poisson(PositiveMean):
-    """The Poisson family."""
+    """The Poisson family.
+
+    See Also
+    --------
+    glmer_nb : counts that vary more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mixedext.families import Poisson
+    >>> Poisson.named().mean(np.array([0.0, 1.0])).round(3).tolist()
+    [1.0, 2.718]
+    """
 
     glm_class = families.Poisson
     sample_space = "counts"

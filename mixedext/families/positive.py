@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.generalized.response import RowDerivatives
-from mixedext.families.base import Family, GeneralDerivatives, Observations
+from mixedext.families.base import Family, Observations
+from mixedext.families.derivatives import GeneralDerivatives
 from mixedext.families.links import LogMean, log_mean
 
 Array = NDArray[np.float64]
@@ -26,7 +27,14 @@ MOST_COUNTED = 1e15
 
 
 class PositiveMean(Family):
-    """A family of positive means, made of its variance function and its log-likelihood at a mean."""
+    """A family of positive means, made of its variance function and its log-likelihood at a mean.
+
+    Examples
+    --------
+    >>> from mixedext.families import Gamma, Poisson, PositiveMean
+    >>> [issubclass(family, PositiveMean) for family in (Gamma, Poisson)]
+    [True, True]
+    """
 
     @abstractmethod
     def variance_shape(self, mean: Array, nuisance: Array) -> tuple[Any, Any, Any]:

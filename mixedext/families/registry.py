@@ -48,6 +48,10 @@ class FamilyRegistry(Registry):
             If the name is taken, also as another name of a family, if the class is registered already, or if
             it lacks something; the message names what is missing.
 
+        See Also
+        --------
+        mixedext.families.Family : what a family must answer.
+
         Examples
         --------
         >>> import mixedext as mx

@@ -97,6 +97,7 @@ def impute(
     See Also
     --------
     pool : fits of the data sets as one.
+    imputer : imputation of one variable within statsmodels' `MICE`.
 
     Notes
     -----

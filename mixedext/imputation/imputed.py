@@ -39,6 +39,11 @@ class ImputedData:
     failures : DataFrame
         Data sets that were left out: ``data_set iteration variable message``.
 
+    See Also
+    --------
+    impute : makes them.
+    pool : fits of them as one.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -79,7 +84,17 @@ class ImputedData:
 
     @property
     def frames(self) -> list[pd.DataFrame]:
-        """The data sets, copies with the rows and columns of the data as given."""
+        """The data sets, copies with the rows and columns of the data as given.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> sleep["Days"] = sleep["Days"].astype(float).mask(sleep.index % 7 == 0)
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> len(imputed.frames), int(imputed.frames[0]["Days"].isna().sum())
+        (3, 0)
+        """
         return [frame.copy() for frame in self._frames.values()]
 
     def __len__(self) -> int:
@@ -130,6 +145,20 @@ class ImputedData:
         -----
         ImputationWarning
             Once, if data sets were left out, or fits are singular or did not converge.
+
+        See Also
+        --------
+        pool : takes these fits as one.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> sleep["Days"] = sleep["Days"].astype(float).mask(sleep.index % 7 == 0)
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> fits = imputed.fit("Reaction ~ Days + (1 | Subject)")
+        >>> [round(float(fit.params["Days"]), 2) for fit in fits]
+        [10.27, 10.01, 10.23]
         """
         check_option(on_error, "on_error", ("raise", "drop"))
         kind: Any = LinearMixedModel if family is None else GeneralizedLinearMixedModel
@@ -207,6 +236,19 @@ class ImputedData:
             If a variable was not imputed, or there are not so many axes.
         ImportError
             If matplotlib is not installed (``mixedext[plots]``).
+
+        See Also
+        --------
+        plot_densities : what was imputed beside what is known.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> sleep["Days"] = sleep["Days"].astype(float).mask(sleep.index % 7 == 0)
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> imputed.plot_traces().shape
+        (1, 2)
         """
         names = self._names(variables)
         page = page_of(ax, len(names), 2, (8.0, 0.6 + 2.2 * len(names)))
@@ -238,6 +280,20 @@ class ImputedData:
             If a variable was not imputed, or there are not so many axes.
         ImportError
             If matplotlib is not installed (``mixedext[plots]``).
+
+        See Also
+        --------
+        plot_traces : whether there were enough iterations.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> sleep["Days"] = sleep["Days"].astype(float).mask(sleep.index % 7 == 0)
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> axes = imputed.plot_densities()
+        >>> len(axes[0].lines)  # three data sets over what is known
+        3
         """
         names = self._names(variables)
         page = page_of(ax, 1, len(names), (0.6 + 3.6 * len(names), 3.2))

@@ -52,6 +52,10 @@ class PooledResults:
     df_complete : ndarray (p,)
         Degrees of freedom that the complete data would give.
 
+    See Also
+    --------
+    pool : makes them.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -154,7 +158,28 @@ class PooledResults:
         return self._frame(self._between)
 
     def cov_params(self) -> pd.DataFrame:
-        """Return the total covariance of the fixed effects, (p, p)."""
+        """Return the total covariance of the fixed effects, (p, p).
+
+        Returns
+        -------
+        DataFrame (p, p)
+
+        See Also
+        --------
+        cov_within : the part within data sets.
+        cov_between : the part between them.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> pooled.cov_params().round(2)
+                   Intercept  Days
+        Intercept      93.33 -2.93
+        Days           -2.93  0.63
+        """
         return self._frame(self._within + (1 + 1 / self.m) * self._between)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
@@ -164,6 +189,25 @@ class PooledResults:
         ----------
         alpha : float
             1 less their level.
+
+        Returns
+        -------
+        DataFrame (p, 2)
+
+        See Also
+        --------
+        summary_frame : with estimates and tests.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> pooled.conf_int().round(1)
+                       0      1
+        Intercept  232.6  270.7
+        Days         8.6   11.7
         """
         half = stats.t.isf(check_alpha(alpha) / 2, self._spread.df) * np.sqrt(self._spread.total)
         bounds = {0: self._mean - half, 1: self._mean + half}
@@ -212,6 +256,31 @@ class PooledResults:
         ----------
         alpha : float
             1 less the level of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            ``estimate std_err df statistic p_value ci_lower ci_upper riv lambda fmi``.
+
+        See Also
+        --------
+        summary : as text.
+
+        References
+        ----------
+        Rubin (1987), Multiple Imputation for Nonresponse in Surveys. Barnard & Rubin (1999), Small-sample
+        degrees of freedom with multiple imputation, Biometrika 86, 948-955.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> pooled.summary_frame()[["estimate", "std_err", "df", "fmi"]].round(2)
+                   estimate  std_err      df   fmi
+        Intercept    251.67     9.66  171.03  0.02
+        Days          10.17     0.79  146.42  0.05
         """
         bounds = self.conf_int(alpha)
         columns = {
@@ -235,6 +304,23 @@ class PooledResults:
         ----------
         alpha : float
             1 less the level of the confidence intervals.
+
+        Returns
+        -------
+        statsmodels.iolib.summary.Summary
+
+        See Also
+        --------
+        summary_frame : the numbers.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> print(pooled.summary().as_text().splitlines()[0].strip())
+        Pooled Estimates by Rubin's Rules
         """
         return pooled_summary(self._fits[0], self.m, self.summary_frame(alpha), self.varcorr, alpha)
 
@@ -254,6 +340,20 @@ class PooledResults:
         ------
         OptionError
             If the hypotheses cannot be read.
+
+        See Also
+        --------
+        wald_test : several hypotheses together.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> test = pooled.t_test("Intercept + 9 * Days = 350")
+        >>> test.effect.round(1).tolist(), round(float(test.pvalue), 2)
+        ([343.2], 0.48)
         """
         contrasts, null = read_hypotheses(r_matrix, list(self._labels.exog_names))
         found = self._spread_of(contrasts)
@@ -281,6 +381,27 @@ class PooledResults:
         ------
         OptionError
             If the hypotheses cannot be read, or depend on each other.
+
+        See Also
+        --------
+        t_test : each hypothesis for itself.
+        compare_lr_test : by likelihood ratios.
+
+        References
+        ----------
+        Li, Raghunathan & Rubin (1991), Large-sample significance levels from multiply imputed data using
+        moment-based statistics and an F reference distribution, Journal of the American Statistical
+        Association 86, 1065-1073.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> test = pooled.wald_test("Days = 10")
+        >>> test.df_num, round(test.pvalue, 2)
+        (1, 0.83)
         """
         check_option(method, "method", ("D1", "D2"))
         contrasts, null = read_hypotheses(r_matrix, list(self._labels.exog_names))
@@ -319,10 +440,30 @@ class PooledResults:
         DataError
             If the models are not fitted to the same data sets, or are not nested.
 
+        See Also
+        --------
+        wald_test : by the pooled covariance, without further fits.
+
         Notes
         -----
         Where the models differ in variances, which cannot be negative, the p-value is conservative, as that
         of an ordinary likelihood-ratio test.
+
+        References
+        ----------
+        Meng & Rubin (1992), Performing likelihood ratio tests with multiply-imputed data sets, Biometrika 79,
+        103-111.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy").assign(Days=lambda d: d["Days"].mask(d.index % 7 == 0))
+        >>> imputed = mx.impute(sleep, {"Days": "Reaction + (1 | Subject)"}, m=3, rng=1)
+        >>> pooled = mx.pool(imputed.fit("Reaction ~ Days + (1 | Subject)"))
+        >>> smaller = mx.pool(imputed.fit("Reaction ~ 1 + (1 | Subject)"))
+        >>> test = pooled.compare_lr_test(smaller)
+        >>> test.df_num, test.pvalue < 0.001
+        (1, True)
         """
         check_option(method, "method", ("D3", "D2"))
         if not isinstance(restricted, PooledResults):

@@ -75,6 +75,7 @@ def pool(results: Any, *, dfcom: Any = "residual") -> PooledResults:
     See Also
     --------
     impute : makes the data sets.
+    PooledResults.compare_lr_test : tests of smaller models.
 
     Notes
     -----

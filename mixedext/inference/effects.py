@@ -46,6 +46,10 @@ class VarianceParts:
     groups : dict
         Grouping factor → its part of `random` or `dispersion`.
 
+    See Also
+    --------
+    variance_parts : makes it.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -106,6 +110,11 @@ def variance_parts(
     -----
     ConvergenceWarning
         If the null model was fitted and did not converge.
+
+    See Also
+    --------
+    r2 : explained shares alone.
+    icc : the share of a grouping factor.
 
     Notes
     -----
@@ -306,6 +315,10 @@ def standardize(
         "total" as `variance_parts`.
     OptionError
         For an unknown method.
+
+    See Also
+    --------
+    emmeans : means on the scale of the data.
 
     Notes
     -----

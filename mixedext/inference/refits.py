@@ -48,6 +48,11 @@ class ManyFits:
         How they were fitted.
     nobs : int
 
+    See Also
+    --------
+    Bootstrap : draws the responses too.
+    LinearMixedResults.refit : the fit to one response, with all that results have.
+
     Examples
     --------
     >>> import mixedext as mx

@@ -56,6 +56,11 @@ def table(results: object, name: str, **options: Any) -> pd.DataFrame:
         For an option that the table does not have, and where its function returns something else than a data
         frame.
 
+    See Also
+    --------
+    picture : draws tables.
+    tables : the set of them.
+
     Notes
     -----
     ``mx.tables.register(name, function)`` adds one: ``function(fit, **options)`` takes a `FittedModel` and

@@ -111,6 +111,24 @@ class FitsByLevel:
         ----------
         alpha : float
             1 less the level of the intervals.
+
+        Returns
+        -------
+        DataFrame (levels, 2p)
+
+        See Also
+        --------
+        summary_frame : estimates with their tests.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> fits = mx.lmList("Reaction ~ Days | Subject", mx.datasets.load("sleepstudy"))
+        >>> fits.conf_int().head(2).round(1)
+            Intercept         Days
+                lower  upper lower upper
+        308     214.5  273.9  16.2  27.3
+        309     175.3  234.8  -3.3   7.8
         """
         half = stats.t.isf(check_alpha(alpha) / 2, self._df())[:, None] * self.bse.to_numpy()
         ends = {"lower": self.params - half, "upper": self.params + half}
@@ -118,12 +136,53 @@ class FitsByLevel:
         return table[[(name, end) for name in self.params.columns for end in ends]]
 
     def pool(self, pooled: bool = True) -> FitsByLevel:
-        """Return the same fits with standard errors from the pooled residual variance, or from their own."""
+        """Return the same fits with standard errors from the pooled residual variance, or from their own.
+
+        Parameters
+        ----------
+        pooled : bool
+            Whether one residual variance is taken for all levels.
+
+        Returns
+        -------
+        FitsByLevel
+
+        See Also
+        --------
+        lmer : a model whose levels share more than the residual variance.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> fits = mx.lmList("Reaction ~ Days | Subject", mx.datasets.load("sleepstudy"))
+        >>> fits.bse["Days"].head(2).round(2).tolist(), fits.pool(False).bse["Days"].head(2).round(2).tolist()
+        ([2.82, 2.82], [5.26, 0.98])
+        """
         check_flag(pooled, "pooled")
         return replace(self, pooled=bool(pooled))
 
     def summary_frame(self) -> pd.DataFrame:
-        """Return a row for each level and coefficient: ``estimate std_err statistic df p_value``."""
+        """Return a row for each level and coefficient: ``estimate std_err statistic df p_value``.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by level and coefficient.
+
+        See Also
+        --------
+        conf_int : the intervals.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> fits = mx.lmList("Reaction ~ Days | Subject", mx.datasets.load("sleepstudy"))
+        >>> fits.summary_frame().loc["308"].round(2)
+                   estimate  std_err  statistic     df  p_value
+        term
+        Intercept    244.19    15.04      16.23  144.0      0.0
+        Days          21.76     2.82       7.72  144.0      0.0
+        """
         parts = {
             "estimate": self.params,
             "std_err": self.bse,
@@ -199,6 +258,10 @@ def lmList(
     RankDeficiencyWarning
         Once, if the rows of a level do not determine a coefficient, which is missing; ``failures`` says which
         and why. All else is fitted.
+
+    See Also
+    --------
+    lmer : one model for all levels.
 
     Examples
     --------

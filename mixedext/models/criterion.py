@@ -25,6 +25,10 @@ class DevianceFunction:
     names : tuple of str
         What the parameters are called.
 
+    See Also
+    --------
+    devfun : makes it.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -88,6 +92,10 @@ def devfun(model: object, reml: bool | None = None) -> DevianceFunction:
     ------
     DataError
         If it is neither model nor results, or the data were removed.
+
+    See Also
+    --------
+    problem : the numbers of the criterion, with its derivatives.
 
     Examples
     --------

@@ -199,6 +199,17 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
             If the data cannot be fitted; the message names the column, level or row.
         TypeError
             For an unknown keyword.
+
+        See Also
+        --------
+        glmer : the same in one short name.
+
+        Examples
+        --------
+        >>> from mixedext import GeneralizedLinearMixedModel, datasets
+        >>> ticks = datasets.load("grouseticks")
+        >>> GeneralizedLinearMixedModel.from_formula("TICKS ~ YEAR + (1 | BROOD)", ticks, family="poisson")
+        <GeneralizedLinearMixedModel TICKS ~ YEAR + (1 | BROOD): 403 rows, 118 levels of BROOD>
         """
         if isinstance(formula, MadeLike):
             return formula.columns_of(data)
@@ -321,6 +332,14 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         LikelihoodWarning
             Where weights make no likelihood, and where Laplace's approximation is far from it because groups
             are very small and variances large.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> model = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial")
+        >>> [round(model.fit(nagq).llf, 2) for nagq in (1, 9)]  # by Laplace, and by quadrature
+        [-92.03, -91.98]
         """
         nagq = check_nodes(nagq)
         groups = self.known_design.groups
@@ -386,6 +405,15 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         ------
         DataError
             If the likelihood cannot be computed there.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> model = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial")
+        >>> result = model.fit()
+        >>> round(model.objective(result.theta, result.params), 2), round(result.objective, 2)
+        (184.05, 184.05)
         """
         problem = self.problem
         inner = np.linalg.solve(problem.basis.x_transform, self._coefficients(beta))
@@ -435,6 +463,14 @@ class GeneralizedLinearMixedModel(LikelihoodModelSide):
         Returns
         -------
         scipy.stats frozen distribution
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+        >>> model = mx.glmer(formula, mx.datasets.load("cbpp"), family="binomial")
+        >>> model.get_distribution(model.fit().params).mean()[:4].round(3).tolist()
+        [0.198, 0.084, 0.074, 0.048]
         """
         family = self.response_family
         nuisance = family.start_nuisance()

@@ -47,10 +47,18 @@ class LikelihoodModelSide(MixedModel):
         params : array_like (p,)
             The coefficients of the fixed effects.
 
+        Returns
+        -------
+        float
+
         Raises
         ------
         DataError
             If there are not p finite numbers.
+
+        See Also
+        --------
+        objective : the criterion at given covariance parameters.
 
         Examples
         --------
@@ -64,12 +72,60 @@ class LikelihoodModelSide(MixedModel):
         return self._profile(self._coefficients(params))[0]
 
     def score(self, params: ArrayLike) -> Array:
-        """Return the gradient (p,) of `loglike`."""
+        """Return the gradient (p,) of `loglike`.
+
+        Parameters
+        ----------
+        params : array_like (p,)
+            The coefficients of the fixed effects.
+
+        Returns
+        -------
+        ndarray (p,)
+
+        Raises
+        ------
+        DataError
+            As `loglike`.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> bool(abs(model.score(model.fit(reml=False).params)).max() < 1e-6)  # zero at the maximum
+        True
+        """
         self._check_data()
         return self._profile(self._coefficients(params))[1]
 
     def hessian(self, params: ArrayLike) -> Array:
-        """Return the matrix (p, p) of second derivatives of `loglike`, by central differences of `score`."""
+        """Return the matrix (p, p) of second derivatives of `loglike`, by central differences of `score`.
+
+        Parameters
+        ----------
+        params : array_like (p,)
+            The coefficients of the fixed effects.
+
+        Returns
+        -------
+        ndarray (p, p)
+
+        Raises
+        ------
+        DataError
+            As `loglike`.
+
+        See Also
+        --------
+        information : the same with the other sign.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> model.hessian(model.fit(reml=False).params).round(2).tolist()
+        [[-0.01, -0.06], [-0.06, -1.82]]
+        """
         self._check_data()
         start = self._coefficients(params)
         out = np.empty((len(start), len(start)))
@@ -80,7 +136,37 @@ class LikelihoodModelSide(MixedModel):
         return (out + out.T) / 2
 
     def information(self, params: ArrayLike) -> Array:
-        """Return the observed information (p, p), −`hessian`."""
+        """Return the observed information (p, p), −`hessian`.
+
+        Parameters
+        ----------
+        params : array_like (p,)
+            The coefficients of the fixed effects.
+
+        Returns
+        -------
+        ndarray (p, p)
+
+        Raises
+        ------
+        DataError
+            As `loglike`.
+
+        See Also
+        --------
+        LinearMixedResults.cov_params : what standard errors are made of.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> result = model.fit(reml=False)
+        >>> np.sqrt(np.diag(np.linalg.inv(model.information(result.params)))).round(2).tolist()
+        [9.51, 0.8]
+        >>> result.bse.round(2).tolist()
+        [9.51, 0.8]
+        """
         return -self.hessian(params)
 
     def predict(
@@ -100,6 +186,22 @@ class LikelihoodModelSide(MixedModel):
         Returns
         -------
         ndarray (n,)
+
+        Raises
+        ------
+        DataError
+            If `params`, `exog` or `offset` have other shapes, or are no numbers, and for a data frame.
+
+        See Also
+        --------
+        get_distribution : the distribution about these means.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> model.predict([250.0, 10.0], exog=[[1, 0], [1, 9]]).tolist()
+        [250.0, 340.0]
         """
         if isinstance(params, pd.DataFrame):
             raise DataError(

@@ -174,6 +174,12 @@ class LinearMixedModel(LikelihoodModelSide):
         TypeError
             For an unknown keyword.
 
+        See Also
+        --------
+        lmer : the same in one short name.
+        update : the model of a changed formula.
+        design : what the model is made of, without the model.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -275,6 +281,27 @@ class LinearMixedModel(LikelihoodModelSide):
             If the optimiser stopped early.
         LikelihoodWarning
             If the likelihood has no maximum and the estimates are those of a local one.
+
+        See Also
+        --------
+        update : another model from this one.
+        devfun : the criterion as a function of its parameters.
+        allfit : the same fit by other optimisers.
+
+        References
+        ----------
+        Bates, Maechler, Bolker & Walker (2015), Fitting linear mixed-effects models using lme4, Journal of
+        Statistical Software 67(1), for the criterion.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> result = model.fit(reml=False)
+        >>> result.method, round(result.objective, 2), result.optimizer.converged
+        ('ML', 1794.08, True)
+        >>> model.fit(cov_type="cluster").bse.round(2).to_dict()  # a sandwich over persons
+        {'Intercept': 6.82, 'Days': 1.55}
         """
         cov_type = check_cov_type(cov_type, ("nonrobust", "cluster"))
         cov_kwds = check_cov_kwds(cov_kwds, cov_type)
@@ -322,6 +349,22 @@ class LinearMixedModel(LikelihoodModelSide):
             In the order of `LinearMixedResults.theta`.
         reml : bool
             Which of the two.
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        devfun : the same as a function that optimisers take.
+        loglike : of the coefficients, the covariance parameters being at their best.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> [round(model.objective([theta]), 1) for theta in (0.0, 1.2, 2.4)]  # least near 1.2
+        [1893.7, 1786.5, 1796.2]
         """
         problem = self.problem
         return problem.evaluate(problem.from_data_scale(np.asarray(theta, dtype=float)), reml).objective
@@ -363,11 +406,37 @@ class LinearMixedModel(LikelihoodModelSide):
         Returns
         -------
         scipy.stats frozen distribution
+
+        See Also
+        --------
+        LinearMixedResults.simulate : responses with random effects.
+        predict : their means.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> result = model.fit()
+        >>> model.get_distribution(result.params, result.scale).mean()[:3].round(1).tolist()
+        [251.4, 261.9, 272.3]
         """
         return stats.norm(loc=self.predict(params, exog), scale=np.sqrt(scale))
 
     def describe(self) -> str:
-        """Return what the model holds and how its equations are stored, in words."""
+        """Return what the model holds and how its equations are stored, in words.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("Reaction ~ Days + (1 | Subject)", mx.datasets.load("sleepstudy"))
+        >>> print(model.describe())
+        180 rows, 2 fixed effects, 1 covariance parameters
+        Subject: 18 columns in 18 diagonal blocks
+        """
         problem = self.problem
         lines = [
             f"{self.nobs} rows, {problem.p} fixed effects, {problem.size} covariance parameters",

@@ -61,6 +61,13 @@ class SolverRegistry(Registry):
         OptionError
             If the name is taken or is not the solver's own, or the solver lacks a method, or does not say how
             it answers a question; the message names what is missing.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> mx.solvers.register("mine", object)
+        Traceback (most recent call last):
+        mixedext.errors.OptionError: solver 'mine' (object) lacks name, capabilities, ...
         """
         shown = getattr(member, "__name__", type(member).__name__)
         said = getattr(member, "capabilities", None)
@@ -109,10 +116,25 @@ class SolverRegistry(Registry):
         probe_error : float
             Error by them, over standard errors, up to which none are added.
 
+        Returns
+        -------
+        Solving
+
         Raises
         ------
         OptionError
             If there is no such solver, or it does not suit the problem, or needs more memory.
+
+        See Also
+        --------
+        use : a problem with another solver.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> model = mx.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", mx.datasets.load("Penicillin"))
+        >>> mx.solvers.solving(model.problem, "iterative", rng=1).solver.__name__
+        'Iterative'
         """
         memory, error = check_memory(max_memory), check_probe_error(probe_error)
         seed = 0 if rng is None else int(check_generator(rng).integers(1 << 62))
@@ -163,6 +185,10 @@ class SolverRegistry(Registry):
         ------
         OptionError
             If there is no such solver, or it refuses what the problem asks.
+
+        See Also
+        --------
+        solving : what the options of a fit ask for.
 
         Examples
         --------

@@ -52,6 +52,12 @@ def lmer(
     LinearMixedModel
         Not fitted yet: call `fit`.
 
+    See Also
+    --------
+    LinearMixedModel.from_formula : all arguments.
+    mixedlm : by the formulas of statsmodels.
+    glmer : other distributions than the normal one.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -99,6 +105,12 @@ def glmer(
     -------
     GeneralizedLinearMixedModel
         Not fitted yet: call `fit`.
+
+    See Also
+    --------
+    GeneralizedLinearMixedModel.from_formula : all arguments.
+    glmer_nb : negative binomial counts.
+    lmer : normal responses.
 
     Examples
     --------
@@ -155,6 +167,10 @@ def glmer_nb(
     -------
     GeneralizedLinearMixedModel
         Not fitted yet: call `fit`.
+
+    See Also
+    --------
+    glmer : other families.
 
     Examples
     --------
@@ -298,6 +314,11 @@ def problem(design: BuiltDesign) -> Problem:
     DataError
         If it is no such design, or its weights are so unequal that nothing can be computed.
 
+    See Also
+    --------
+    design : the step before.
+    fit : the step after.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -361,6 +382,11 @@ def fit(
     -----
     SingularFitWarning, ConvergenceWarning
         As `fit` of the models.
+
+    See Also
+    --------
+    design : the first step.
+    lmer : the steps in one call.
 
     Examples
     --------

@@ -63,6 +63,14 @@ class Registry(Mapping[str, Any]):
         OptionError
             If the name is no identifier or is taken, the member is registered already, or it lacks something
             that every member must have; the message names what is missing.
+
+        Examples
+        --------
+        >>> from mixedext.options import Registry
+        >>> shapes = Registry("shape", ["area"], {})
+        >>> shapes.register("my point", int)
+        Traceback (most recent call last):
+        mixedext.errors.OptionError: a shape needs a name such as 'my_shape', not 'my point'
         """
         article = "an" if self.what[0] in "aeiou" else "a"
         if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
@@ -82,7 +90,29 @@ class Registry(Mapping[str, Any]):
         self._members[name] = member
 
     def unregister(self, name: str) -> None:
-        """Take a member out again."""
+        """Take a member out again.
+
+        Parameters
+        ----------
+        name : str
+
+        Raises
+        ------
+        OptionError
+            If there is none of this name.
+
+        See Also
+        --------
+        register : adds one.
+
+        Examples
+        --------
+        >>> from mixedext.options import Registry
+        >>> shapes = Registry("shape", [], {"point": int})
+        >>> shapes.unregister("point")
+        >>> list(shapes)
+        []
+        """
         check_option(name, self.what, self._members)
         del self._members[name]
 
@@ -126,6 +156,20 @@ class FunctionRegistry(Registry):
         OptionError
             If the name is no identifier or is taken, the member is registered already, is no function, or
             cannot be called with one thing and the options that every member has.
+
+        See Also
+        --------
+        unregister : takes it out again.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> import mixedext as mx
+        >>> mx.tables.register("sizes", lambda fit: pd.DataFrame({"levels": fit.ngroups}))
+        >>> mx.table(mx.lmer("Yield ~ 1 + (1 | Batch)", mx.datasets.load("Dyestuff")).fit(), "sizes")
+               levels
+        Batch       6
+        >>> mx.tables.unregister("sizes")
         """
         shown_member = f"{self.what} {name!r} ({getattr(member, '__name__', type(member).__name__)})"
         if not callable(member):
@@ -151,12 +195,35 @@ class FunctionRegistry(Registry):
     def call(self, name: str, thing: object, options: Mapping[str, Any]) -> Any:
         """Return what the function of a name makes of a thing.
 
+        Parameters
+        ----------
+        name : str
+        thing : object
+            What the function takes first.
+        options : mapping
+
+        Returns
+        -------
+        object
+
         Raises
         ------
         OptionError
             If there is none of this name; the message says which there are.
         TypeError
             For an option that the function does not have.
+
+        See Also
+        --------
+        table : calls those of `tables`, with results.
+        picture : calls those of `pictures`.
+
+        Examples
+        --------
+        >>> from mixedext.options import FunctionRegistry
+        >>> sums = FunctionRegistry("sum", [], {"total": lambda numbers, start=0: sum(numbers, start)})
+        >>> sums.call("total", [1, 2], {"start": 10})
+        13
         """
         check_option(name, self.what, self)
         member = self[name]

@@ -41,6 +41,10 @@ def axes_of(ax: Any = None) -> Axes:
     ImportError
         If matplotlib is not installed.
 
+    See Also
+    --------
+    picture : draws by name.
+
     Examples
     --------
     >>> import mixedext as mx

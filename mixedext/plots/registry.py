@@ -77,6 +77,11 @@ def picture(data: object, name: str, ax: Axes | None = None, **options: Any) -> 
     ImportError
         If matplotlib is not installed (``mixedext[plots]``).
 
+    See Also
+    --------
+    table : makes tables.
+    pictures : the set of them.
+
     Notes
     -----
     ``mx.pictures.register(name, function)`` adds one: ``function(data, ax=None, **options)`` draws in the

@@ -42,6 +42,10 @@ class ModelTable:
         The table as text: a row a line, a column a model.
     notes : list of str
 
+    See Also
+    --------
+    model_table : makes it.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -56,30 +60,131 @@ class ModelTable:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The table as text, indexed by the names of its lines."""
+        """The table as text, indexed by the names of its lines.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> mx.model_table(result, below=None).frame.head(3)
+                               model 1
+        Intercept               251.41
+        Days                    10.467
+        sd Intercept | Subject    37.1
+        """
         _, sections = self._grid.cells("text")
         rows = [row for section in sections for row in section]
         header = self._grid.header or []
         return pd.DataFrame([row[1:] for row in rows], index=[row[0] for row in rows], columns=header[1:])
 
     def to_text(self) -> str:
-        """Return the table as text of fixed width."""
+        """Return the table as text of fixed width.
+
+        Returns
+        -------
+        str
+
+        See Also
+        --------
+        frame : the same as a data frame.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> print(mx.model_table(result, below=None).to_text())
+        ===============================
+                                model 1
+        -------------------------------
+        Intercept                251.41
+        Days                     10.467
+        -------------------------------
+        sd Intercept | Subject     37.1
+        sd Residual                31.0
+        -------------------------------
+        Observations                180
+        Groups: Subject              18
+        Log-likelihood           -893.2
+        AIC                      1794.5
+        BIC                      1807.2
+        ===============================
+        """
         return self._grid.render("text")
 
     def to_markdown(self) -> str:
-        """Return the table as Markdown."""
+        """Return the table as Markdown.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> print(mx.model_table(result, below=None).to_markdown().split("| sd")[0])
+        |                         | model 1 |
+        | :---------------------- | ------: |
+        | Intercept               |  251.41 |
+        | Days                    |  10.467 |
+        """
         return self._grid.render("markdown")
 
     def to_html(self) -> str:
-        """Return the table as HTML that needs no style sheet."""
+        """Return the table as HTML that needs no style sheet.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> html = mx.model_table(result, below=None).to_html()
+        >>> print(*[line for line in html.splitlines() if "Days" in line])
+        <tr><td style="text-align: left">Days</td><td style="text-align: right">10.467</td></tr>
+        """
         return self._grid.render("html")
 
     def to_latex(self) -> str:
-        r"""Return the table as LaTeX; it needs ``\usepackage{booktabs}``."""
+        r"""Return the table as LaTeX; it needs ``\usepackage{booktabs}``.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> latex = mx.model_table(result, below=None).to_latex()
+        >>> print(*[line for line in latex.splitlines() if "Days" in line])
+        Days & 10.467 \\
+        """
         return self._grid.render("latex")
 
     def to_typst(self) -> str:
-        """Return the table as Typst."""
+        """Return the table as Typst.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> typst = mx.model_table(result, below=None).to_typst()
+        >>> print(*[line for line in typst.splitlines() if "Days" in line])
+          [Days], [10.467],
+        """
         return self._grid.render("typst")
 
     def __repr__(self) -> str:
@@ -140,6 +245,12 @@ def model_table(
         If there is none, or something else among them.
     OptionError
         For other options, and labels of coefficients that no model has.
+
+    See Also
+    --------
+    summary_col : in the form of statsmodels.
+    plot_coefficients : draws them.
+    LinearMixedResults.tidy : the numbers.
 
     Examples
     --------

@@ -203,6 +203,10 @@ def plot_coefficients(results: Any, names: Any = None, ax: Axes | None = None, l
     ImportError
         If matplotlib is not installed.
 
+    See Also
+    --------
+    model_table : the numbers.
+
     Examples
     --------
     >>> import mixedext as mx

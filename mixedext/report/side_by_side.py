@@ -107,6 +107,10 @@ def summary_col(results: Any, **options: Any) -> Any:
     TypeError
         For an unknown option.
 
+    See Also
+    --------
+    model_table : in Markdown, HTML, LaTeX or Typst.
+
     Notes
     -----
     statsmodels' own function shows the same lines by itself, in alphabetical order.

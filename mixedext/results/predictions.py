@@ -260,6 +260,12 @@ class Predictions:
         OutOfRangeWarning
             If it is so in some: their columns are missing.
 
+        See Also
+        --------
+        mixedext.simulate : data of a study that is planned.
+        refit_many : fits the model to each of the responses.
+        bootstrap : draws and fits.
+
         Examples
         --------
         >>> import mixedext as mx

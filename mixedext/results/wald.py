@@ -365,7 +365,7 @@ class WaldInference(LikelihoodModelResults):
 
         See Also
         --------
-        fit : of the model, whose ``cov_type="cluster"`` gives the same at once.
+        LinearMixedModel.fit : whose ``cov_type="cluster"`` gives the same at once.
 
         Notes
         -----

@@ -25,7 +25,21 @@ class EffectsByGroup(LinearMixedResults):
 
     @cached_property
     def random_effects(self) -> dict[Any, pd.Series]:
-        """Group → conditional means of its random effects, those of components as ``name[column]``."""
+        """Group → conditional means of its random effects, those of components as ``name[column]``.
+
+        See Also
+        --------
+        random_effects_cov : how well they are known.
+        LinearMixedResults.random_effects : as one table, of ``as_lmer()``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.random_effects["308"].round(2).to_dict()
+        {'Subject': 2.26, 'Days': 9.2}
+        """
         layout, model = self.layout, self.model
         terms = [self._modes_of(i) for i in range(len(self.labels.terms))]
         values: list[list[float]] = [[0.0] * self.k_re for _ in layout.group_labels]
@@ -49,7 +63,22 @@ class EffectsByGroup(LinearMixedResults):
 
     @cached_property
     def random_effects_cov(self) -> dict[Any, pd.DataFrame]:
-        """Group → conditional covariance of its random effects given the data."""
+        """Group → conditional covariance of its random effects given the data.
+
+        See Also
+        --------
+        random_effects : the means themselves.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.random_effects_cov["308"].round(2)
+                 Subject   Days
+        Subject   145.71 -21.44
+        Days      -21.44   5.31
+        """
         model: Any = self.model
         _ = self.fitted.design
         columns, components = model.exog_re_li, model.exog_vc

@@ -36,7 +36,7 @@ class GroupedModel(LinearMixedModel):
 
     @property
     def k_re2(self) -> int:
-        """Number of elements of their covariance."""
+        """Number of elements of the covariance of the correlated random effects, k_re (k_re + 1) / 2."""
         return self.layout.k_re2
 
     @property
@@ -51,12 +51,21 @@ class GroupedModel(LinearMixedModel):
 
     @property
     def group_labels(self) -> list[Any]:
-        """The groups, sorted."""
+        """The groups, sorted, a list of `n_groups`."""
         return list(self.layout.group_labels)
 
     @property
     def row_indices(self) -> dict[Any, list[int]]:
-        """Group → positions of its rows."""
+        """Group → positions of its rows.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.row_indices["308"]
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+        """
         order = np.argsort(self.row_groups, kind="stable")
         parts = np.split(order, np.cumsum(self.layout.group_sizes)[:-1])
         return dict(zip(self.layout.group_labels, (part.tolist() for part in parts), strict=True))
@@ -71,6 +80,24 @@ class GroupedModel(LinearMixedModel):
         Returns
         -------
         list of ndarray, or None
+
+        Raises
+        ------
+        DataError
+            If the array has not a row for each row of the model.
+
+        See Also
+        --------
+        row_indices : the rows of each group.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> parts = model.group_list(sleep["Reaction"])
+        >>> len(parts), parts[0][:2].round(1).tolist()
+        (18, [249.6, 258.7])
         """
         if array is None:
             return None
@@ -81,17 +108,17 @@ class GroupedModel(LinearMixedModel):
 
     @property
     def endog_li(self) -> list[Array]:
-        """The response of each group."""
+        """The response of each group, a list of arrays (rows,) in the order of `group_labels`."""
         return self.group_list(self.endog) or []
 
     @property
     def exog_li(self) -> list[Array]:
-        """The columns of the fixed effects of each group."""
+        """The columns of the fixed effects of each group, a list of arrays (rows, k_fe)."""
         return self.group_list(self.exog) or []
 
     @property
     def exog_re(self) -> Array | None:
-        """Columns of the correlated random effects (n, k_re)."""
+        """Columns of the correlated random effects, (nobs, k_re); None without them."""
         if not self.layout.blocks:
             return None
         terms = self._whole_design().terms
@@ -103,23 +130,32 @@ class GroupedModel(LinearMixedModel):
 
     @property
     def exog_re_li(self) -> list[Array] | None:
-        """The columns of the correlated random effects of each group."""
+        """The columns of the correlated random effects of each group, a list of arrays (rows, k_re)."""
         return self.group_list(self.exog_re)
 
     @property
     def exog_re2_li(self) -> list[Array] | None:
-        """Their cross-products in each group."""
+        """Cross-products of the columns of `exog_re_li` in each group, a list of arrays (k_re, k_re)."""
         columns = self.exog_re_li
         return None if columns is None else [z.T @ z for z in columns]
 
     @property
     def groups(self) -> NDArray[Any]:
-        """The group of each row."""
+        """The group of each row, (nobs,)."""
         return np.array(self.group_labels)[self.row_groups]
 
     @property
     def exog_vc(self) -> VCSpec:
-        """The variance components: names, and for each group column names and matrices."""
+        """The variance components: names, and for each group column names and matrices.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> pastes, components = mx.datasets.load("Pastes"), {"cask": "0 + cask"}
+        >>> model = mx.mixedlm("strength ~ 1", pastes, groups="batch", re_formula="1", vc_formula=components)
+        >>> model.exog_vc.names, model.exog_vc.mats[0][0].shape
+        (['cask'], (6, 3))
+        """
         names, colnames, mats = [], [], []
         terms = self._whole_design().terms
         for component in self.layout.components:
@@ -142,7 +178,24 @@ class GroupedModel(LinearMixedModel):
         return VCSpec(names, colnames, mats)
 
     def effects_by_group(self) -> list[list[str]]:
-        """Return the names of all random effects of each group."""
+        """Return the names of all random effects of each group.
+
+        Returns
+        -------
+        list of list of str
+
+        See Also
+        --------
+        MixedLMResults.random_effects : their conditional means.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> pastes, components = mx.datasets.load("Pastes"), {"cask": "0 + cask"}
+        >>> model = mx.mixedlm("strength ~ 1", pastes, groups="batch", re_formula="1", vc_formula=components)
+        >>> model.effects_by_group()[0]
+        ['batch', 'cask[cask[a]]', 'cask[cask[b]]', 'cask[cask[c]]']
+        """
         out = [list(self.layout.re_names) for _ in range(self.n_groups)]
         for component in self.layout.components:
             for names, levels in zip(out, component.levels_by_group(self.n_groups), strict=True):

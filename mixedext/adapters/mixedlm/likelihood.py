@@ -47,6 +47,15 @@ class LikelihoodOfGroups(GroupedModel):
         reml : bool, optional
             Restricted likelihood or not; by default that of the last fit.
 
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        score : its gradient.
+        hessian : its second derivatives.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -65,12 +74,54 @@ class LikelihoodOfGroups(GroupedModel):
         ----------
         params, profile_fe, reml
             As `loglike` takes them. With ``profile_fe=True`` the coefficients are left out.
+
+        Returns
+        -------
+        ndarray (k,)
+
+        See Also
+        --------
+        loglike : what it is the gradient of.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> result = model.fit()
+        >>> bool(abs(model.score(result.params_object, profile_fe=False)).max() < 1e-3)  # zero at the maximum
+        True
         """
         parts = (self.score_sqrt if self.use_sqrt else self.score_full)(params, not profile_fe, reml)
         return np.concatenate(parts[1:] if profile_fe else parts)
 
     def score_full(self, params: Any, calc_fe: bool, reml: bool | None = None) -> tuple[Array, Array, Array]:
-        """Return the gradient in coefficients, elements of `cov_re` and variance components."""
+        """Return the gradient in coefficients, elements of `cov_re` and variance components.
+
+        Parameters
+        ----------
+        params, reml
+            As `loglike` takes them.
+        calc_fe : bool
+            Whether the gradient in the coefficients is computed; else it is zero.
+
+        Returns
+        -------
+        fe, re, vc : ndarray (k_fe,), (k_re2,), (k_vc,)
+
+        See Also
+        --------
+        score_sqrt : on the scale of Cholesky factors.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> fe, re, vc = model.score_full(model.fit().params_object, calc_fe=True)
+        >>> fe.shape, re.shape, vc.shape
+        ((2,), (1,), (0,))
+        """
         given, layout = self._given(params, not calc_fe, reml), self.layout
         fe = np.zeros(layout.k_fe)
         if calc_fe:
@@ -83,7 +134,33 @@ class LikelihoodOfGroups(GroupedModel):
     def score_sqrt(
         self, params: Any, calc_fe: bool = True, reml: bool | None = None
     ) -> tuple[Array, Array, Array]:
-        """Return the gradient in coefficients, Cholesky factor of `cov_re` and standard deviations."""
+        """Return the gradient in coefficients, Cholesky factor of `cov_re` and standard deviations.
+
+        Parameters
+        ----------
+        params, reml
+            As `loglike` takes them.
+        calc_fe : bool
+            Whether the gradient in the coefficients is computed; else it is zero.
+
+        Returns
+        -------
+        fe, re, vc : ndarray (k_fe,), (k_re2,), (k_vc,)
+
+        See Also
+        --------
+        score_full : on the scale of variances.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> params = {"fe_params": [250.0, 10.0], "cov_re": [[1.0]], "vcomp": []}
+        >>> full, root = (score(params, calc_fe=True)[1] for score in (model.score_full, model.score_sqrt))
+        >>> bool(abs(root - 2 * full).max() < 1e-8)  # dℓ/dτ = 2τ dℓ/dτ², and τ is 1 here
+        True
+        """
         read = read_params(params, self.layout, self.use_sqrt)
         fe, re, vc = self.score_full(read, calc_fe, reml)
         triangle = np.tril_indices(self.k_re)
@@ -108,6 +185,20 @@ class LikelihoodOfGroups(GroupedModel):
             NaN for parameters of a covariance that is singular, or fixed at zero.
         singular : bool
             Whether a covariance is singular.
+
+        See Also
+        --------
+        MixedLMResults.cov_params : what follows from it.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> result = model.fit()
+        >>> hessian, singular = model.hessian(result.params_object)
+        >>> hessian.shape, singular
+        ((3, 3), False)
         """
         read = read_params(params, self.layout, self.use_sqrt)
         given, layout = self._given(read, False, reml), self.layout
@@ -119,7 +210,31 @@ class LikelihoodOfGroups(GroupedModel):
         return out, not all(usable)
 
     def information(self, params: Any, reml: bool | None = None) -> Array:
-        """Return minus the matrix of `hessian`."""
+        """Return minus the matrix of `hessian`.
+
+        Parameters
+        ----------
+        params, reml
+            As `loglike` takes them, the coefficients included.
+
+        Returns
+        -------
+        ndarray (k, k)
+
+        See Also
+        --------
+        hessian : the same with the other sign.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mixedext as mx
+        >>> model = mx.mixedlm("Reaction ~ Days", mx.datasets.load("sleepstudy"), groups="Subject")
+        >>> result = model.fit()
+        >>> known = np.linalg.inv(model.information(result.params_object))
+        >>> np.sqrt(np.diag(known)).round(2).tolist(), result.bse.round(2).tolist()
+        ([9.75, 0.8, 0.55], [9.75, 0.8, 0.55])
+        """
         return -self.hessian(params, reml)[0]
 
     def get_fe_params(self, cov_re: Any, vcomp: Any, tol: float = 1e-10) -> tuple[Array, bool]:
@@ -136,6 +251,14 @@ class LikelihoodOfGroups(GroupedModel):
         -------
         params : ndarray (k_fe,)
         singular : bool
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.get_fe_params([[1.4]], [])[0].round(3).tolist()
+        [251.405, 10.467]
         """
         given = self._given({"cov_re": cov_re, "vcomp": vcomp}, True, None)
         singular = any(np.linalg.eigvalsh(c)[0] < tol for c in given.covariances)
@@ -147,7 +270,33 @@ class LikelihoodOfGroups(GroupedModel):
         return out
 
     def get_scale(self, fe_params: Any, cov_re: Any, vcomp: Any) -> float:
-        """Return the residual variance for given coefficients and variances over it."""
+        """Return the residual variance for given coefficients and variances over it.
+
+        Parameters
+        ----------
+        fe_params : array_like (k_fe,)
+        cov_re : array_like (k_re, k_re)
+        vcomp : array_like (k_vc,)
+            Variances over that of the residuals.
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        get_fe_params : the best coefficients for given variances.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> result = model.fit()
+        >>> scale = model.get_scale(result.fe_params, result.cov_re_unscaled, [])
+        >>> round(scale, 2), round(result.scale, 2)
+        (960.46, 960.46)
+        """
         return self._given({"fe_params": fe_params, "cov_re": cov_re, "vcomp": vcomp}, False, None).scale
 
     def predict(self, params: Any, exog: Any = None, offset: Any = None) -> Array:
@@ -161,6 +310,22 @@ class LikelihoodOfGroups(GroupedModel):
             Columns of the fixed effects; by default those of the model.
         offset : array_like (n,), optional
             Known part.
+
+        Returns
+        -------
+        ndarray (n,)
+
+        See Also
+        --------
+        MixedLMResults.predict : of rows of a data frame.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.predict([250.0, 10.0], [[1, 0], [1, 9]]).tolist()
+        [250.0, 340.0]
         """
         fe = params.fe_params if hasattr(params, "fe_params") else params
         if not isinstance(fe, (pd.DataFrame, Mapping)):
@@ -181,6 +346,23 @@ class LikelihoodOfGroups(GroupedModel):
             The residual variance.
         exog : array_like (n, k_fe), optional
             Columns of the fixed effects; by default those of the model.
+
+        Returns
+        -------
+        MixedLMDistribution
+
+        See Also
+        --------
+        MixedLMResults.simulate : responses as a data frame, indexed as the rows.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> result = model.fit()
+        >>> model.get_distribution(result.params, result.scale).rvs(180).shape
+        (180,)
         """
         read = read_params(params, self.layout, False, nearest=True)
         mean = self.predict(read, exog)
@@ -195,6 +377,24 @@ class LikelihoodOfGroups(GroupedModel):
         )
 
     def params_of(self, fit: Any) -> MixedLMParams:
-        """Return the parameters of a fit of this model, variances over that of the residuals."""
+        """Return the parameters of a fit of this model, variances over that of the residuals.
+
+        Parameters
+        ----------
+        fit : FittedModel
+
+        Returns
+        -------
+        MixedLMParams
+            ``fe_params cov_re vcomp``.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.params_of(model.fit().fitted).cov_re.round(2).tolist()
+        [[1.43]]
+        """
         cov_re, vcomp = self.layout.components_of(fit.estimates.covariances)
         return made_params(self._all_coefficients(fit.params), cov_re, vcomp)

@@ -150,7 +150,30 @@ class MixedLM(LikelihoodOfGroups):
         drop_cols: Any = None,
         eval_env: int | None = None,
     ) -> MixedLM:
-        """Create a model from formulas and a data frame, as statsmodels' ``smf.mixedlm``; see `mixedlm`."""
+        """Create a model from formulas and a data frame, as statsmodels' ``smf.mixedlm``; see `mixedlm`.
+
+        Parameters
+        ----------
+        formula, data, re_formula, vc_formula, subset, use_sparse, missing
+        groups, use_sqrt, drop_cols, eval_env
+            As `mixedlm` takes them.
+
+        Returns
+        -------
+        MixedLM
+
+        See Also
+        --------
+        mixedlm : the same in one short name.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> mx.MixedLM.from_formula("Reaction ~ Days", sleep, groups=sleep["Subject"]).mixed_formula
+        'Reaction ~ Days + (1 | Subject)'
+        """
         if isinstance(formula, MadeLike):
             columns: MixedLM = formula.columns_of(data)
             return columns
@@ -180,7 +203,31 @@ class MixedLM(LikelihoodOfGroups):
         return self.plain().variant(**changes)
 
     def update(self, formula: str | None = None, **options: Any) -> Any:
-        """Return the model of a changed formula in lme4's language, a `LinearMixedModel`."""
+        """Return the model of a changed formula in lme4's language, a `LinearMixedModel`.
+
+        Parameters
+        ----------
+        formula : str, optional
+            In which ``.`` stands for what the formula has.
+        **options
+            As `LinearMixedModel.update` takes them.
+
+        Returns
+        -------
+        LinearMixedModel
+
+        See Also
+        --------
+        plain : the same model without a change.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.update(". ~ . + I(Days**2)")
+        <LinearMixedModel Reaction ~ Days + I(Days**2) + (1 | Subject): 180 rows, 18 levels of Subject>
+        """
         return self.plain().update(formula, **options)
 
     def with_response(self, endog: Array, problem: Any = None) -> Any:
@@ -189,7 +236,24 @@ class MixedLM(LikelihoodOfGroups):
         return type(self)(replace(self.door, built=plain.built()), use_sqrt=self.use_sqrt)
 
     def plain(self) -> LinearMixedModel:
-        """Return the same model as `mixedext.lmer` makes it."""
+        """Return the same model as `mixedext.lmer` makes it.
+
+        Returns
+        -------
+        LinearMixedModel
+
+        See Also
+        --------
+        MixedLMResults.as_lmer : the same of results.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.plain()
+        <LinearMixedModel Reaction ~ Days + (1 | Subject): 180 rows, 18 levels of Subject>
+        """
         return LinearMixedModel(self.built())
 
     def _get_init_kwds(self) -> dict[str, Any]:
@@ -254,6 +318,20 @@ class MixedLM(LikelihoodOfGroups):
             If a covariance of random effects is not of full rank.
         ConvergenceWarning
             If the optimiser stopped early.
+
+        See Also
+        --------
+        LinearMixedModel.fit : with all options of this package.
+        MixedLMResults.as_lmer : the fit as lme4 shows it.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> result = model.fit(reml=False)
+        >>> result.params.round(2).to_dict()  # the variance is over that of the residuals
+        {'Intercept': 251.41, 'Days': 10.47, 'Subject Var': 1.36}
         """
         check_flag(reml, "reml")
         check_flag(full_output, "full_output")
@@ -291,6 +369,20 @@ class MixedLM(LikelihoodOfGroups):
         ------
         OptionError
             Always.
+
+        See Also
+        --------
+        drop1 : tests of leaving out terms.
+        compare : models ranked by a criterion.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> model = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject")
+        >>> model.fit_regularized()
+        Traceback (most recent call last):
+        mixedext.errors.OptionError: fit_regularized is not offered, as fits here are not penalised: ...
         """
         raise OptionError(
             "fit_regularized is not offered, as fits here are not penalised: choose columns by anova, drop1 "

@@ -47,7 +47,16 @@ class PackedParameters(LinearMixedResults):
 
     @property
     def bse_re(self) -> Array:
-        """Standard errors of the variances as MixedLM gives them: √scale times those of `params`."""
+        """Standard errors of the variances as MixedLM gives them: √scale times those of `params`.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.bse_re.round(2).to_dict()
+        {'Subject Var': 11.88, 'Subject x Days Cov': 1.82, 'Days Var': 0.61}
+        """
         return np.asarray(np.sqrt(self.scale * np.diag(self.cov_params_default)[self.k_fe :]))
 
     @property
@@ -57,12 +66,37 @@ class PackedParameters(LinearMixedResults):
 
     @property
     def cov_re(self) -> Array:  # type: ignore[override]
-        """Covariance of the correlated random effects, (k_re, k_re)."""
+        """Covariance of the correlated random effects, (k_re, k_re).
+
+        See Also
+        --------
+        cov_re_unscaled : over the residual variance, as `params` have it.
+        random_effects_cov : how well the effects of a group are known, which is something else.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.cov_re.round(2)
+                 Subject   Days
+        Subject   612.09   9.60
+        Days        9.60  35.07
+        """
         return self.scale * self.cov_re_unscaled
 
     @property
     def vcomp(self) -> Array:
-        """Variance components, (k_vc,)."""
+        """Variance components, (k_vc,), in units of the response squared.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> pastes, components = mx.datasets.load("Pastes"), {"cask": "0 + cask"}
+        >>> model = mx.mixedlm("strength ~ 1", pastes, groups="batch", re_formula="1", vc_formula=components)
+        >>> model.fit().vcomp.round(2).tolist()
+        [8.43]
+        """
         return np.asarray(self.scale * self.params_object.vcomp)
 
     @cached_property
@@ -119,9 +153,22 @@ class PackedParameters(LinearMixedResults):
         cols : sequence of int, optional
             Parameters, by number.
 
+        Returns
+        -------
+        ndarray (k, 2), or DataFrame where the model has names
+
         See Also
         --------
         confint : by profiles of the likelihood, of standard deviations and correlations too.
+        profile_re : of variances, by the likelihood.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.conf_int().round(2).loc["Days"].tolist()
+        [7.44, 13.5]
         """
         width = stats.norm.isf(check_alpha(alpha) / 2) * self.bse
         out = np.column_stack([self.params - width, self.params + width])
@@ -153,10 +200,29 @@ class PackedParameters(LinearMixedResults):
         ddf : str, optional
             Degrees of freedom as those of `as_lmer` have them (``"satterthwaite"``, …).
 
+        Returns
+        -------
+        ContrastResults
+
         Raises
         ------
         DataError
             If the hypotheses cannot be read, or have not `k_fe` columns.
+
+        See Also
+        --------
+        wald_test : several hypotheses together.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> test = result.t_test("Days = 10")
+        >>> round(float(test.pvalue), 3)
+        0.762
+        >>> round(float(result.t_test("Days = 10", ddf="satterthwaite").pvalue), 3)
+        0.766
         """
         if ddf is not None:
             return super().t_test(r_matrix, cov_p, use_t, ddf=ddf)
@@ -185,6 +251,23 @@ class PackedParameters(LinearMixedResults):
             As in statsmodels.
         ddf : str, optional
             An F test with degrees of freedom as those of `as_lmer` have them.
+
+        Returns
+        -------
+        ContrastResults
+
+        See Also
+        --------
+        t_test : each hypothesis for itself.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> test = result.wald_test("Days = 0", scalar=True)
+        >>> round(float(test.statistic), 2), float(test.df_denom), round(float(test.pvalue), 4)
+        (45.85, 1.0, 0.0)
         """
         if ddf is not None:
             return super().wald_test(r_matrix, cov_p, invcov, True, df_constraints, scalar, ddf=ddf)

@@ -63,6 +63,14 @@ class VarianceProfiles(LinearMixedResults):
         See Also
         --------
         profile : profiles of all parameters, as long as a level of confidence asks for.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.profile_re(0, "re", dist_low=100, dist_high=100, num_low=1, num_high=1).round(1).tolist()
+        [[519.4, -871.9], [612.1, -871.8], [704.1, -871.9]]
         """
         term, effect, ratio = self._variance(re_ix, vtype)
         low, high = ratio - dist_low / self.scale, ratio + dist_high / self.scale

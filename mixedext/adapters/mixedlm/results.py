@@ -69,6 +69,10 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
     hist : list or None
         What the optimiser said, where ``fit(full_output=True)``.
 
+    See Also
+    --------
+    LinearMixedResults : the results of `lmer`.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -108,6 +112,14 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
 
         Its `params` are the coefficients alone, `random_effects` a table by grouping factor, tests have
         Satterthwaite's degrees of freedom, and the summary is that of lme4.
+
+        Returns
+        -------
+        LinearMixedResults
+
+        See Also
+        --------
+        MixedLM.plain : the same of the model.
 
         Examples
         --------
@@ -156,6 +168,24 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
             False where a frame holds the columns of the fixed effects themselves.
         **options
             ``random_effects=``, ``new_levels=``, ``which=`` as `LinearMixedResults.predict` takes them.
+
+        Returns
+        -------
+        Series or ndarray (n,)
+
+        See Also
+        --------
+        get_prediction : with standard errors and intervals.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.predict({"Days": [0, 9]}).round(1).tolist()
+        [251.4, 345.6]
+        >>> result.predict({"Days": [9], "Subject": ["308"]}, random_effects="all").round(1).tolist()
+        [430.7]
         """
         if exog is None or (transform and not isinstance(exog, (np.ndarray, list))):
             return super().predict(exog, **options)
@@ -187,6 +217,34 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
         Returns
         -------
         statsmodels.iolib.summary2.Summary
+
+        See Also
+        --------
+        as_lmer : whose summary is that of lme4.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> print(result.summary())
+                     Mixed Linear Model Regression Results
+        ================================================================
+        Model:               MixedLM    Dependent Variable:    Reaction
+        No. Observations:    180        Method:                REML
+        No. Groups:          18         Scale:                 654.9410
+        Min. group size:     10         Log-Likelihood:        -871.8141
+        Max. group size:     10         Converged:             Yes
+        Mean group size:     10.0
+        ----------------------------------------------------------------
+                            Coef.  Std.Err.   z    P>|z|  [0.025  0.975]
+        ----------------------------------------------------------------
+        Intercept          251.405    6.825 36.838 0.000 238.029 264.781
+        Days                10.467    1.546  6.771 0.000   7.438  13.497
+        Subject Var        612.090   11.881
+        Subject x Days Cov   9.604    1.821
+        Days Var            35.072    0.610
+        ================================================================
         """
         return summary_table(self, yname, xname_fe, xname_re, title, check_alpha(alpha))
 
@@ -207,6 +265,23 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
         statistic : callable, optional
             It is called with results as these; with ``resample="case"``, where the groups of a replicate are
             copies, with those of `as_lmer`.
+
+        Returns
+        -------
+        Bootstrap
+
+        See Also
+        --------
+        LinearMixedResults.bootstrap : says what the options are.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> boot = result.bootstrap(20, statistic=lambda fit: fit.fe_params, rng=1)
+        >>> boot.estimates.shape
+        (20, 2)
         """
         if statistic is not None and "case" in (resample, options.get("kind")):
             return self.as_lmer().bootstrap(nsim, resample, statistic, *args, **options)
@@ -218,7 +293,21 @@ class MixedLMResults(VarianceProfiles, EffectsByGroup, PackedParameters):
         return {}
 
     def remove_data(self) -> None:
-        """Remove all arrays as long as the data; what needs them is found before."""
+        """Remove all arrays as long as the data; what needs them is found before.
+
+        See Also
+        --------
+        save : whose ``remove_data=True`` removes them on the way to the file.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.mixedlm("Reaction ~ Days", sleep, groups="Subject", re_formula="~Days").fit()
+        >>> result.remove_data()
+        >>> result.random_effects["308"].round(2).to_dict()
+        {'Subject': 2.26, 'Days': 9.2}
+        """
         if self.model.design is not None:
             _ = self._covariance, self.random_effects
         super().remove_data()

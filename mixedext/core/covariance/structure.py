@@ -22,7 +22,16 @@ Freedom = Literal["linear", "scale", "none"]
 
 
 class NaturalParameter(NamedTuple):
-    """A standard deviation (`row` = `column`) or a correlation of two effects, by their numbers."""
+    """A standard deviation (`row` = `column`) or a correlation of two effects, by their numbers.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> sleep = mx.datasets.load("sleepstudy")
+    >>> result = mx.lmer("Reaction ~ Days + (Days | Subject)", sleep).fit()
+    >>> result.confint("theta_", method="wald").index.tolist()  # a line for each, and sigma
+    ['sd_Intercept|Subject', 'cor_Days.Intercept|Subject', 'sd_Days|Subject', 'sigma']
+    """
 
     role: Literal["sd", "cor"]
     row: int
@@ -47,6 +56,17 @@ class CovarianceStructure(ABC):
     freedom : {"linear", "scale", "none"}
         Which changes of the term's columns the structure does not see. "linear": any linear combination, so
         that the columns may be made orthonormal; "scale": other units of each column; "none": not even those.
+
+    See Also
+    --------
+    mixedext.covariances.register : lets random terms take a new one by name.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> structure = mx.covariances.COVARIANCES["diagonal"]
+    >>> structure.name, issubclass(structure, mx.covariances.CovarianceStructure)
+    ('diagonal', True)
     """
 
     name: ClassVar[str]

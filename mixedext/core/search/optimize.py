@@ -114,6 +114,10 @@ class OptimizerRecord:
     trace : tuple of float
         The criterion after each iteration.
 
+    See Also
+    --------
+    allfit : the same fit by other optimisers.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -134,7 +138,7 @@ class OptimizerRecord:
 
     @property
     def at_limit(self) -> bool:
-        """Whether more iterations would have been taken."""
+        """Whether the limit of iterations ended the search: with a larger ``maxiter=`` it would go on."""
         return self.message == _LIMIT
 
 

@@ -43,6 +43,10 @@ def describe(df: pd.DataFrame) -> pd.DataFrame:
         - ``mean``, ``std``, ``min``, ``max``: of the finite values of numeric and boolean columns, ``std``
           with divisor n - 1; NaN where undefined. `summary` counts the infinite values.
 
+    See Also
+    --------
+    read_data : reads a file.
+
     Examples
     --------
     >>> import pandas as pd

@@ -67,6 +67,11 @@ def read_data(
     ImportError
         A parquet or feather file is asked for and pyarrow is not installed.
 
+    See Also
+    --------
+    describe : how the data are grouped.
+    rows : data that do not fit into memory.
+
     Notes
     -----
     User-missing codes (Stata ``.a`` to ``.z``, the missing values and ranges declared in SPSS, the special

@@ -58,6 +58,12 @@ def drop1(
     OptionError
         For an unknown method or test.
 
+    See Also
+    --------
+    anova : tests of terms by Wald's method.
+    ranova : tests of random terms.
+    compare : models ranked by a criterion.
+
     Examples
     --------
     >>> import mixedext as mx

@@ -52,6 +52,12 @@ def exact_rlrt(
     DataError
         If the model has another random part; `bootstrap_lrt` tests any pair of models.
 
+    See Also
+    --------
+    exact_lrt : of fits by maximum likelihood.
+    bootstrap_lrt : of models with other random terms.
+    ranova : by χ², for all random terms.
+
     Notes
     -----
     Crainiceanu & Ruppert (2004), theorem 1 and algorithm 1, as in Scheipl, Greven & Küchenhoff (2008).
@@ -92,6 +98,11 @@ def exact_lrt(
     ------
     DataError
         As `exact_rlrt`.
+
+    See Also
+    --------
+    exact_rlrt : of fits by REML.
+    bootstrap_lrt : of models with other random terms.
 
     Examples
     --------

@@ -55,6 +55,11 @@ def ranova(results: object, reduce_terms: bool = True) -> InferenceTable:
         For something that is not a result, and where rows are not in memory for a reduction whose columns the
         model does not have, as ``(0 + f | g)`` to ``(1 | g)``.
 
+    See Also
+    --------
+    exact_rlrt : exact, for one random term.
+    drop1 : tests of fixed terms.
+
     Notes
     -----
     As lmerTest's ``ranova``. Where the last random effect goes, the comparison is with the model without any,

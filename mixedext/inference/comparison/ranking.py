@@ -46,6 +46,11 @@ def compare(*results: object, **named: object) -> InferenceTable:
         For something that is not a result, models of different rows or responses, and fits by different
         approximations.
 
+    See Also
+    --------
+    anova : tests of nested models.
+    model_table : their estimates side by side.
+
     Notes
     -----
     Fits by REML with different fixed effects, or beside others by maximum likelihood, are fitted again by

@@ -58,6 +58,11 @@ class SimulatedTest:
         Whether fits were made anew by the other criterion: likelihoods by REML do not compare models of
         different fixed effects, and `exact_rlrt` needs them.
 
+    See Also
+    --------
+    bootstrap_lrt : makes it.
+    exact_rlrt : makes it too.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -184,6 +189,11 @@ def bootstrap_lrt(
     DataError
         If the models are of different kinds, rows, weights or approximations, in the wrong order, or have
         offsets that differ by what the fixed effects of the larger one do not make up for.
+
+    See Also
+    --------
+    anova : by χ², which takes no time.
+    exact_rlrt : exact, for one random term.
 
     Examples
     --------

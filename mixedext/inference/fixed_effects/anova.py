@@ -69,6 +69,13 @@ def anova(
     OptionError
         For an unknown type or method, and options that are for one model where several are given.
 
+    See Also
+    --------
+    drop1 : likelihood-ratio tests of terms.
+    ranova : tests of random terms.
+    LinearMixedResults.compare_lr_test : two models.
+    bootstrap_lrt : two models, by simulation.
+
     Notes
     -----
     Types and the scaling of hypotheses, on which Satterthwaite's degrees of freedom of several rows depend,

@@ -45,6 +45,11 @@ class MarginalMeans:
     notes : sequence of str
         What to know when reading the table.
 
+    See Also
+    --------
+    emmeans : means of levels.
+    emtrends : slopes of levels.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -91,12 +96,44 @@ class MarginalMeans:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a mean: variables, ``estimate std_err df ci_lower ci_upper``; NaN if not estimable."""
+        """One row a mean: variables, ``estimate std_err df ci_lower ci_upper``; NaN if not estimable.
+
+        See Also
+        --------
+        test : with tests.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> result = mx.lmer("yield ~ nitro + Variety + (1 | Block)", mx.datasets.load("Oats")).fit()
+        >>> means = mx.emmeans(result, "Variety")
+        >>> means.table.round(1)
+               Variety  estimate  std_err   df  ci_lower  ci_upper
+        0  Golden Rain     104.5      7.1  6.6      87.5     121.5
+        1   Marvellous     109.8      7.1  6.6      92.7     126.8
+        2      Victory      97.6      7.1  6.6      80.6     114.7
+        """
         return self.test().drop(columns=["statistic", "p_value"])
 
     @property
     def linfct(self) -> pd.DataFrame:
-        """The means as functions of the coefficients, one row a mean; NaN where not estimable."""
+        """The means as functions of the coefficients, one row a mean; NaN where not estimable.
+
+        See Also
+        --------
+        LinearMixedResults.t_test : tests of linear functions of your own.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> result = mx.lmer("yield ~ nitro + Variety + (1 | Block)", mx.datasets.load("Oats")).fit()
+        >>> means = mx.emmeans(result, "Variety")
+        >>> means.linfct.round(2)
+                     Intercept  Variety[T.Marvellous]  Variety[T.Victory]  nitro
+        Golden Rain        1.0                    0.0                 0.0    0.3
+        Marvellous         1.0                    1.0                 0.0    0.3
+        Victory            1.0                    0.0                 1.0    0.3
+        """
         index = pd.Index(self._means.texts(self._means.names), dtype=object)
         rows = self._means.over_coefficients(self._means.matrix)
         return pd.DataFrame(rows, index=index, columns=self._estimator.names)
@@ -119,6 +156,22 @@ class MarginalMeans:
         ------
         OptionError
             If `null` is no finite number.
+
+        See Also
+        --------
+        contrasts : differences of means.
+        joint_tests : that means do not differ.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> result = mx.lmer("yield ~ nitro + Variety + (1 | Block)", mx.datasets.load("Oats")).fit()
+        >>> means = mx.emmeans(result, "Variety")
+        >>> means.test(null=100)[["Variety", "estimate", "statistic", "p_value"]].round(2)
+               Variety  estimate  statistic  p_value
+        0  Golden Rain    104.50       0.63     0.55
+        1   Marvellous    109.79       1.38     0.21
+        2      Victory     97.63      -0.33     0.75
         """
         if isinstance(null, bool) or not isinstance(null, (int, float, np.number)) or not np.isfinite(null):
             raise OptionError(f"null must be a finite number, not {null!r}")
@@ -174,6 +227,10 @@ class MarginalMeans:
             For unknown kinds, adjustments and variables, and coefficients that do not fit.
         DataError
             If there are fewer than two means to compare.
+
+        See Also
+        --------
+        joint_tests : one test of all differences.
 
         Notes
         -----
@@ -247,10 +304,30 @@ class MarginalMeans:
         DataError
             If no variable other than those of `by` has two values or more.
 
+        See Also
+        --------
+        contrasts : each difference.
+        anova : tests of the terms of the model.
+
         Notes
         -----
         These are the tests of `anova`: degrees of freedom by Fai & Cornelius (1996), with Kenward–Roger's
         method F is scaled. emmeans' joint tests take neither.
+
+        References
+        ----------
+        Fai & Cornelius (1996), Approximate F-tests of multiple degree of freedom hypotheses in generalized
+        least squares analyses of unbalanced split-plot experiments, Journal of Statistical Computation and
+        Simulation 54, 363-378.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> result = mx.lmer("yield ~ nitro + Variety + (1 | Block)", mx.datasets.load("Oats")).fit()
+        >>> means = mx.emmeans(result, "Variety")
+        >>> means.joint_tests().round(3)
+              term  num_df  den_df  statistic  p_value
+        0  Variety       2    63.0      3.805    0.028
         """
         within = self._read_by(by)
         means = self._means

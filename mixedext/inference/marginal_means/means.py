@@ -79,6 +79,12 @@ def emmeans(
     OptionError
         For unknown variables and levels, and options that are none.
 
+    See Also
+    --------
+    emtrends : slopes in the place of means.
+    LinearMixedResults.get_prediction : means of rows of your own.
+    anova : tests of terms.
+
     Notes
     -----
     As R's emmeans (Lenth), after Searle, Speed & Milliken (1980): functions such as ``log(x)`` are evaluated
@@ -145,6 +151,10 @@ def emtrends(
         As `emmeans`, and if `var` is a factor or constant.
     OptionError
         As `emmeans`, and if `var` is no variable of the fixed effects.
+
+    See Also
+    --------
+    emmeans : means in the place of slopes.
 
     Examples
     --------

@@ -76,6 +76,11 @@ class Bootstrap:
         Whether all were done; see `resume`.
     resample, groups : str
 
+    See Also
+    --------
+    LinearMixedResults.confint : the intervals at once.
+    ManyFits : fits to responses of your own.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -133,6 +138,20 @@ class Bootstrap:
         """Return the bootstrap with the replicates that an interrupt, or the death of workers, left out.
 
         They take the same streams of random numbers as without it.
+
+        Returns
+        -------
+        Bootstrap
+            The same one where nothing is left to do.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> boot = result.bootstrap(nsim=20, rng=1)
+        >>> boot.complete, boot.resume().estimates.equals(boot.estimates)
+        (True, True)
         """
         n_jobs, progress = self._jobs
         runner = self._replicator
@@ -143,7 +162,28 @@ class Bootstrap:
         return Bootstrap(self._replicator, self.nsim, outcomes, self._jobs)
 
     def summary(self) -> pd.DataFrame:
-        """Return one row a parameter: ``original bias std_err n``, `n` the replicates that have a value."""
+        """Return one row a parameter: ``original bias std_err n``, `n` the replicates that have a value.
+
+        Returns
+        -------
+        DataFrame
+
+        See Also
+        --------
+        confint : the intervals.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> result.bootstrap(nsim=100, rng=1).summary().round(1)
+                              original  bias  std_err    n
+        sd_Intercept|Subject      37.1  -0.5      6.3  100
+        sigma                     31.0   0.1      1.8  100
+        Intercept                251.4   0.3      9.6  100
+        Days                      10.5  -0.1      0.8  100
+        """
         return pd.DataFrame(
             {
                 "original": self.original,
@@ -185,6 +225,28 @@ class Bootstrap:
         ------
         DataError
             For a level, interval or name that is none, and where fewer than two replicates have a value.
+
+        See Also
+        --------
+        summary : bias and standard errors.
+
+        References
+        ----------
+        Davison & Hinkley (1997), Bootstrap Methods and their Application, chapter 5. Efron (1987), Better
+        bootstrap confidence intervals, Journal of the American Statistical Association 82, 171-185.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> boot = result.bootstrap(nsim=200, rng=1)
+        >>> boot.confint(0.9, parm="Days").round(1)
+              lower  upper
+        Days    9.1   11.7
+        >>> boot.confint(0.9, interval="basic", parm="Days").round(1)
+              lower  upper
+        Days    9.2   11.9
         """
         level = check_level(level)
         interval = earlier_name("interval", interval, "kind", kind)

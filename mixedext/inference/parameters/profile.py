@@ -52,6 +52,10 @@ class Profile:
     remarks : tuple of str
         What a reader must know: that a REML fit was refitted, what could not be profiled.
 
+    See Also
+    --------
+    LinearMixedResults.confint : the intervals at once.
+
     Examples
     --------
     >>> import mixedext as mx
@@ -94,7 +98,17 @@ class Profile:
 
     @property
     def curves(self) -> Mapping[str, Curve | None]:
-        """Name → profile of a parameter, None where it has none."""
+        """Name → profile of a parameter, None where it has none.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> curve = result.profile("Days").curves["Days"]
+        >>> round(curve.estimate, 2), round(curve.lower, 2), round(curve.upper, 2)
+        (10.47, 8.89, 12.05)
+        """
         return MappingProxyType(self._curves)
 
     @property
@@ -104,7 +118,22 @@ class Profile:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Points of the profiles: `parameter`, `value`, `zeta` and all parameters there."""
+        """Points of the profiles: `parameter`, `value`, `zeta` and all parameters there.
+
+        See Also
+        --------
+        curves : the curves with their splines.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> result.profile("Days").table[["parameter", "value", "zeta", "sigma"]].head(2).round(2)
+          parameter  value  zeta  sigma
+        0      Days   8.89 -1.96  31.26
+        1      Days   8.89 -1.96  31.26
+        """
         own = ("parameter", "value", "zeta")
         others = [f"{n} (parameter)" if n in own else n for n in self._all_names]
         parts = []
@@ -136,6 +165,20 @@ class Profile:
         ------
         DataError
             For a level that is none or above that of the profile, and for other names.
+
+        See Also
+        --------
+        plot : draws curves and intervals.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> profile = result.profile("beta_")
+        >>> profile.confint(0.9, "Days").round(2)
+              lower  upper
+        Days   9.14  11.79
         """
         wanted = self.level if level is None else check_level(level)
         if wanted > self.level:
@@ -191,6 +234,18 @@ class Profile:
         ------
         DataError
             If the parameter was not profiled or has no profile.
+
+        See Also
+        --------
+        value : the other way.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> result.profile("Days").zeta("Days", [9, 10.467, 12]).round(2).tolist()  # 1.96 is the limit
+        [-1.82, -0.0, 1.9]
         """
         curve = self._curve(parameter)
         at = np.asarray(values, dtype=float)
@@ -215,6 +270,18 @@ class Profile:
         ------
         DataError
             If the parameter was not profiled or has no profile.
+
+        See Also
+        --------
+        zeta : the other way.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> result.profile("Days").value("Days", [-1.9, 0, 1.9]).round(2).tolist()
+        [8.94, 10.47, 12.0]
         """
         curve = self._curve(parameter)
         wanted = np.asarray(zetas, dtype=float)
@@ -223,7 +290,7 @@ class Profile:
         return np.where(inside, found, np.nan)
 
     def plot(self, parm: Any = None, absolute: bool = False, figure: Any = None) -> Any:
-        """Plot ζ against the parameters, a panel each, with the intervals of 50, 80, 90, 95 and 99 %.
+        r"""Plot ζ against the parameters, a panel each, with the intervals of 50, 80, 90, 95 and 99 %.
 
         Needs matplotlib (``mixedext[plots]``).
 
@@ -246,6 +313,20 @@ class Profile:
             If a parameter was not profiled, and where none of them has a profile.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        plot_pairs : contours of two parameters.
+        confint : the intervals as numbers.
+
+        Examples
+        --------
+        >>> import mixedext as mx
+        >>> sleep = mx.datasets.load("sleepstudy")
+        >>> result = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit()
+        >>> figure = result.profile(["sigma", "Days"]).plot()
+        >>> [axes.get_xlabel() for axes in figure.axes]
+        ['sigma', 'Days']
         """
         curves = {name: self._curves[name] for name in self._names(parm)}
         drawn = {name: c for name, c in curves.items() if c is not None and len(c.values) > 1}
@@ -284,6 +365,10 @@ class Profile:
             If fewer than two of them have a profile.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        plot : each parameter for itself.
 
         Notes
         -----
