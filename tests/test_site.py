@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import inspect
 import json
 import random
@@ -186,6 +187,71 @@ def test_every_public_object_has_an_example(name):
     own = value.__doc__ or ""
     examples = doctest.DocTestParser().get_examples(own or type(value).__doc__ or "")
     assert examples, f"the docstring of {name} has no example"
+
+
+DOCUMENTED = {name: (owner, value) for name, owner, value in api_pages.documented()}
+
+
+def docstring_of(value):
+    value = getattr(value, "__func__", value)
+    return inspect.getdoc(value) or ""
+
+
+def is_called(name, owner):
+    """Whether an entry is a function, a class or a method that is not for the package's own use."""
+    member = name.rsplit(".", 1)[-1]
+    if owner is None or "." not in name:
+        return True
+    return api_pages.is_method(owner, member) and member not in api_pages.INNER
+
+
+def test_every_public_function_class_and_method_has_an_example():
+    called = {name: value for name, (owner, value) in DOCUMENTED.items() if is_called(name, owner)}
+    assert len(called) > 200
+    examples = doctest.DocTestParser().get_examples
+    assert not [name for name, value in called.items() if not examples(docstring_of(value))]
+
+
+def test_methods_without_an_example_are_those_of_the_package_itself():
+    methods = {name.rsplit(".", 1)[-1] for name, (owner, _) in DOCUMENTED.items() if owner and "." in name}
+    assert methods >= api_pages.INNER
+
+
+def neighbours_of(text):
+    """Return the names in the section See Also of a docstring."""
+    section = re.search(r"(?ms)^See Also\n-+\n(.*?)(?=\n\n[A-Z][\w ]+\n---|\Z)", text)
+    return [] if section is None else re.findall(r"(?m)^([\w.]+(?:, [\w.]+)*) :", section[1])
+
+
+@functools.cache
+def members_of(owner):
+    return {*api_pages.own_members(owner), *api_pages.other_members(owner)}
+
+
+def found(name, owner):
+    """Return what a name in See Also stands for, looked up in the class and then in the package, as the site
+    does.
+    """
+    if owner is not None and name in members_of(owner):
+        return f"{owner.__name__}.{name}"
+    value = mx
+    for part in name.removeprefix("mixedext.").split("."):
+        value = getattr(value, part)
+    return name
+
+
+def test_every_neighbour_that_a_docstring_names_is_there_and_is_another_one():
+    for name, (owner, value) in DOCUMENTED.items():
+        neighbours = neighbours_of(docstring_of(value))
+        assert bool(neighbours) == ("See Also" in docstring_of(value)), name
+        assert len(neighbours) <= 4, name
+        assert name not in {found(neighbour, owner) for neighbour in neighbours}, name
+
+
+def test_most_entries_that_are_called_name_a_neighbour():
+    called = [value for name, (owner, value) in DOCUMENTED.items() if is_called(name, owner)]
+    own = [value for value in called if not (inspect.isclass(value) and issubclass(value, Exception))]
+    assert sum(bool(neighbours_of(docstring_of(value))) for value in own) > 0.9 * len(own)
 
 
 def test_what_the_diagrams_of_the_grammar_allow_can_be_read():

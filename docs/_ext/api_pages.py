@@ -151,6 +151,15 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
 }
 
+#: Methods that other parts of the package call and that users need not: they have no example.
+INNER = frozenset(
+    {
+        *("align_response", "builders", "built", "columns_of", "fit_like", "formula_scope", "initialize"),
+        *("keep_history", "of", "of_other_rows", "problems_of", "rebuilt", "response", "rows_of", "sampled"),
+        *("start_of", "used_frame", "variant", "warn_of_other_rows", "with_response", "wrapper"),
+    }
+)
+
 #: What statsmodels alone describes, in our words.
 FOREIGN = {
     "bse": "Standard errors of the fixed effects.",
@@ -216,6 +225,29 @@ def own_members(cls: type) -> list[str]:
     return [n for n in dir(cls) if not n.startswith("_") and _owner(cls, n).__module__.startswith("mixedext")]
 
 
+def is_method(cls: type, member: str) -> bool:
+    """Whether a member of a class is called."""
+    raw = vars(_owner(cls, member))[member]
+    return callable(raw) or isinstance(raw, (classmethod, staticmethod))
+
+
+def documented() -> Iterator[tuple[str, type | None, Any]]:
+    """Yield all that has an entry with a docstring of its own: name, class on whose page it is, object."""
+    for name in (name for _, _, names in PAGES.values() for name in names if name != "__version__"):
+        value = getattr(mx, name)
+        if isinstance(value, ModuleType):
+            for member in _members_of_module(value):
+                own = getattr(value, member)
+                yield f"{name}.{member}", type(own.__self__) if inspect.ismethod(own) else None, own
+            continue
+        cls = value if inspect.isclass(value) else None
+        yield name, cls, value
+        owner = cls or (None if kind(value) == "function" else type(value))
+        if owner is not None and not issubclass(owner, Exception):
+            for member in own_members(owner):
+                yield f"{name}.{member}", owner, inspect.getattr_static(owner, member)
+
+
 def other_members(cls: type) -> list[str]:
     """Return those that it has from statsmodels or another package, and those of its instances."""
     return sorted(
@@ -268,11 +300,11 @@ def _class(name: str, cls: type) -> str:
     out = _directive("autoclass", full) + _see(name)
     if issubclass(cls, Exception):
         return out
-    methods, values = [], []
+    methods, inner, values = [], [], []
     for member in own_members(cls):
         raw = vars(_owner(cls, member))[member]
-        if callable(raw) or isinstance(raw, (classmethod, staticmethod)):
-            methods.append(_directive("automethod", f"{full}.{member}"))
+        if is_method(cls, member):
+            (inner if member in INNER else methods).append(_directive("automethod", f"{full}.{member}"))
         elif (inspect.getdoc(raw) or "").strip() and not isinstance(raw, (int, str, float, tuple, dict)):
             if isinstance(raw, property):
                 values.append(_directive("autoproperty", f"{full}.{member}"))
@@ -286,6 +318,8 @@ def _class(name: str, cls: type) -> str:
         out += ".. rubric:: Attributes\n\n" + "".join(values)
     if methods:
         out += ".. rubric:: Methods\n\n" + "".join(methods)
+    if inner:
+        out += ".. rubric:: Methods that other parts of the package call\n\n" + "".join(inner)
     return out
 
 
@@ -315,16 +349,19 @@ def _from_class_docstring(cls: type, member: str) -> str:
 def _module(name: str, module: ModuleType) -> str:
     full = f"mixedext.{name}"
     out = f".. py:module:: {full}\n\n{inspect.getdoc(module)}\n\n" + _see(name)
+    for member in _members_of_module(module):
+        form = "autoclass" if inspect.isclass(getattr(module, member)) else "autofunction"
+        out += _directive(form, f"{full}.{member}")
+    return out
+
+
+def _members_of_module(module: ModuleType) -> Iterator[str]:
+    """Yield the names of the classes and functions of a module that have an entry."""
     for member in sorted(getattr(module, "__all__", None) or vars(module)):
         value = getattr(module, member)
-        if member.startswith("_") or isinstance(value, ModuleType):
-            continue
-        if not getattr(value, "__module__", "").startswith("mixedext"):
-            continue
-        form = {"class": "autoclass", "function": "autofunction"}.get(kind(value))
-        if form:
-            out += _directive(form, f"{full}.{member}")
-    return out
+        own = getattr(value, "__module__", "").startswith("mixedext")
+        if own and member[0] != "_" and kind(value) in ("class", "function"):
+            yield member
 
 
 def _object(name: str, value: Any) -> str:

@@ -258,6 +258,11 @@ def icc(
     DataError
         As `variance_parts`, and if `by_group` is neither True nor False.
 
+    See Also
+    --------
+    r2 : explained shares.
+    variance_parts : the variances themselves.
+
     Notes
     -----
     With random slopes the variance is its mean over the rows, mean(z'Σz) (Johnson 2014).

@@ -55,6 +55,10 @@ class FitsByLevel:
     unscaled : DataFrame (levels, coefficients)
         Standard errors for a residual variance of 1.
 
+    See Also
+    --------
+    lmList : makes them.
+
     Examples
     --------
     >>> import mixedext as mx

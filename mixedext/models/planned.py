@@ -83,7 +83,7 @@ def simulate(
 
     See Also
     --------
-    MixedResults.simulate : responses drawn from a fit.
+    LinearMixedResults.simulate : responses drawn from a fit.
 
     Examples
     --------

@@ -120,6 +120,10 @@ class ModelTable:
         -------
         str
 
+        See Also
+        --------
+        to_text : of fixed width, for a terminal.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -140,6 +144,10 @@ class ModelTable:
         -------
         str
 
+        See Also
+        --------
+        to_markdown : for documents that are text.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -158,6 +166,10 @@ class ModelTable:
         -------
         str
 
+        See Also
+        --------
+        to_typst : for Typst.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -175,6 +187,10 @@ class ModelTable:
         Returns
         -------
         str
+
+        See Also
+        --------
+        to_latex : for LaTeX.
 
         Examples
         --------

@@ -48,6 +48,11 @@ class GeneralizedMixedResults(MixedResults):
     aic, bic, n_params, nobs, df_model, df_resid, ngroups, converged, is_singular, optimizer, labels, fitted
         As for `LinearMixedResults`.
 
+    See Also
+    --------
+    GeneralizedLinearMixedModel.fit : makes them.
+    LinearMixedResults : of linear models.
+
     Examples
     --------
     >>> import mixedext as mx

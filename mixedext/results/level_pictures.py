@@ -54,6 +54,12 @@ class LevelPictures:
         ImportError
             If matplotlib is not installed.
 
+        See Also
+        --------
+        random_effects : the numbers.
+        plot_qq : their distribution.
+        plot_shrinkage : what they are without the model.
+
         Notes
         -----
         Needs no data. The intervals are of each level by itself; they are not made to compare levels.
@@ -102,6 +108,10 @@ class LevelPictures:
             If there is no such factor or effect, and for other options that are none of their kind.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        plot_qq : against the normal distribution, where tails are seen better.
 
         Notes
         -----

@@ -57,6 +57,11 @@ class LinearMixedResults(MixedResults):
         The record that the results show: model, estimates, method, covariance of the fixed effects. Functions
         of this package take it for the results.
 
+    See Also
+    --------
+    LinearMixedModel.fit : makes them.
+    GeneralizedMixedResults : of generalized models.
+
     Examples
     --------
     >>> import mixedext as mx

@@ -59,6 +59,11 @@ class Pictures(LevelPictures):
         ImportError
             If matplotlib is not installed.
 
+        See Also
+        --------
+        residuals : the numbers, of other kinds too.
+        plot_qq : their distribution.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -105,6 +110,11 @@ class Pictures(LevelPictures):
             If there is no such factor or effect, and for other options that are none of their kind.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        plot_residuals : residuals against fitted values.
+        quantile_residuals : residuals by simulation, for generalized models.
 
         Notes
         -----
@@ -154,6 +164,10 @@ class Pictures(LevelPictures):
         ImportError
             If matplotlib is not installed.
 
+        See Also
+        --------
+        plot_predictions : of the population.
+
         Notes
         -----
         The line of a group is the predicted mean at its conditional modes, over its own range of `x` (over
@@ -199,6 +213,11 @@ class Pictures(LevelPictures):
         ImportError
             If matplotlib is not installed.
 
+        See Also
+        --------
+        diagnose : what is wrong with the fit, in words.
+        plot_residuals : one of its panels, with options.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -238,6 +257,11 @@ class Pictures(LevelPictures):
             If there is no such factor or effect.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        plot_random_effects : the modes with intervals.
+        lmList : the fits of the levels by themselves.
 
         Notes
         -----
@@ -300,6 +324,11 @@ class Pictures(LevelPictures):
         ImportError
             If matplotlib is not installed.
 
+        See Also
+        --------
+        get_prediction : the numbers.
+        plot_groups : a panel for each level.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -334,6 +363,10 @@ class Pictures(LevelPictures):
             If `ax` is something else than axes.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        variance_parts : the numbers.
 
         Examples
         --------
@@ -372,6 +405,10 @@ class Pictures(LevelPictures):
         ImportError
             If matplotlib is not installed.
 
+        See Also
+        --------
+        get_influence : the numbers.
+
         Examples
         --------
         >>> import mixedext as mx
@@ -404,6 +441,10 @@ class Pictures(LevelPictures):
             If `ax` is something else than axes.
         ImportError
             If matplotlib is not installed.
+
+        See Also
+        --------
+        allfit : the same fit by other optimisers.
 
         Examples
         --------

@@ -447,6 +447,11 @@ def mixedlm(
     DataError
         If the data cannot be fitted; the message names the column, level or row.
 
+    See Also
+    --------
+    lmer : by the formulas of lme4, with crossed factors too.
+    MixedLMResults.as_lmer : the fit as lme4 shows it.
+
     Examples
     --------
     >>> import mixedext as mx
