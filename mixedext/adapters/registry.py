@@ -45,7 +45,7 @@ def adapt(results: object, name: str, **options: Any) -> Any:
 
     See Also
     --------
-    for_marginaleffects : a model for marginaleffects.
+    mixedext.for_marginaleffects : a model for marginaleffects.
 
     Notes
     -----

@@ -23,7 +23,7 @@ class Gaussian(WithDispersion):
 
     See Also
     --------
-    lmer : normal responses with the identity link, whose fits are exact.
+    mixedext.lmer : normal responses with the identity link, whose fits are exact.
 
     Examples
     --------

@@ -43,7 +43,7 @@ class NegativeBinomial(PositiveMean):
 
     See Also
     --------
-    glmer_nb : fits it with α estimated.
+    mixedext.glmer_nb : fits it with α estimated.
 
     Examples
     --------

@@ -31,7 +31,7 @@ class Poisson(PositiveMean):
 
     See Also
     --------
-    glmer_nb : counts that vary more.
+    mixedext.glmer_nb : counts that vary more.
 
     Examples
     --------

@@ -215,8 +215,8 @@ class FunctionRegistry(Registry):
 
         See Also
         --------
-        table : calls those of `tables`, with results.
-        picture : calls those of `pictures`.
+        mixedext.table : calls those of `tables`, with results.
+        mixedext.picture : calls those of `pictures`.
 
         Examples
         --------
