@@ -333,10 +333,6 @@ class MixedModel(LikelihoodModel):
         DataError
             If the data were removed, or a column is not there, and no other data are given.
 
-        See Also
-        --------
-        from_formula : a model from a formula of its own.
-
         Examples
         --------
         >>> import mixedext as mx
