@@ -153,6 +153,40 @@ def test_checks_that_the_table_names_can_be_made() -> None:
             assert sleep().diagnose(ast.literal_eval(names)) is not None
 
 
+OF_OBJECTS = {
+    "residuals": ("residuals", "scaled"), "testDispersion": ("residuals", "test_dispersion"),
+    "testResiduals": ("residuals", "test_uniformity"), "plot": ("influence", "result.plot_influence"),
+    "cooks_d": ("influence", "cooks_distance"), "hatvalues": ("influence", "hat_matrix_diag"),
+    "t": ("bootstrap", "estimates"), "t0": ("bootstrap", "original"), "conf_int": ("profile", "confint"),
+    "splom": ("profile", "plot_pairs"), "head": ("profile", "table"), "tidy": ("pooled", "summary_frame"),
+    "confint": ("pooled", "conf_int"), "D3": ("pooled", "compare_lr_test"), "D1": ("pooled", "wald_test"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def objects() -> dict[str, Any]:
+    result = sleep()
+    return {
+        "residuals": result.quantile_residuals(nsim=20, rng=1),
+        "influence": result.get_influence(by="Subject"),
+        "bootstrap": result.bootstrap(2, rng=1),
+        "profile": result.profile(),
+        "pooled": mx.pool([result._results, result._results]),
+    }
+
+
+@pytest.mark.parametrize("name", OF_OBJECTS)
+def test_objects_say_what_names_of_other_packages_are(name: str, objects: dict[str, Any]) -> None:
+    which, ours = OF_OBJECTS[name]
+    with rejects(f"no attribute '{name}': here it is {ours}", kind=AttributeError):
+        getattr(objects[which], name)
+    root, _, rest = ours.partition(".")
+    assert hasattr(sleep() if root == "result" else objects[which], rest or root)
+    assert repr(copy.deepcopy(objects[which])) == repr(objects[which])
+    with rejects("no attribute 'nothing_known'$", kind=AttributeError):
+        _ = objects[which].nothing_known
+
+
 def test_results_are_copied_and_pickled_as_before() -> None:
     result = sleep()
     for other in (copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))):

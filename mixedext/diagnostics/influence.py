@@ -32,6 +32,7 @@ from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel, values_by_row
 from mixedext.inference.parameters.names import parameters_of
 from mixedext.options import check_option
+from mixedext.options.other_names import answers_names
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -41,6 +42,12 @@ METHODS = ("exact", "one-step")
 _WHOLE = 1e-10
 
 
+@answers_names(
+    plot__plot_index__plot_influence="result.plot_influence(by=)",
+    cooks_d__cooks="cooks_distance[0]",
+    hat__hatvalues__leverage="hat_matrix_diag",
+    frame__to_frame__table="summary_frame()",
+)
 class Influence:
     """The influence of single rows, or of the levels of a factor, on a fit.
 

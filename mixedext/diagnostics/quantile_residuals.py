@@ -29,6 +29,7 @@ from mixedext.diagnostics.residuals import pearson_residuals
 from mixedext.errors import DataError, OptionError
 from mixedext.fitted import FittedModel, values_by_row
 from mixedext.options import check_count, check_flag, check_option, methods_answer_keywords
+from mixedext.options.other_names import answers_names
 from mixedext.plots.quantiles import draw_uniform_qq
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ _FEW_OF_LINEAR = 2000
 _RANKED_AT_ONCE = 1 << 18
 
 
+@answers_names(
+    residuals__resid__scaledResiduals="scaled",
+    simulatedResponse__simulations="result.simulate(nsim, rng=)",
+    testResiduals="test_uniformity(), test_dispersion() and test_outliers()",
+    testOverdispersion='test_dispersion("greater")',
+    testCategorical="test_by_group(groups)",
+    testQuantiles="plot(), with a smooth",
+)
 @methods_answer_keywords
 class QuantileResiduals:
     """Simulated quantile residuals of a fit; `quantile_residuals` of the results makes them.

@@ -22,10 +22,18 @@ from mixedext.imputation.comparison import PooledTest, likelihood_ratio_test
 from mixedext.imputation.report import pooled_summary
 from mixedext.inference.fixed_effects.wald import read_hypotheses
 from mixedext.options import check_alpha, check_option, methods_answer_keywords
+from mixedext.options.other_names import answers_names
 
 Array = NDArray[np.float64]
 
 
+@answers_names(
+    tidy__coef_table__table="summary_frame()",
+    confint="conf_int()",
+    anova__compare__D3="compare_lr_test(restricted)",
+    D1__D2="wald_test(hypotheses, method=)",
+    random_effects__fittedvalues__predict__glance="what each of the pooled fits has",
+)
 @methods_answer_keywords
 class PooledResults:
     """Pooled estimates, what `mixedext.pool` returns.

@@ -115,6 +115,8 @@ REMEDIES = (
     ("type", "which", "write which='mean' or which='linear'"),
     ("linear", "which", "write which='linear'"),
     ("type which", "new_levels", "predictions of a linear model have one scale"),
+    ("newparams", "varcorr", "write beta=, varcorr= and sigma="),
+    ("fixef coef coefficients", "effect", "effect={'x': 0.5} changes estimates, beta= is of a planned study"),
     (
         "method contrast type",
         "ref",

@@ -34,6 +34,7 @@ from mixedext.options import (
     methods_answer_keywords,
     shown,
 )
+from mixedext.options.other_names import answers_names
 
 Array = NDArray[np.float64]
 
@@ -54,6 +55,14 @@ class BootstrapPlan:
     groups: Any = None
 
 
+@answers_names(
+    t__replicates__samples__distribution="estimates",
+    t0__statistic="original",
+    plot__hist="estimates.hist()",
+    conf_int__boot_ci__ci="confint(interval=)",
+    bse__se__std_err="estimates.std()",
+    frame__to_frame="estimates",
+)
 @methods_answer_keywords
 class Bootstrap:
     """Replicates of a fit.

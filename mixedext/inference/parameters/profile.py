@@ -22,6 +22,7 @@ from mixedext.findings.remarks import warn_of_profile
 from mixedext.fitted import FittedModel
 from mixedext.inference.parameters.names import Parameter, parameters_of, select_parameters
 from mixedext.options import check_level, methods_answer_keywords, nearest
+from mixedext.options.other_names import answers_names
 from mixedext.plots.profile import plot_profile
 from mixedext.plots.profile_pairs import plot_profile_pairs
 
@@ -31,6 +32,12 @@ Array = NDArray[np.float64]
 _REFITS = 3
 
 
+@answers_names(
+    conf_int__ci="confint()",
+    xyplot__densityplot="plot()",
+    splom="plot_pairs()",
+    frame__to_frame__head="table",
+)
 @methods_answer_keywords
 class Profile:
     """Profiles of the likelihood, made by `profile` of the results; holds numbers only, no model and no data.
