@@ -323,7 +323,8 @@ def given_by_row(values: Any, what: str, frame: pd.DataFrame, chosen: Positions 
         if values not in frame.columns:
             hint = "" if set(values) & set("()+*/^") else nearest(values, column_names(frame))
             in_formula = f", or write offset({values}) in the formula" if what == "offset" else ""
-            hint = hint or f"; for an expression pass its values, np.log(data['x']){in_formula}"
+            example = "np.log(data['x'])" if in_formula else "1 / data['x']"
+            hint = hint or f"; for an expression pass its values, {example}{in_formula}"
             raise DataError(f"{what}: column {values!r} is not in the data{hint}")
         values = frame[values]
         if values.ndim > 1:

@@ -31,8 +31,8 @@ class WholeTable(pd.DataFrame):
 _LARGE = 1e6
 #: Numbers of which one decimal would leave nothing.
 _SMALL = 0.05
-#: Digits before the point that double precision has.
-_EXACT = 1e15
+#: Numbers from which on so many digits are harder to read than an exponent.
+_HUGE = 1e11
 
 
 def _large_in_full(table: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def _large_in_full(table: pd.DataFrame) -> pd.DataFrame:
             continue
         values = shown.iloc[:, place].to_numpy()
         sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-        if len(sizes) and _LARGE <= sizes.max() < _EXACT and sizes.min() >= _SMALL:
+        if len(sizes) and _LARGE <= sizes.max() < _HUGE and sizes.min() >= _SMALL:
             shown.isetitem(place, ["NaN" if np.isnan(v) else f"{v:.1f}" for v in values.tolist()])
     return shown
 

@@ -672,6 +672,8 @@ def test_contrasts_of_interactions_are_differences_of_the_means() -> None:
     close(table["estimate"], wanted, rtol=1e-10)
     custom = means.contrasts(interaction=[{"high": [0, 0, 0, 1]}, {"Victory": [0, 0, 1]}])
     close(custom["estimate"], cells[2, 3])
+    by_name = means.contrasts(interaction={"Variety": "revpairwise", "nitro": "consec"})
+    close(by_name["estimate"], wanted, rtol=1e-10)
     assert list(means.contrasts("pairwise", interaction=True)["estimate"]) == list(
         means.contrasts(interaction="pairwise")["estimate"]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -209,9 +209,10 @@ class MarginalMeans:
             those of `emmeans`. An empty list compares all.
         ref : optional
             Level or label of the control, by default the first.
-        interaction : bool, str or list
+        interaction : bool, str, list or mapping
             Whether contrasts are of the contrasts of each variable, differences of differences; a kind, or
-            one for each variable of the means, in place of `kind`. They are not adjusted by default.
+            one for each variable, ``{"f": "poly", "g": "pairwise"}`` or in their order, in place of `kind`.
+            They are not adjusted by default.
 
         Returns
         -------
@@ -269,7 +270,7 @@ class MarginalMeans:
         parts: list[pd.DataFrame] = []
         notes: list[str] = []
         for rows in means.groups(within):
-            if interaction is False:
+            if interaction is False or interaction is None:
                 family = contrast_family(kind, means.texts(among, rows), means.values(among, rows), ref)
             else:
                 family = self._interactions(kind if interaction is True else interaction, among, ref)
@@ -362,6 +363,8 @@ class MarginalMeans:
                 "contrasts of interactions need two variables or more, other than those of by=: "
                 'emmeans(result, ["f", "g"])'
             )
+        if isinstance(kinds, Mapping) and set(kinds) == set(among):
+            kinds = [kinds[name] for name in among]
         each = kinds if isinstance(kinds, (list, tuple)) else [kinds] * len(among)
         if len(each) != len(among):
             raise OptionError(
