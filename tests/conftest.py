@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ DATA = HERE / "data"
 # A slow or busy machine is no failure, and every run tries the same examples.
 settings.register_profile("any machine", deadline=None, derandomize=True)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Any]:
+    """A client of two processes of Dask, which take their time to begin: one cluster for all tests."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as connected:
+        yield connected
 
 
 def find_shared(name: str) -> Path | None:

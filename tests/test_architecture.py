@@ -88,7 +88,7 @@ THIRD_PARTIES = {
     "matplotlib": ("mixedext.plots",),
     "marginaleffects": ("mixedext.adapters.marginaleffects",),
     "polars": ("mixedext.adapters.marginaleffects",),
-    "dask": ("mixedext.data.sources.dask_frames",),
+    "dask": ("mixedext.data.sources.dask_frames", "mixedext.data.sources.dask_tasks"),
     "cloudpickle": ("mixedext.data.sent",),
     "joblib": ("mixedext.inference.parameters.workers",),
     "tqdm": ("mixedext.data.sources.progress", "mixedext.inference.parameters.workers"),

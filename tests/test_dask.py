@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from mixedext.data.sources.protocol import Piece, RowSource
 from mixedext.data.sources.reading import read_source
 from mixedext.errors import DataError, OptionError
 from tests.every_source import some_rows
+from tests.lost_workers import end_once
 
 dask = pytest.importorskip("dask")
 dd = pytest.importorskip("dask.dataframe")
@@ -47,24 +45,6 @@ class Sum:
     def merged(self, other: Sum) -> Sum:
         longest = max(self.longest, other.longest)
         return Sum(self.column, self.once, self.n + other.n, self.total + other.total, longest)
-
-
-def end_once(mark: str) -> None:
-    """End this process as a machine that is lost does, if no other did so before."""
-    if not mark:
-        return
-    try:
-        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as connected:
-        yield connected
 
 
 def in_partitions(frame: pd.DataFrame, count: int = 7) -> Any:
@@ -112,17 +92,14 @@ def test_batches_of_partitions_are_as_long_as_asked_for() -> None:
 
 def test_workers_make_the_sums(client: Any, tmp_path: Path) -> None:
     frame = some_rows(400)
-    assert_sums(read_source(in_partitions(frame)), frame)
     assert_sums(read_source(in_partitions(frame), client=client), frame)
     assert_sums(read_source(in_files(frame, tmp_path), client=client), frame)
 
 
-@pytest.mark.parametrize("kind", ["partitions", "files"])
-def test_a_worker_that_is_lost_changes_nothing(kind: str, client: Any, tmp_path: Path) -> None:
+def test_a_worker_that_is_lost_changes_nothing(client: Any, tmp_path: Path) -> None:
     frame = some_rows(400)
-    data = in_partitions(frame) if kind == "partitions" else in_files(frame, tmp_path)
     mark = tmp_path / "lost"
-    assert_sums(read_source(data, client=client), frame, str(mark))
+    assert_sums(read_source(in_files(frame, tmp_path), client=client), frame, str(mark))
     assert mark.exists()
 
 
@@ -161,7 +138,7 @@ def test_partitions_that_lack_a_column_and_tasks_that_fail_are_told() -> None:
 
 def test_a_client_that_is_closed_says_so() -> None:
     frame = some_rows(50)
-    options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as connected:
         source = read_source(in_partitions(frame), client=connected)
         assert_sums(source, frame)

@@ -1,4 +1,4 @@
-"""Columns of rows on disk, block by block, each as small as its numbers allow.
+"""Columns of rows, block by block, each as small as its numbers allow: on disk, or held and sent as bytes.
 
 The file has no name where the system allows that, and is gone with the process however that ends. Blocks are
 read, not mapped: what is mapped counts as memory of the process.
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,35 +64,35 @@ class _Block:
     columns: tuple[_Stored, ...]
 
 
-class ColumnsOnDisk:
-    """Blocks of columns in a temporary file.
-
-    Parameters
-    ----------
-    directory : str, optional
-        By default that of the system, `$TMPDIR` or /tmp.
+class StoredColumns(ABC):
+    """Blocks of columns.
 
     Attributes
     ----------
     n : int
         Rows in all blocks.
     n_bytes : int
-        Size of the file.
+        Size of all blocks.
     """
 
-    def __init__(self, directory: str | None = None):
-        self.directory = tempfile.gettempdir() if directory is None else directory
+    def __init__(self) -> None:
         self.n = self.n_bytes = 0
         self._blocks: list[_Block] = []
-        try:
-            self._file = tempfile.TemporaryFile(prefix="mixedext-", dir=self.directory)  # noqa: SIM115
-        except OSError as error:
-            raise NoSpaceError(self.directory, error.strerror or str(error)) from error
-        self._lock = threading.Lock()
-        self.close = weakref.finalize(self, self._file.close)
 
     def __len__(self) -> int:
         return len(self._blocks)
+
+    @abstractmethod
+    def another(self) -> StoredColumns:
+        """Return a place for other columns, of the same kind."""
+
+    @abstractmethod
+    def _write(self, pieces: Sequence[Column], size: int, needed: int | None) -> None:
+        """Keep the columns of a block, one after the other; `needed` bytes are expected of all blocks."""
+
+    @abstractmethod
+    def _bytes(self, number: int) -> bytes:
+        """Return those of a block."""
 
     def append(self, columns: Sequence[Column], expected: int | None = None) -> None:
         """Add a block of columns (n,), whole numbers or floats.
@@ -117,17 +118,7 @@ class ColumnsOnDisk:
                 pieces.append(piece)
                 size += piece.nbytes
         rows = len(columns[0])
-        needed = None if expected is None else int(size / rows * expected)
-        if needed is not None and not self._blocks:
-            free = shutil.disk_usage(self.directory).free
-            if needed > free:
-                raise NoSpaceError(self.directory, f"{free} bytes are free", needed)
-        try:
-            for piece in pieces:
-                self._file.write(piece.data)
-            self._file.flush()
-        except OSError as error:
-            raise NoSpaceError(self.directory, error.strerror or str(error), needed) from error
+        self._write(pieces, size, None if expected is None else int(size / rows * expected))
         self._blocks.append(_Block(self.n_bytes, size, rows, tuple(stored)))
         self.n += rows
         self.n_bytes += size
@@ -135,7 +126,7 @@ class ColumnsOnDisk:
     def read(self, number: int) -> list[Column]:
         """Return the columns of a block, of the types that they had."""
         block = self._blocks[number]
-        raw = self._bytes(block.offset, block.size)
+        raw = self._bytes(number)
         out: list[Column] = []
         for own in block.columns:
             if own.same is not None:
@@ -152,12 +143,72 @@ class ColumnsOnDisk:
         for number in range(len(self._blocks)):
             yield self.read(number)
 
-    def _bytes(self, offset: int, size: int) -> bytes:
+
+class ColumnsOnDisk(StoredColumns):
+    """Blocks of columns in a temporary file.
+
+    Parameters
+    ----------
+    directory : str, optional
+        By default that of the system, `$TMPDIR` or /tmp.
+
+    Attributes
+    ----------
+    ended : weakref.finalize
+        Removes the file with the columns, however they go.
+    """
+
+    def __init__(self, directory: str | None = None):
+        super().__init__()
+        self.directory = tempfile.gettempdir() if directory is None else directory
+        try:
+            self._file = tempfile.TemporaryFile(prefix="mixedext-", dir=self.directory)  # noqa: SIM115
+        except OSError as error:
+            raise NoSpaceError(self.directory, error.strerror or str(error)) from error
+        self._lock = threading.Lock()
+        self.ended = weakref.finalize(self, self._file.close)
+
+    def another(self) -> ColumnsOnDisk:
+        """Return another file in the same directory."""
+        return ColumnsOnDisk(self.directory)
+
+    def _write(self, pieces: Sequence[Column], size: int, needed: int | None) -> None:
+        if needed is not None and not self._blocks:
+            free = shutil.disk_usage(self.directory).free
+            if needed > free:
+                raise NoSpaceError(self.directory, f"{free} bytes are free", needed)
+        try:
+            for piece in pieces:
+                self._file.write(piece.data)
+            self._file.flush()
+        except OSError as error:
+            raise NoSpaceError(self.directory, error.strerror or str(error), needed) from error
+
+    def _bytes(self, number: int) -> bytes:
+        block = self._blocks[number]
         if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), size, offset)
+            return os.pread(self._file.fileno(), block.size, block.offset)
         with self._lock:
-            self._file.seek(offset)
-            return self._file.read(size)
+            self._file.seek(block.offset)
+            return self._file.read(block.size)
+
+
+class ColumnsHeld(StoredColumns):
+    """Blocks of columns as bytes: who holds them may send them to another process, or keep them on disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[bytes] = []
+
+    def another(self) -> ColumnsHeld:
+        """Return a place for other columns."""
+        return ColumnsHeld()
+
+    def _write(self, pieces: Sequence[Column], size: int, needed: int | None) -> None:
+        self._held.append(b"".join(piece.data for piece in pieces))
+
+    def _bytes(self, number: int) -> bytes:
+        return self._held[number]
 
 
 def _compact(column: Column, before: Sequence[Column], start: int) -> tuple[_Stored, Column | None]:

@@ -38,6 +38,18 @@ S = TypeVar("S", bound=Sums)
 Work = Callable[["PartedRows"], Any]
 
 
+class Kept(Protocol):
+    """What was made of the rows where they are, on other machines, and is kept there: in several parts, each
+    made of some of the rows.
+    """
+
+    def summed(self, work: Callable[[Any], Any]) -> Any:
+        """Return sums (`core.totals`) that a function makes of each part, where that is."""
+
+    def further(self, make: Callable[[Any], Any]) -> Kept:
+        """Return what a function makes of each part, kept where it is made."""
+
+
 class ChangedRowsError(Exception):
     """A pass over the rows found others than the pass before."""
 
@@ -148,7 +160,7 @@ class PartedRows:
 
     def __getstate__(self) -> dict[str, Any]:
         # a pass begins at a file, a query, a function: who holds that gives it again (`beginning_at`)
-        return {**vars(self), "again": _nowhere, "where_rows_are": None}
+        return {**vars(self), "again": nowhere, "where_rows_are": None}
 
     def beginning_at(self, again: Callable[[], Iterable[Rows]]) -> PartedRows:
         """Return the same rows with another function that begins a pass."""
@@ -160,7 +172,8 @@ class PartedRows:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def _nowhere() -> NoReturn:
+def nowhere() -> NoReturn:
+    """Begin no pass: the rows are where others make sums of them."""
     raise RowsNotInMemoryError("it is not known where the rows are")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -396,9 +397,7 @@ def _criterion_by_cluster(
         out = -2.0 * np.bincount(parents[0], quadrature.integrals, minlength=size)
     else:
         state = LaplaceState(problem, point, joint_beta=False)
-        out = np.zeros(size)
-        for codes, loglik in _row_logliks(state, clusters):
-            out -= 2.0 * np.bincount(codes, loglik, minlength=size)
+        out = -2.0 * _loglik_by_cluster(state, clusters, size)
         for factor, g, parent in zip(state.factors, state.modes.g, parents, strict=True):
             out += np.bincount(parent, ((factor.T @ g) ** 2).sum(axis=0), minlength=size)
     for k, root in state.factorization.level_roots().items():
@@ -406,15 +405,25 @@ def _criterion_by_cluster(
     return np.asarray(out, dtype=float)
 
 
-def _row_logliks(state: LaplaceState, clusters: Clusters) -> Iterator[tuple[NDArray[Any], Array]]:
-    """Yield clusters and log-likelihoods of the rows at the modes, all at once or part by part."""
+def _loglik_by_cluster(state: LaplaceState, clusters: Clusters, size: int) -> Array:
+    """Return the log-likelihood of the rows of each cluster at the modes, (clusters,)."""
     problem = state.problem
     if problem.in_memory:
         loglik = problem.response.row_loglik(state.at.eta, state.nuisance)
-        yield _codes(problem.rows.factors, clusters), loglik
-        return
+        return np.bincount(_codes(problem.rows.factors, clusters), loglik, minlength=size).astype(float)
     assert isinstance(clusters, int)  # of rows in parts
     random = apply_covariance(state.factors, state.modes.g)
-    for work, response in problem.parts():
-        eta = work.fixed_part(state.beta) + work.random_part(random)
-        yield work.codes[clusters], response.row_loglik(eta, state.nuisance)
+    work = partial(_loglik_of_parts, clusters, size, tuple(random), state.beta, state.nuisance)
+    total: Array = problem.summed(work)
+    return total
+
+
+def _loglik_of_parts(
+    factor: int, size: int, random: tuple[Array, ...], beta: Array, nuisance: Array, rows: Any
+) -> Array:
+    """Return the log-likelihood of rows that are at hand by level of a factor, (size,)."""
+    out = np.zeros(size)
+    for work, response in rows:
+        eta = work.fixed_part(beta) + work.random_part(random)
+        out += np.bincount(work.codes[factor], response.row_loglik(eta, nuisance), minlength=size)
+    return out

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixedext.core.generalized.coded import Coded, CodedFacts
 from mixedext.core.generalized.coded_rows import CodedRows
 from mixedext.core.generalized.response import RowDerivatives
 from mixedext.core.parts import RowsNotInMemoryError
 from mixedext.families.base import Family, Observations
-from mixedext.families.response import Response, working_scale
+from mixedext.families.response import Response, WorkingSums
 
 Array = NDArray[np.float64]
 
@@ -31,8 +33,10 @@ class PartedResponse:
     Parameters
     ----------
     family : Family
-    coded : CodedRows, optional
-        The rows, once they have been seen.
+    facts : CodedFacts, optional
+        What is known of the rows, once they have been seen.
+    scale : float
+        Standard deviation of the working response of a row, at the mean of the data.
 
     Attributes
     ----------
@@ -42,21 +46,31 @@ class PartedResponse:
         Whether their means alone determine their variances.
     """
 
-    def __init__(self, family: Family, coded: CodedRows | None = None):
+    def __init__(self, family: Family, facts: CodedFacts | None = None, scale: float = 1.0):
         self.family = family
         self.canonical = family.canonical
         self.nuisance_names = family.nuisance_names
         self.n_predictors = family.n_predictors
         self.merges = family.merges
         self.is_quasi = self.knows_variance = False
-        self._coded = coded
+        if facts is not None:
+            self.is_quasi, self.knows_variance = facts.noted
+            self.knows_variance = self.knows_variance and not self.is_quasi
+        self._facts, self._scale = facts, scale
         self._reference: float | None = None
 
-    def seen(self, coded: CodedRows) -> PartedResponse:
+    @property
+    def noted(self) -> tuple[bool, bool]:
+        """Whether rows make a weighted log-likelihood that belongs to no distribution, and whether their
+        means alone determine the variances of some.
+        """
+        return self.is_quasi, self.knows_variance
+
+    def seen(self, coded: Coded) -> PartedResponse:
         """Return the response of rows that have been seen."""
-        out = PartedResponse(self.family, coded)
-        out.is_quasi, out.knows_variance = self.is_quasi, self.knows_variance and not self.is_quasi
-        return out
+        flat = PartedResponse(self.family, coded.facts).flat_eta()
+        sums: WorkingSums = coded.summed(partial(_working_sums, self.family, flat))
+        return PartedResponse(self.family, coded.facts, sums.scale)
 
     # ------------------------------------------------------------------------------- of some of the rows
 
@@ -81,18 +95,14 @@ class PartedResponse:
 
     # ---------------------------------------------------------------------------------- of all of them
 
-    def _rows(self) -> CodedRows:
-        assert self._coded is not None, "the rows have not been seen"
-        return self._coded
-
-    def _parts(self) -> Iterator[PartResponse]:
-        for y, m in self._rows().responses():
-            yield self.part(y, m)
+    def _known(self) -> CodedFacts:
+        assert self._facts is not None, "the rows have not been seen"
+        return self._facts
 
     @property
     def loglik_constant(self) -> float:
         """Return what the log-likelihoods of all parts leave out."""
-        return self._rows().constant
+        return self._known().constant
 
     def start_nuisance(self) -> Array:
         """Return nuisance parameters to start from."""
@@ -100,11 +110,11 @@ class PartedResponse:
 
     def flat_eta(self) -> float:
         """Return the linear predictor whose mean is that of the data."""
-        return float(self.family.eta_of_means([self._rows().mean])[0])
+        return float(self.family.eta_of_means([self._known().mean])[0])
 
     def working_scale(self) -> float:
         """Return the standard deviation of the working response of a row, at the mean of the data."""
-        return working_scale(self._parts(), self.flat_eta())
+        return self._scale
 
     def derivatives(self, eta: Array, nuisance: Array) -> NoReturn:
         """Refused, as all that is asked by row."""
@@ -137,3 +147,11 @@ class PartedResponse:
     @staticmethod
     def _by_row() -> Exception:
         return RowsNotInMemoryError("the rows come in parts: nothing is said of all of them row by row")
+
+
+def _working_sums(family: Family, eta: float, coded: CodedRows) -> WorkingSums:
+    """Return what the responses of rows that are at hand tell of the working response."""
+    total = WorkingSums()
+    for y, m in coded.responses():
+        total = total.merged(WorkingSums.of(PartResponse(family, y, m), eta))
+    return total

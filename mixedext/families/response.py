@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -111,22 +111,47 @@ class Response(Observations):
 
     def working_scale(self) -> float:
         """Return the standard deviation of the working response of a row, at the mean of the data."""
-        return working_scale([self], self.flat_eta())
+        return WorkingSums.of(self, self.flat_eta()).scale
 
 
-def working_scale(responses: Iterable[Response], eta: float) -> float:
-    """Return the standard deviation of the working response of a row, all at one linear predictor, of rows
-    that may come in parts.
+@dataclass(frozen=True)
+class WorkingSums:
+    """What rows tell of the working response, all at one linear predictor; rows may come in parts.
+
+    Attributes
+    ----------
+    n : int
+        Number of rows.
+    weights, statistic : float
+        Sum of the Fisher weights and, of a family with a dispersion, Pearson's statistic.
+    by_dispersion : bool
+        Whether the family has one.
     """
-    n, weights, statistic, by_dispersion = 0, 0.0, 0.0, False
-    for own in responses:
-        at = own.derivatives(np.full(len(own.y), eta), own.start_nuisance())
-        n, weights, by_dispersion = (
-            n + len(own.y),
-            weights + float(at.weight.sum()),
-            own.family.has_dispersion,
+
+    n: int = 0
+    weights: float = 0.0
+    statistic: float = 0.0
+    by_dispersion: bool = False
+
+    @classmethod
+    def of(cls, response: Response, eta: float) -> WorkingSums:
+        """Return the sums over the rows of a response."""
+        at = response.derivatives(np.full(len(response.y), eta), response.start_nuisance())
+        by_dispersion = response.family.has_dispersion
+        statistic = float((at.score**2 / at.weight).sum()) if by_dispersion else 0.0
+        return cls(len(response.y), float(at.weight.sum()), statistic, by_dispersion)
+
+    def merged(self, other: WorkingSums) -> WorkingSums:
+        """Return the sums over the rows of both."""
+        return WorkingSums(
+            self.n + other.n,
+            self.weights + other.weights,
+            self.statistic + other.statistic,
+            self.by_dispersion or other.by_dispersion,
         )
-        if by_dispersion:
-            statistic += float((at.score**2 / at.weight).sum())  # Pearson's
-    weight = weights / statistic if by_dispersion else weights / n
-    return weight**-0.5 if np.isfinite(weight) and weight > 0 else 1.0
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation of the working response of a row."""
+        weight = self.weights / (self.statistic if self.by_dispersion else self.n)
+        return weight**-0.5 if np.isfinite(weight) and weight > 0 else 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.core.generalized.streamed import StreamedProblem
 from mixedext.data.design import Design
+from mixedext.families.base import Family
 from mixedext.families.parted import PartedResponse
 from mixedext.families.response import Response
 from mixedext.findings.separation import separation
 from mixedext.findings.separation_of_parts import SidesOfColumns
 
+Array = NDArray[np.float64]
 Counts = NDArray[Any]
 
 
@@ -71,7 +73,7 @@ def facts_of_rows(design: Design, estimates: GeneralizedEstimates, response: Res
 
 
 def facts_of_parts(design: Design, estimates: GeneralizedEstimates, problem: StreamedProblem) -> RowFacts:
-    """Return what rows on disk tell, in one pass over them.
+    """Return what rows on disk or elsewhere tell, in one pass over them.
 
     Parameters
     ----------
@@ -80,36 +82,62 @@ def facts_of_parts(design: Design, estimates: GeneralizedEstimates, problem: Str
     estimates : GeneralizedEstimates
     problem : StreamedProblem
     """
-    response = problem.response
+    response, coded = problem.response, problem.coded
     assert isinstance(response, PartedResponse)
-    family, coded, nuisance = response.family, problem.coded, estimates.nuisance
-    levels = {t.group: len(t.levels) for t in design.terms}
-    above, below = ({g: np.zeros(n) for g, n in levels.items()} for _ in range(2))
-    sides = SidesOfColumns(design, family)
-    pearson = 0.0
-    for rows, y, m, offset, squares in problem.with_squares():
-        part = response.part(y, m)
-        for group, factor in zip(design.groups, rows.factors, strict=True):
-            above[group] += np.bincount(factor.codes, y > 0, minlength=levels[group])
-            below[group] += np.bincount(factor.codes, y < 1, minlength=levels[group])
-        sides.add(np.asarray(rows.x), *family.endless(y))
-        if response.knows_variance:
-            eta = np.asarray(rows.x @ estimates.params + offset, dtype=float)
-            for factor, modes in zip(rows.factors, estimates.modes, strict=True):
-                for column, by_level in zip(factor.columns, modes, strict=True):
-                    eta += column * by_level[factor.codes]
-            pearson += float((part.pearson_residuals(eta, nuisance) ** 2).sum())
-            if coded.merged:
-                pearson += float((squares / family.variance(family.mean(eta), nuisance)).sum())
+    work = _FactSums(
+        terms=dict(design.fixed_terms),
+        levels={t.group: len(t.levels) for t in design.terms},
+        groups=tuple(design.groups),
+        family=response.family,
+        params=estimates.params,
+        modes=tuple(estimates.modes),
+        nuisance=estimates.nuisance,
+        knows_variance=response.knows_variance,
+    )
+    above, below, sides, pearson = problem.summed(work)
     return RowFacts(
         n=coded.n_given,
-        trials=coded.trials,
-        separated=sides.separation(estimates),
+        trials=coded.facts.trials,
+        separated=sides.separation(design, estimates),
         is_quasi=response.is_quasi,
-        uniform=_uniform(above, below, family.uniform),
+        uniform=_uniform(above, below, response.family.uniform),
         pearson=pearson if response.knows_variance else None,
         n_different=coded.n if coded.n < coded.n_given else None,
     )
+
+
+@dataclass(frozen=True)
+class _FactSums:
+    """Makes what rows tell of those that are at hand."""
+
+    terms: Mapping[str, Sequence[int]]
+    levels: Mapping[str, int]
+    groups: tuple[str, ...]
+    family: Family
+    params: Array
+    modes: tuple[Array, ...]
+    nuisance: Array
+    knows_variance: bool
+
+    def __call__(self, rows: Any) -> tuple[dict[str, Counts], dict[str, Counts], SidesOfColumns, float]:
+        family, levels = self.family, self.levels
+        above, below = ({g: np.zeros(n) for g, n in levels.items()} for _ in range(2))
+        sides = SidesOfColumns(len(self.params), self.terms, family.ends)
+        pearson = 0.0
+        for (own, y, _, offset, squares), part in rows.with_squares():
+            for group, factor in zip(self.groups, own.factors, strict=True):
+                above[group] += np.bincount(factor.codes, y > 0, minlength=levels[group])
+                below[group] += np.bincount(factor.codes, y < 1, minlength=levels[group])
+            sides.add(np.asarray(own.x), *family.endless(y))
+            if self.knows_variance:
+                eta = np.asarray(own.x @ self.params + offset, dtype=float)
+                for factor, modes in zip(own.factors, self.modes, strict=True):
+                    for column, by_level in zip(factor.columns, modes, strict=True):
+                        eta += column * by_level[factor.codes]
+                pearson += float((part.pearson_residuals(eta, self.nuisance) ** 2).sum())
+                if squares.any():
+                    pearson += float((squares / family.variance(family.mean(eta), self.nuisance)).sum())
+        return above, below, sides, pearson
 
 
 def _uniform(

@@ -7,12 +7,14 @@ separate together is not looked for, but their standard errors tell that the dat
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mixedext.core.estimates import GeneralizedEstimates
 from mixedext.data.design import Design
-from mixedext.families.base import Family
 from mixedext.findings.separation import (
     all_rows_text,
     reference_level,
@@ -33,33 +35,51 @@ class SidesOfColumns:
 
     Parameters
     ----------
-    design : Design
-        Without rows.
-    family : Family
+    p : int
+        Number of columns.
+    fixed_terms : mapping
+        Term → its columns.
+    ends : tuple of str
+        `Family.ends`.
     """
 
-    def __init__(self, design: Design, family: Family):
-        self._design, self._ends = design, family.ends
-        p = len(design.exog_names)
+    def __init__(self, p: int, fixed_terms: Mapping[str, Sequence[int]], ends: tuple[str | None, str | None]):
+        self._ends = ends
         self._low, self._high = np.full((3, p), np.inf), np.full((3, p), -np.inf)
         #: by column whether it has two values at most so far, which are the ends of its range
         self._two = np.ones(p, dtype=bool)
-        self._dummies = {term: list(v) for term, v in design.fixed_terms.items() if len(v) > 1}
+        self._dummies = {term: list(v) for term, v in fixed_terms.items() if len(v) > 1}
         #: by factor, whether there are rows of its reference level on each side
         self._reference = {term: np.zeros(3, dtype=bool) for term in self._dummies}
+
+    def merged(self, other: SidesOfColumns) -> SidesOfColumns:
+        """Return the ranges in the rows of both."""
+        out: SidesOfColumns = copy(self)
+        out._low, out._high = np.minimum(self._low, other._low), np.maximum(self._high, other._high)
+        out._two = self._two & other._two
+        low, high = out._range()
+        for end in (*self._range(), *other._range()):
+            out._two &= ~np.isfinite(end) | (end == low) | (end == high)
+        out._dummies = {term: v for term, v in self._dummies.items() if term in other._dummies}
+        out._reference = {term: self._reference[term] | other._reference[term] for term in out._dummies}
+        return out
+
+    def _range(self) -> tuple[Array, Array]:
+        """Return the smallest and the largest value of each column."""
+        return self._low.min(axis=0), self._high.max(axis=0)
 
     def add(self, x: Array, below: Mask, above: Mask) -> None:
         """Add rows (n, p) and on which side they are."""
         if not any(self._ends):
             return
-        before = self._low.min(axis=0), self._high.max(axis=0)
+        before = self._range()
         masks = (below, above, ~(below | above))
         for side, mask in enumerate(masks):
             if mask.any():
                 rows = x[mask]
                 self._low[side] = np.minimum(self._low[side], rows.min(axis=0))
                 self._high[side] = np.maximum(self._high[side], rows.max(axis=0))
-        low, high = self._low.min(axis=0), self._high.max(axis=0)
+        low, high = self._range()
         # an end of the range before that is inside of it now is a third value
         for end in before:
             self._two &= ~np.isfinite(end) | (end == low) | (end == high)
@@ -75,25 +95,32 @@ class SidesOfColumns:
             for side, mask in enumerate(masks):
                 self._reference[term][side] |= bool((mask & (count == 0)).any())
 
-    def separation(self, estimates: GeneralizedEstimates) -> list[str]:
-        """Say what separates the response by itself, or which columns are all but undetermined."""
+    def separation(self, design: Design, estimates: GeneralizedEstimates) -> list[str]:
+        """Say what separates the response by itself, or which columns are all but undetermined.
+
+        Parameters
+        ----------
+        design : Design
+            Without rows.
+        estimates : GeneralizedEstimates
+        """
         if not any(self._ends):
             return []
-        found = self._single()
+        found = self._single(design)
         if found:
             return [separated_text(text) for text in found]
-        low, high = self._low.min(axis=0), self._high.max(axis=0)
+        low, high = self._range()
         ranges = np.where(high > low, high - low, np.abs(high))
-        names = undetermined(self._design.exog_names, ranges, estimates)
+        names = undetermined(design.exog_names, ranges, estimates)
         return [unknown_text(names)] if names else []
 
-    def _single(self) -> list[str]:
+    def _single(self, design: Design) -> list[str]:
         below, above = self._ends
-        has_constant = bool(self._design.constant[0])
-        low, high = self._low.min(axis=0), self._high.max(axis=0)
+        has_constant = bool(design.constant[0])
+        low, high = self._range()
         rest = np.isfinite(self._low[_REST, 0]) if len(low) else True
         found = []
-        for j, name in enumerate(self._design.exog_names):
+        for j, name in enumerate(design.exog_names):
             if low[j] == high[j]:
                 continue
             if self._two[j]:
@@ -113,6 +140,6 @@ class SidesOfColumns:
         for term in self._dummies:
             sides = self._reference[term]
             if has_constant and sides.sum() == 1 and not sides[_REST]:
-                level = reference_level(self._design, term)
+                level = reference_level(design, term)
                 found.append(all_rows_text(f"of {level} of {term!r}", above if sides[_ABOVE] else below))
         return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,18 @@ from mixedext.core.columns_on_disk import NoSpaceError
 from mixedext.core.equations.choice import TooLargeError
 from mixedext.core.equations.cross_products import CrossProducts
 from mixedext.core.equations.first_pass import FirstPass
+from mixedext.core.generalized.coded import Coded
+from mixedext.core.generalized.coded_elsewhere import CodedElsewhere
 from mixedext.core.generalized.coded_rows import CodedRows, GivenRows
 from mixedext.core.generalized.streamed import StreamedProblem
-from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Rows
 from mixedext.data.built import BuiltDesign, Origin
 from mixedext.data.checks import refuse_constant
 from mixedext.data.design import Design
 from mixedext.data.given import RowOptions
+from mixedext.data.sources.protocol import Piece
 from mixedext.data.sources.reading import source_elsewhere
+from mixedext.data.streamed.apart import kept_elsewhere
 from mixedext.data.streamed.survey import survey
 from mixedext.data.streamed_design import design_before, design_of_pass, source_name
 from mixedext.errors import DataError
@@ -109,9 +114,8 @@ def streamed_problem(
         If they cannot be fitted, or changed since the survey, or there is no room for the copy.
     """
     design = design_before(survey)
-    response = PartedResponse(family)
     try:
-        coded = CodedRows(given_rows(survey), design.rows(), response, merge, survey.n_used, directory)
+        coded = _coded(survey, design.rows(), family, merge, directory)
     except NoSpaceError as error:
         raise DataError(_no_space(error)) from error
     if coded.n_given != survey.n_used:
@@ -119,19 +123,42 @@ def streamed_problem(
             f"{source_name(survey)}: the rows changed between two passes: the first found {survey.n_used} "
             f"complete rows, this one {coded.n_given}; do not write to it while a model is made"
         )
-    refuse_constant(design, coded.smallest, coded.largest, coded.n_given)
-    first = FirstPass(PartedRows(coded.again, coded.shape, n=coded.n))
+    refuse_constant(design, coded.facts.smallest, coded.facts.largest, coded.n_given)
+    first = FirstPass(coded.parted_rows())
     try:
-        return StreamedProblem(coded, first, response.seen(coded))
+        return StreamedProblem(coded, first, PartedResponse(family).seen(coded))
     except NoSpaceError as error:
         raise DataError(_no_space(error)) from error
     except TooLargeError as error:
         raise DataError(too_large(error, design.groups)) from error
 
 
-def given_rows(survey: Any) -> Iterator[GivenRows]:
-    """Yield the rows of a survey with response and offset apart, in one pass."""
-    for part in survey.parts():
+def _coded(survey: Any, shape: Rows, family: Family, merge: bool | None, directory: str | None) -> Coded:
+    """Return the coded rows of a survey: on disk, or where the rows are if they can be kept there."""
+    if survey.plan.source.keeps:
+        return CodedElsewhere(kept_elsewhere(survey, partial(_coded_pieces, shape, family, merge)), shape)
+    return CodedRows(given_rows(survey), shape, PartedResponse(family), merge, survey.n_used, directory)
+
+
+def _coded_pieces(
+    shape: Rows, family: Family, merge: bool | None, survey: Any, pieces: Sequence[Piece]
+) -> CodedRows:
+    """Return the coded rows of some pieces, which are at hand."""
+    used = sum(survey.by_piece[piece.number][1] for piece in pieces if piece.number in survey.by_piece)
+    given = given_rows(survey, pieces)
+    return CodedRows(given, shape, PartedResponse(family), merge, used, held=True)
+
+
+def given_rows(survey: Any, pieces: Sequence[Piece] | None = None) -> Iterator[GivenRows]:
+    """Yield the rows of a survey with response and offset apart, in one pass.
+
+    Parameters
+    ----------
+    survey : Survey
+    pieces : sequence of Piece, optional
+        Those that are read; all by default.
+    """
+    for part in survey.parts(pieces):
         design: Design = part.design
         rows = design.rows()
         yield GivenRows(Rows(design.endog, rows.x, design.weights, rows.factors), design.offset)
@@ -139,11 +166,15 @@ def given_rows(survey: Any) -> Iterator[GivenRows]:
 
 def _plain_products(problem: StreamedProblem) -> CrossProducts:
     """Return the cross-products of the columns without weights and response."""
+    total: CrossProducts = problem.summed(_plain_sums)
+    return replace(total, storage=problem.storage)
+
+
+def _plain_sums(rows: Any) -> CrossProducts | None:
     total: CrossProducts | None = None
-    for part, _ in problem.parts():
+    for part, _ in rows:
         columns = np.column_stack([part.x, np.zeros(part.n)])
         total = part.weighted_products(np.ones(part.n), columns, total)
-    assert total is not None
     return total
 
 

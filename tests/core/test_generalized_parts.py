@@ -328,7 +328,7 @@ def test_files_on_disk_are_gone_with_the_rows(tmp_path: Path) -> None:
     parted = streamed(data("binomial", "crossed"), directory=str(tmp_path))
     assert parted.coded.n_bytes > 0
     number = parted.coded.columns
-    ended = number.close
+    ended = number.ended
     del parted, number
     gc.collect()
     assert not ended.alive

@@ -69,6 +69,16 @@ class CrossProducts:
     rhs: tuple[Array, ...]
     outer: Array
 
+    def merged(self, other: CrossProducts) -> CrossProducts:
+        """Return the sums over the rows of both; neither is changed."""
+        return replace(
+            self,
+            gram=tuple(a + b for a, b in zip(self.gram, other.gram, strict=True)),
+            cross={pair: block + other.cross[pair] for pair, block in self.cross.items()},
+            rhs=tuple(a + b for a, b in zip(self.rhs, other.rhs, strict=True)),
+            outer=self.outer + other.outer,
+        )
+
     def sums_of_responses(self, rows: Rows, basis: Basis, responses: Array) -> ResponseSums:
         """Return all sums over the rows that responses (n, m) take part in.
 

@@ -9,7 +9,7 @@ Whether the rest is better sparse, and which solver takes it, is said by `core.e
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -46,6 +46,9 @@ class PairPattern:
         Whether each level of the first factor meets one level of the second: the pair is the level.
     of_row : ndarray (n,) or None
         Pair of each row of the data, where they are in memory.
+    size : int or None
+        How many pairs there are where `rows` and `columns` do not tell, which is enough to sum over rows
+        whose pairs are known.
     """
 
     rows: Index
@@ -53,6 +56,17 @@ class PairPattern:
     shape: tuple[int, int]
     nested: bool
     of_row: NDArray[np.int32] | None
+    size: int | None = None
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.rows) if self.size is None else self.size
+
+    def without_pairs(self) -> PairPattern:
+        """Return how many pairs there are, without them."""
+        none = self.rows[:0]
+        return replace(self, rows=none, columns=none, of_row=None, size=self.n_pairs)
 
     def row_index(self, part: slice, first: Levels, second: Levels) -> NDArray[np.integer]:
         """Return the pair of each of some rows, of which `first` and `second` are the levels."""
@@ -134,6 +148,11 @@ class Storage:
     pairs: dict[tuple[int, int], PairPattern]
     #: those that were made of it, by how they are to solve
     solvers: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def without_pairs(self) -> Storage:
+        """Return what sums over rows need whose pairs of levels are known: small, as it is sent with sums."""
+        pairs = {pair: pattern.without_pairs() for pair, pattern in self.pairs.items()}
+        return Storage(self.widths, self.levels, self.stages, pairs)
 
     @property
     def is_crossed(self) -> bool:

@@ -5,43 +5,33 @@ Rows that agree in all columns are merged first, where the family allows it and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixedext.core.columns_on_disk import ColumnsOnDisk
+from mixedext.core.columns_on_disk import ColumnsHeld, ColumnsOnDisk, StoredColumns
 from mixedext.core.equations.plan import Storage
+from mixedext.core.generalized.coded import (
+    Coded,
+    CodedFacts,
+    Part,
+    PartWithSquares,
+    ResponseOfParts,
+    WorkingRowsOfParts,
+)
 from mixedext.core.generalized.merging import Merger, shrinks
 from mixedext.core.generalized.response import ResponseModel
-from mixedext.core.rows import CHUNK, Factor, Rows
+from mixedext.core.generalized.working_rows import WorkingRows
+from mixedext.core.parts import PartedRows
+from mixedext.core.rows import CHUNK, Rows
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Column = NDArray[Any]
-#: Rows, y, m, offset, and pairs of levels by pair of factors.
-Part = tuple[Rows, Array, "Array | None", "Array | float", Mapping[tuple[int, int], Index]]
-
-
-class ResponseOfParts(Protocol):
-    """The response of rows that come in parts."""
-
-    @property
-    def merges(self) -> bool:
-        """Whether rows with the same linear predictor are as one, but for a constant: with the sum of their
-        m and the mean of their y weighted by m.
-        """
-
-    def part(self, y: Array, m: Array | None) -> ResponseModel:
-        """Return the response of some rows, whose log-likelihoods leave out what depends on no parameter."""
-
-    def constant(self, y: Array, m: Array | None) -> float:
-        """Return what they leave out."""
-
-    def reference(self, y: Array, m: Array | None) -> float:
-        """Return their log-likelihood at one linear predictor that is the same for all rows."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +49,15 @@ class GivenRows:
     offset: Array | None
 
 
-class CodedRows:
-    """The rows of a generalized model on disk.
+class CodedRows(Coded):
+    """The rows of a generalized model, coded in one pass.
 
     Parameters
     ----------
     parts : iterable of GivenRows
         Levels are numbered for all alike.
     shape : Rows
-        No rows: X (0, p), and the factors with their numbers of levels, columns and structures.
+        No rows.
     response : ResponseOfParts
     merge : bool or None
         Whether rows that agree are merged; None: if that makes them fewer.
@@ -75,19 +65,8 @@ class CodedRows:
         Number of rows.
     directory : str, optional
         Of the temporary file.
-
-    Attributes
-    ----------
-    n_given, n : int
-        Rows that were given, and rows on disk.
-    merged : bool
-        Whether those that agree were merged.
-    constant : float
-        What log-likelihoods of the rows on disk, without their constants, lack to those of the rows given.
-    mean, trials : float
-        Mean of the response, weighted by m, and the sum of these.
-    smallest, largest : float
-        Of the response.
+    held : bool
+        Whether they are not in a temporary file but in memory, in as many bytes, and can be sent.
 
     Raises
     ------
@@ -103,17 +82,15 @@ class CodedRows:
         merge: bool | None = None,
         expected: int | None = None,
         directory: str | None = None,
+        held: bool = False,
     ):
-        self.shape = shape
+        super().__init__(shape)
         self.p = shape.x.shape[1]
-        self.n_given = 0
-        self.constant = 0.0
-        self.columns = ColumnsOnDisk(directory)
-        self._pairs: ColumnsOnDisk | None = None
+        self.columns: StoredColumns = ColumnsHeld() if held else ColumnsOnDisk(directory)
+        self._pairs: StoredColumns | None = None
         self._crossed: tuple[tuple[int, int], ...] = ()
         self._response = response
-        self.smallest, self.largest = np.inf, -np.inf
-        y_sum = m_sum = 0.0
+        n_given, constant, smallest, largest, response_sum, trials = 0, 0.0, np.inf, -np.inf, 0.0, 0.0
         merger: Merger | None = None
         undecided = response.merges and merge is not False
         for block in _blocks(map(self._coded, parts)):
@@ -122,20 +99,29 @@ class CodedRows:
                 undecided = False
                 if merge or shrinks(columns, expected or len(y)):
                     merger = Merger()
-            self.n_given += len(y)
-            self.smallest = min(self.smallest, float(y.min()))
-            self.largest = max(self.largest, float(y.max()))
-            self.constant += response.constant(y, _unless_ones(m))
-            y_sum, m_sum = y_sum + float(m @ y), m_sum + float(m.sum())
+            n_given += len(y)
+            smallest, largest = min(smallest, float(y.min())), max(largest, float(y.max()))
+            constant += response.constant(y, _unless_ones(m))
+            response_sum, trials = response_sum + float(m @ y), trials + float(m.sum())
             if merger is None:
                 self.columns.append([*columns, np.zeros(len(y)), y, m], expected)
             else:
-                self.constant += response.reference(y, _unless_ones(m))
-                self._write_merged(merger.add(columns, y, m))
+                constant += response.reference(y, _unless_ones(m))
+                constant -= self._write_merged(merger.add(columns, y, m))
         if merger is not None:
-            self._write_merged(merger.rest())
-        self.n, self.merged = self.columns.n, merger is not None
-        self.mean, self.trials = y_sum / m_sum if m_sum else 0.0, m_sum
+            constant -= self._write_merged(merger.rest())
+        self.facts = CodedFacts(
+            n_given,
+            self.columns.n,
+            merger is not None,
+            constant,
+            response_sum,
+            trials,
+            smallest,
+            largest,
+            self.columns.n_bytes,
+            response.noted,
+        )
 
     def _coded(self, part: GivenRows) -> list[Column]:
         """Return X, columns and codes of factors, offset, y and m."""
@@ -146,11 +132,14 @@ class CodedRows:
         columns.append(np.zeros(rows.n) if part.offset is None else part.offset)
         return [*columns, rows.y, np.ones(rows.n) if rows.weights is None else rows.weights]
 
-    def _write_merged(self, parts: Iterable[list[Column]]) -> None:
+    def _write_merged(self, parts: Iterable[list[Column]]) -> float:
+        """Write rows; return their log-likelihood at the linear predictor of reference."""
+        reference = 0.0
         for block in _blocks(parts):
             *_, y, m = block
-            self.constant -= self._response.reference(y, _unless_ones(m))
+            reference += self._response.reference(y, _unless_ones(m))
             self.columns.append(block)
+        return reference
 
     def _rows(self, columns: list[Column]) -> tuple[Rows, Array, Array | None, Array | float]:
         """Return rows without a response, y, m and the offset of a block."""
@@ -176,22 +165,37 @@ class CodedRows:
         for *_, y, m in self.columns:
             yield y, _unless_ones(m)
 
-    def add_pairs(self, storage: Storage) -> None:
-        """Write the pair of levels of each row, where the levels of one factor do not tell it.
+    def parted_rows(self) -> PartedRows:
+        """Return the rows, without a response, as a first pass takes them."""
+        return PartedRows(self.again, self.shape, n=self.n)
+
+    def summed(self, work: Callable[[Any], Any]) -> Any:
+        """Return sums over all rows."""
+        return work(self)
+
+    def in_basis(
+        self, work: WorkingRows, storage: Storage, kept: Index | None, response: ResponseOfParts
+    ) -> WorkingParts:
+        """Return the rows in a basis."""
+        return WorkingParts(self.with_pairs(storage), work, kept, response)
+
+    def with_pairs(self, storage: Storage) -> CodedRows:
+        """Return the rows with the pair of levels of each, where the levels of one factor do not tell it.
 
         Raises
         ------
         NoSpaceError
             If there is no room for the file.
         """
-        self._crossed = tuple(pair for pair, pattern in storage.pairs.items() if not pattern.nested)
-        if not self._crossed:
-            return
-        self._pairs = ColumnsOnDisk(self.columns.directory)
-        for rows in self.again():
-            codes = [f.codes.astype(np.intp) for f in rows.factors]
-            found = [storage.pairs[k, m].index_of(codes[k], codes[m]) for k, m in self._crossed]
-            self._pairs.append([index.astype(np.int64) for index in found], self.n)
+        out: CodedRows = copy(self)
+        out._crossed = tuple(pair for pair, pattern in storage.pairs.items() if not pattern.nested)
+        if out._crossed:
+            out._pairs = self.columns.another()
+            for rows in self.again():
+                codes = [f.codes.astype(np.intp) for f in rows.factors]
+                found = [storage.pairs[k, m].index_of(codes[k], codes[m]) for k, m in out._crossed]
+                out._pairs.append([index.astype(np.int64) for index in found], self.n)
+        return out
 
     def parts(self) -> Iterator[Part]:
         """Yield rows, y, m, offset and pairs of levels in one pass."""
@@ -202,27 +206,57 @@ class CodedRows:
             rows, y, m, offset = self._rows(self.columns.read(number))
             yield rows, y, m, offset, pairs
 
-    def with_squares(self) -> Iterator[tuple[Rows, Array, Array | None, Array | float, Array]]:
+    def with_squares(self) -> Iterator[PartWithSquares]:
         """Yield rows, y, m, offset and Σm(y − ȳ)² of the rows that each was merged of in one pass."""
         for columns in self.columns:
             rows, y, m, offset = self._rows(columns)
             yield rows, y, m, offset, columns[-3]
 
     @property
-    def factors(self) -> tuple[Factor, ...]:
-        """The factors, without rows."""
-        return self.shape.factors
-
-    @property
     def n_bytes(self) -> int:
-        """Size of the files."""
+        """Size of the columns."""
         return self.columns.n_bytes + (0 if self._pairs is None else self._pairs.n_bytes)
 
-    def close(self) -> None:
-        """Remove the files."""
-        self.columns.close()
-        if self._pairs is not None:
-            self._pairs.close()
+    def __sizeof__(self) -> int:
+        # by which a cluster tells what it takes to hold and to send them
+        return super().__sizeof__() + self.n_bytes
+
+
+class WorkingParts(WorkingRowsOfParts):
+    """Coded rows that are at hand, in the basis.
+
+    Parameters
+    ----------
+    coded : CodedRows
+        With pairs of levels.
+    work : WorkingRows
+        No rows.
+    kept : ndarray of int or None
+        Columns of X that are used, all if None.
+    response : ResponseOfParts
+    """
+
+    def __init__(self, coded: CodedRows, work: WorkingRows, kept: Index | None, response: ResponseOfParts):
+        self.coded, self._work, self._response = coded, work, response
+        self._kept = slice(None) if kept is None else kept
+
+    def __iter__(self) -> Iterator[tuple[WorkingRows, ResponseModel]]:
+        for rows, y, m, offset, pairs in self.coded.parts():
+            own = replace(rows, x=rows.x[:, self._kept])
+            yield self._work.part(own, offset, pairs), self._response.part(y, m)
+
+    def with_squares(self) -> Iterator[tuple[PartWithSquares, ResponseModel]]:
+        """Yield the rows as they are given, with their response, as `CodedRows.with_squares`."""
+        for rows, y, m, offset, squares in self.coded.with_squares():
+            own = replace(rows, x=rows.x[:, self._kept])
+            yield (own, y, m, offset, squares), self._response.part(y, m)
+
+    def summed(self, work: Callable[[Any], Any]) -> Any:
+        """Return sums over all rows."""
+        return work(self)
+
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self.coded.__sizeof__()
 
 
 def _unless_ones(m: Array) -> Array | None:

@@ -13,7 +13,7 @@ For the fast profile (``nagq=0``) β is part of the mode: then M_o is bordered b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any, ClassVar, cast
@@ -147,9 +147,16 @@ class GeneralizedProblem(CovarianceParameters):
         fixed = work.fixed_part(beta)
         return RowsAt(work, self.response, beta, fixed, work.random_part(random), nuisance)
 
-    def parts(self) -> Iterator[tuple[WorkingRows, ResponseModel]]:
-        """Yield rows in memory, with their response, that make up all rows: all at once here."""
-        yield self.work, self.response
+    def summed(self, work: Callable[[Any], Any]) -> Any:
+        """Return sums over all rows.
+
+        Parameters
+        ----------
+        work : callable
+            Makes them of an iterable of rows with their responses, that make up some or all of the rows.
+            Where the rows are elsewhere it is sent there, and the sums are added up (`core.totals`).
+        """
+        return work([(self.work, self.response)])
 
     def evaluate(self, point: Array, joint_beta: bool = False) -> LaplaceState:
         """Return the state of the criterion at a point: if `joint_beta`, of the fast profile, in which the

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite import hermgauss
@@ -85,12 +86,8 @@ class QuadratureState:
         for log_weight, _, u, b in self._nodes():
             effects.append(b)
             terms.append(log_weight - 0.5 * (u**2).sum(axis=0))
-        for part, response in problem.parts():
-            fixed, (codes,) = part.fixed_part(self.beta), part.codes
-            for term, here in zip(terms, effects, strict=True):
-                by_row = response.row_loglik(fixed + part.random_part([here]), laplace.nuisance)
-                term += np.bincount(codes[: len(by_row)], by_row, minlength=levels)
-        stacked = np.array(terms)
+        by_level = partial(_loglik_by_level, self.beta, laplace.nuisance, effects, levels)
+        stacked = np.array(terms) + problem.summed(by_level)
         total = logsumexp(stacked, axis=0)
         #: share of each node in the integral of each level (nodes, J)
         self._shares = np.exp(stacked - total)
@@ -107,30 +104,17 @@ class QuadratureState:
             self.problem, self.point + change, self.nagq, self.laplace.nearby_state(change)
         )
 
-    # what runs over at nodes that have no share is left out
     @cached_property
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _scores(self) -> tuple[Array, Array, Array]:
         """Return Z'π_ks_k of each node (nodes, q, J), Σ_k X'π_ks_k (p,), and the derivative of the expected
         log-likelihood in the nuisance parameters.
         """
         problem, at = self.problem, self.laplace.nuisance
         effects = [b for _, _, _, b in self._nodes()]
-        random = np.zeros((len(effects), *self.modes.g[0].shape))
-        fixed, nuisance = np.zeros(problem.p), np.zeros(problem.extra)
-        steps = _STEP * np.eye(problem.extra)
-        for part, response in problem.parts():
-            start, (codes,) = part.fixed_part(self.beta), part.codes
-            for i, b in enumerate(effects):
-                share, eta = self._shares[i][codes], start + part.random_part([b])
-                scores = np.where(share > 0, share * response.derivatives(eta, at).score, 0.0)
-                random[i] += part.transposed(scores)[0]
-                fixed += part.x.T @ scores
-                for j, step in enumerate(steps):
-                    moved = response.row_loglik(eta, at + step) - response.row_loglik(eta, at - step)
-                    share = share[: len(moved)]
-                    nuisance[j] += np.where(share > 0, share * moved, 0.0).sum() / (2 * _STEP)
-        return random, fixed, nuisance
+        found: tuple[Array, Array, Array] = problem.summed(
+            partial(_scores_of_nodes, self.beta, at, effects, self._shares)
+        )
+        return found
 
     @cached_property
     def _derivatives(self) -> tuple[Array, Array]:
@@ -200,6 +184,43 @@ class _Posterior(Factorization):
     def posterior_pattern(self) -> dict[tuple[int, int], Array]:
         """Return the blocks."""
         return {(0, 0): self._blocks}
+
+
+def _loglik_by_level(beta: Array, nuisance: Array, effects: Sequence[Array], levels: int, rows: Any) -> Array:
+    """Return the log-likelihood of each level at b (q, J) of each node, (nodes, J)."""
+    terms = np.zeros((len(effects), levels))
+    for part, response in rows:
+        fixed, (codes,) = part.fixed_part(beta), part.codes
+        for term, here in zip(terms, effects, strict=True):
+            by_row = response.row_loglik(fixed + part.random_part([here]), nuisance)
+            term += np.bincount(codes[: len(by_row)], by_row, minlength=levels)
+    return terms
+
+
+# what runs over at nodes that have no share is left out
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def _scores_of_nodes(
+    beta: Array, nuisance: Array, effects: Sequence[Array], shares: Array, rows: Any
+) -> tuple[Array, Array, Array] | None:
+    """Return what `QuadratureState._scores` does of some rows, None if there are none."""
+    total: tuple[Array, Array, Array] | None = None
+    steps = _STEP * np.eye(len(nuisance))
+    for part, response in rows:
+        if total is None:
+            random = np.zeros((len(effects), *effects[0].shape))
+            total = random, np.zeros(part.p), np.zeros(len(nuisance))
+        random, fixed, slopes = total
+        start, (codes,) = part.fixed_part(beta), part.codes
+        for i, b in enumerate(effects):
+            share, eta = shares[i][codes], start + part.random_part([b])
+            scores = np.where(share > 0, share * response.derivatives(eta, nuisance).score, 0.0)
+            random[i] += part.transposed(scores)[0]
+            fixed += part.x.T @ scores
+            for j, step in enumerate(steps):
+                moved = response.row_loglik(eta, nuisance + step) - response.row_loglik(eta, nuisance - step)
+                share = share[: len(moved)]
+                slopes[j] += np.where(share > 0, share * moved, 0.0).sum() / (2 * _STEP)
+    return total
 
 
 def fall_beside(

@@ -115,6 +115,13 @@ class WorkingRows:
         work.solver.require(_QUESTIONS, "a generalized model")
         return work
 
+    def to_send(self) -> WorkingRows:
+        """Return what makes sums over some of the rows, without what solves the equations."""
+        work = copy(self)
+        work.storage = self.storage.without_pairs()
+        del work.solver
+        return work
+
     def fixed_part(self, beta: Array) -> Array:
         """Return Xβ + o (n,)."""
         out: Array = self.x @ beta
@@ -208,7 +215,7 @@ class WorkingRows:
                     gram[b, a] = gram[a, b]
             grams.append(gram)
         for (k, other), index in self.pairs.items():
-            size = len(self.storage.pairs[k, other].rows)
+            size = self.storage.pairs[k, other].n_pairs
             shape = (len(self.z[k]), len(self.z[other]), size)
             block = np.empty(shape) if total is None else total.cross[k, other]
             for a in range(len(self.z[k])):

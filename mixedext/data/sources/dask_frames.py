@@ -6,27 +6,22 @@ together by a tree of tasks. A piece that a lost worker held is worked on again,
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any
 
 import pandas as pd
 
 from mixedext.data.learned import unpacked
 from mixedext.data.sent import packed
+from mixedext.data.sources.dask_tasks import KeptByDask, Tasks, computed, is_distributed
 from mixedext.data.sources.frames import FrameSource, kinds_of_frame
 from mixedext.data.sources.protocol import BATCH_ROWS, NOTHING, NUMBER, WHOLE, Batch, Piece, RowSource
 from mixedext.errors import DataError, OptionError
 
-#: So many sums are put together in one task.
-_TOGETHER = 8
 #: Tasks of a thread in a pass, and rows of a task, at most: what a task sends has the size of the levels, and
 #: what a lost worker costs that of the rows.
 _TASKS, _ROWS = 4, 1 << 22
-#: Size of a message to the scheduler from which on Dask would warn: the work has the size of the levels.
-_QUIET = {"distributed.admin.large-graph-warning-threshold": "10GB"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,6 +30,10 @@ class DaskSource(RowSource):
 
     frame: Any = field(default=None, repr=False)
     client: Any = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # saved with a result; a client is a connection of this process
+        return {**vars(self), "client": None}
 
     def pieces(self) -> Sequence[Piece]:
         """Return the partitions."""
@@ -45,7 +44,7 @@ class DaskSource(RowSource):
         columns = self.checked_columns(columns)
         chosen = self.frame[columns]
         for piece in self.pieces() if pieces is None else pieces:
-            frame = _computed(chosen.partitions[piece.number], self.name, self.client)
+            frame = computed(chosen.partitions[piece.number], self.name, self.client)
             yield from _partition(frame, piece, self.kinds, self.batch_rows).batches(columns)
 
     @property
@@ -55,15 +54,22 @@ class DaskSource(RowSource):
 
     def sums(self, work: Callable[[RowSource], Any], columns: Sequence[str]) -> Any:
         """Return sums over all rows."""
-        import dask
+        return self._tasks(columns).sums(work)
 
-        chosen = self.frame[self.checked_columns(columns)]
-        sent, made = dask.delayed(packed(work)), dask.delayed(_of_partition)
-        kinds = dict(self.kinds)
-        parts = zip(self.pieces(), chosen.to_delayed(), strict=True)
-        return _together(
-            [made(sent, part, piece, kinds, self.batch_rows) for piece, part in parts], self.name, self.client
-        )
+    @property
+    def keeps(self) -> bool:
+        """Whether there are workers."""
+        return is_distributed(self.client)
+
+    def kept(self, make: Callable[[RowSource], Any], columns: Sequence[str]) -> KeptByDask:
+        """Return what is made of each partition, kept by the workers."""
+        return self._tasks(columns).kept(make)
+
+    def _tasks(self, columns: Sequence[str]) -> Tasks:
+        chosen, kinds = self.frame[self.checked_columns(columns)], dict(self.kinds)
+        pairs = zip(self.pieces(), chosen.to_delayed(), strict=True)
+        parts = [(part, piece, kinds, self.batch_rows) for piece, part in pairs]
+        return Tasks(_partition, parts, self.name, self.client)
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +78,10 @@ class SentSource(RowSource):
 
     source: RowSource | None = field(default=None, repr=False)
     client: Any = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # saved with a result; a client is a connection of this process
+        return _itself, (self.source,)
 
     def pieces(self) -> Sequence[Piece]:
         """Return the pieces of the source."""
@@ -90,13 +100,24 @@ class SentSource(RowSource):
 
     def sums(self, work: Callable[[RowSource], Any], columns: Sequence[str]) -> Any:
         """Return sums over all rows."""
+        return self._tasks().sums(work)
+
+    @property
+    def keeps(self) -> bool:
+        """There are workers."""
+        return True
+
+    def kept(self, make: Callable[[RowSource], Any], columns: Sequence[str]) -> KeptByDask:
+        """Return what is made of some pieces each, kept by the workers."""
+        return self._tasks().kept(make)
+
+    def _tasks(self) -> Tasks:
         import dask
 
-        sent, read = dask.delayed(packed(work)), dask.delayed(packed(self.source))
-        made = dask.delayed(_of_pieces)
+        read = dask.delayed(packed(self.source))
         rows = min((self.n or 0) // (_TASKS * max(sum(self.client.nthreads().values()), 1)), _ROWS)
-        runs = runs_of_pieces(self.pieces(), rows)
-        return _together([made(sent, read, run) for run in runs], self.name, self.client)
+        parts = [(read, run) for run in runs_of_pieces(self.pieces(), rows)]
+        return Tasks(_some_pieces, parts, self.name, self.client)
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,21 +192,16 @@ def sent_source(source: RowSource, client: Any) -> RowSource:
     return SentSource(source.name, source.kinds, False, source.batch_rows, source, client)
 
 
-# ------------------------------------------------------------------------------------------- tasks
+# ------------------------------------------------------------------------ what workers read, as a source
 
 
-# What is sent and what comes back are bytes: each task has values of its own, as tasks of one process run at
-# once, and one that runs again finds what it found before.
+def _itself(source: RowSource) -> RowSource:
+    return source
 
 
-def _of_partition(sent: bytes, frame: Any, piece: Piece, kinds: Mapping[str, str], rows: int) -> bytes:
-    return packed(unpacked(sent)(_partition(frame, piece, kinds, rows)))
-
-
-def _of_pieces(sent: bytes, read: bytes, parts: tuple[Piece, ...]) -> bytes:
+def _some_pieces(read: bytes, parts: tuple[Piece, ...]) -> _SomePieces:
     source = unpacked(read)
-    some = _SomePieces(source.name, source.kinds, source.ordered, source.batch_rows, source, parts)
-    return packed(unpacked(sent)(some))
+    return _SomePieces(source.name, source.kinds, source.ordered, source.batch_rows, source, parts)
 
 
 def runs_of_pieces(pieces: Sequence[Piece], rows: int) -> list[tuple[Piece, ...]]:
@@ -201,10 +217,6 @@ def runs_of_pieces(pieces: Sequence[Piece], rows: int) -> list[tuple[Piece, ...]
             runs.append(tuple(run))
             run = []
     return [*runs, tuple(run)] if run else runs
-
-
-def _merged(parts: Sequence[bytes]) -> bytes:
-    return packed(reduce(lambda a, b: a.merged(b), map(unpacked, parts)))
 
 
 def _partition(frame: Any, piece: Piece, kinds: Mapping[str, str], rows: int) -> _Partition:
@@ -227,38 +239,3 @@ def _partition(frame: Any, piece: Piece, kinds: Mapping[str, str], rows: int) ->
                 "partitions have columns of one kind"
             )
     return _Partition(piece.where, kinds, True, rows, frame, piece)
-
-
-def _together(parts: list[Any], name: str, client: Any) -> Any:
-    """Return sums that are made by tasks, put together by a tree of tasks."""
-    import dask
-
-    merged = dask.delayed(_merged)
-    while len(parts) > 1:
-        parts = [merged(parts[j : j + _TOGETHER]) for j in range(0, len(parts), _TOGETHER)]
-    return unpacked(_computed(parts[0], name, client))
-
-
-def _computed(lazy: Any, name: str, client: Any) -> Any:
-    """Return what Dask computes, by the scheduler that is set, or by a client.
-
-    Raises
-    ------
-    DataError
-        If a task fails, or the cluster is lost.
-    """
-    import dask
-
-    try:
-        # what is set before distributed is imported would take the place of its own settings
-        with dask.config.set(_QUIET if "distributed" in sys.modules else {}):
-            (found,) = dask.compute(lazy, scheduler=client)
-    except DataError:
-        raise
-    except Exception as error:  # of any package that the tasks call, and of a cluster that is lost
-        text = " ".join(str(error).split())[:300]
-        closed = client is not None and client.status != "running"
-        lost = closed or type(error).__module__.startswith("distributed")
-        hint = "; the client or its cluster was closed or lost: connect a new one" if lost else ""
-        raise DataError(f"{name} cannot be read: {type(error).__name__}: {text}{hint}") from error
-    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from mixedext.core.parts import Kept
 from mixedext.errors import OptionError
 from mixedext.options import nearest
 
@@ -138,6 +139,23 @@ class RowSource(ABC):
         ----------
         work : callable
             Makes the sums of some pieces, a source that is at hand; they have a method ``merged``.
+        columns : sequence of str
+            The columns that it reads.
+        """
+        raise NotImplementedError
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is made where the rows are can be kept there, by `kept`."""
+        return False
+
+    def kept(self, make: Callable[[RowSource], Any], columns: Sequence[str]) -> Kept:
+        """Return what is made of the rows where they are, and kept there.
+
+        Parameters
+        ----------
+        make : callable
+            Makes something of some pieces, a source that is at hand.
         columns : sequence of str
             The columns that it reads.
         """

@@ -6,13 +6,14 @@ never of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
-from mixedext.core.parts import PartedRows, Work
+from mixedext.core.parts import Kept, PartedRows, Work
 from mixedext.core.rows import Rows
-from mixedext.data.sources.protocol import RowSource
+from mixedext.data.sources.protocol import Piece, RowSource
 from mixedext.data.streamed.first_pass import FirstPass
 from mixedext.errors import DataError
 
@@ -76,8 +77,8 @@ def without_source(plan: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class SumsOfPieces:
-    """Makes sums of the complete rows of some pieces, where they are.
+class OfPieces:
+    """Makes something of the complete rows of some pieces, where they are.
 
     Attributes
     ----------
@@ -85,31 +86,41 @@ class SumsOfPieces:
         `Survey`.
     known : dict
         Its fields; the plan has no source.
-    rows : PartedRows
-        The shape of the rows.
-    work : callable
-        Makes the sums.
+    make : callable
+        Makes it of a survey and the pieces that are at hand.
     """
 
     survey: Any
     known: Mapping[str, Any]
-    rows: PartedRows
-    work: Work
+    make: Callable[[Any, Sequence[Piece]], Any]
 
     def __call__(self, source: RowSource) -> Any:
-        """Return the sums over the rows of a source that is at hand."""
-        known = dict(self.known)
-        survey = self.survey(**{**known, "plan": replace(known["plan"], source=source)})
+        """Return what is made of the rows of a source that is at hand."""
+        plan = replace(self.known["plan"], source=source)
+        return self.make(self.survey(**{**self.known, "plan": plan}), source.pieces())
 
-        def again() -> Iterator[Rows]:
-            return (part.rows() for part in survey.parts(source.pieces()))
 
-        return self.work(replace(self.rows, again=again, n=None))
+def _of_pieces(survey: Any, make: Callable[[Any, Sequence[Piece]], Any]) -> OfPieces:
+    known = {f.name: getattr(survey, f.name) for f in fields(survey)}
+    known |= {"plan": without_source(survey.plan), "progress": False}
+    return OfPieces(type(survey), known, make)
 
 
 def sums_elsewhere(survey: Any, work: Work, rows: PartedRows) -> Any:
     """Return sums over all complete rows, made where they are."""
     plan = survey.plan
-    known = {f.name: getattr(survey, f.name) for f in fields(survey)}
-    known |= {"plan": without_source(plan), "progress": False}
-    return plan.source.sums(SumsOfPieces(type(survey), known, rows, work), plan.needed)
+    return plan.source.sums(_of_pieces(survey, partial(_sums_of_rows, work, rows)), plan.needed)
+
+
+def _sums_of_rows(work: Work, rows: PartedRows, survey: Any, pieces: Sequence[Piece]) -> Any:
+    def again() -> Iterator[Rows]:
+        return (part.rows() for part in survey.parts(pieces))
+
+    return work(replace(rows, again=again, n=None))
+
+
+def kept_elsewhere(survey: Any, make: Callable[[Any, Sequence[Piece]], Any]) -> Kept:
+    """Return what a function makes of surveys and pieces of their sources, where these are, kept there."""
+    plan = survey.plan
+    kept: Kept = plan.source.kept(_of_pieces(survey, make), plan.needed)
+    return kept
