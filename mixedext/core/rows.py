@@ -349,8 +349,17 @@ def columns_like(x: Array, column: Array, among: Iterable[int]) -> list[int]:
     """Return those of some columns of x that equal `column`."""
     head = min(len(column), 64)
     return [
-        j for j in among if np.array_equal(x[:head, j], column[:head]) and np.array_equal(x[:, j], column)
+        j
+        for j in among
+        if _same_memory(x[:, j], column)
+        or (np.array_equal(x[:head, j], column[:head]) and np.array_equal(x[:, j], column))
     ]
+
+
+def _same_memory(one: Array, other: Array) -> bool:
+    """Whether two arrays are views of the same numbers."""
+    mine, its = one.__array_interface__, other.__array_interface__
+    return mine["data"] == its["data"] and one.strides == other.strides and one.shape == other.shape
 
 
 def _column_of(x: Columns, column: Array) -> int:

@@ -8,7 +8,7 @@ whatever location and scale the columns have, and triangles of several machines 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.linalg as sla
@@ -23,6 +23,8 @@ DEPENDENT = 1e-7
 LOST = 1e-11
 #: Squared part of a unit column that is its own from which on one pass of Cholesky QR keeps enough digits.
 _ONE_PASS = 1e-4
+#: Numbers of a block of rows that stays in cache with what is made of it, and rows that it has at least.
+_IN_CACHE, _LEAST_ROWS = 1 << 15, 1 << 10
 
 
 class DependentColumnsError(np.linalg.LinAlgError):
@@ -85,20 +87,25 @@ class Triangle:
         """Return R of a part and, where it has one, R⁻¹."""
         n = len(columns)
         near = self._near
-        seen = columns if near is None else columns @ near
 
-        def gram(c: Array) -> Array:
-            return (c if weights is None else c * weights[:, None]).T @ c / n
+        def gram(transform: Array | None) -> Array:
+            total = np.zeros((self.width, self.width))
+            for block in blocks(n, self.width):
+                c = columns[block]
+                for matrix in (near, transform):
+                    c = c if matrix is None else c @ matrix
+                total += (c if weights is None else c * weights[block, None]).T @ c
+            return total / n
 
         passes = 0
 
         def gram_after(transform: Array) -> Array:
             nonlocal passes
             passes += 1
-            return gram(seen @ transform)
+            return gram(transform)
 
         try:
-            inverse = orthogonaliser(gram(seen), gram_after)
+            inverse = orthogonaliser(gram(None), gram_after)
         except np.linalg.LinAlgError:
             # the part alone does not tell the columns apart: those of the whole may be
             own = _upper(columns if weights is None else columns * np.sqrt(weights)[:, None]) / np.sqrt(n)
@@ -141,6 +148,15 @@ class Triangle:
         A column is left out when what the columns before it leave of it is shorter than 1e-7 of its length.
         """
         return independent_of(self._root)
+
+
+def blocks(n: int, width: int) -> Iterator[slice]:
+    """Yield slices that cover n rows, a block of which stays in the processor's cache while several products
+    are made of it.
+    """
+    step = max(_LEAST_ROWS, _IN_CACHE // max(width, 1))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
 
 
 def orthogonaliser(gram: Array, gram_after: Callable[[Array], Array]) -> Array:

@@ -136,7 +136,7 @@ def _ordered(terms: Sequence[DesignTerm]) -> tuple[DesignTerm, ...]:
     return tuple(out)
 
 
-def check_finite(design: Design, smallest: float = SMALLEST) -> None:
+def check_finite(design: Design, smallest: float = SMALLEST, columns: bool = True) -> None:
     """Refuse infinite values; rows with missing ones were left out before.
 
     Parameters
@@ -144,12 +144,14 @@ def check_finite(design: Design, smallest: float = SMALLEST) -> None:
     design : Design
     smallest : float
         What the largest value of a column must exceed; 0 where the rows are some of many.
+    columns : bool
+        False where those of fixed and random effects are known to be harmless.
     """
     labels = design.row_labels
     refuse_extreme(design.endog, f"the response {design.endog_name!r}", labels, smallest)
-    for name, column in _columns(design):
+    for name, column in _columns(design) if columns else ():
         refuse_extreme(column, f"{name!r} of the fixed effects", labels, smallest)
-    for term in design.terms:
+    for term in design.terms if columns else ():
         for name, column in zip(term.names, term.columns, strict=True):
             if not (isinstance(design.x, np.ndarray) and np.may_share_memory(column, design.x)):
                 what = f"{name!r} of the random effects by {term.group!r}"

@@ -19,6 +19,7 @@ import patsy
 from numpy.typing import NDArray
 
 from mixedext.core.wide import WIDE, SparseColumns
+from mixedext.data.dense_columns import dense_columns
 from mixedext.data.evaluating import evaluating
 from mixedext.data.expressions import Factor, LearnedFactor, Table, as_table, environment
 from mixedext.data.formula_code import terms_in_r_order, terms_of_side
@@ -259,9 +260,12 @@ class _PatsyBuilder:
             return np.ones((n, len(self.info.column_names)))
         if not n:  # nothing can be evaluated for no rows
             return np.zeros((0, len(self.info.column_names)))
-        missing = _KeepMissing()
+        missing, table = _KeepMissing(), as_table(frame)
         with evaluating(self.rhs):
-            built = patsy.build_design_matrices([self.info], as_table(frame), NA_action=missing)[0]
+            found = dense_columns(self.info, table) if table.n == n else None
+            if found is not None:
+                return found
+            built = patsy.build_design_matrices([self.info], table, NA_action=missing)[0]
         matrix = np.asarray(built)
         if len(matrix) != n:
             raise DataError(f"{self.rhs!r} has {len(matrix)} rows where the data have {n}")

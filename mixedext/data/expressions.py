@@ -27,7 +27,7 @@ from mixedext.data.extrapolation import name_notes
 from mixedext.data.operations import OPERATIONS, ROWS, Evaluated, names_of, rewritten
 from mixedext.data.r_functions import PATSY_FUNCTIONS, R_FUNCTIONS
 from mixedext.data.transforms import unboxed
-from mixedext.data.values import clean, match_levels, missing_rows, widened
+from mixedext.data.values import clean, match_levels, missing_rows, only_used, widened
 from mixedext.errors import DataError
 from mixedext.options import shown
 
@@ -114,8 +114,12 @@ class Table:
     def plain(self, name: str) -> Any:
         """Return a complete column as an array of numbers or booleans, or as a Categorical."""
         if name not in self._plain:
-            values = clean(self.raw[name], self.text(name))
+            series = self.raw[name]
             known = self._fit is not None and name in self._fit.plain
+            if known and isinstance(series.dtype, pd.CategoricalDtype):
+                values = series.array  # those of the fit take the places of its categories, used or not
+            else:
+                values = clean(series, self.text(name))
             self._plain[name] = self._as_in_the_fit(name, values) if known else values
         return self._plain[name]
 
@@ -141,7 +145,7 @@ class Table:
                 self._refuse_text(name, series, dtype)
                 series = _as_type(series, dtype)
             elif isinstance(series.dtype, pd.CategoricalDtype):
-                series = series.cat.remove_unused_categories()
+                series = pd.Series(only_used(series.array), series.index, name=series.name)
             self._series[name] = series
         return self._series[name].copy(deep=False)
 
@@ -201,15 +205,20 @@ def _levels_of(values: Any) -> pd.Index | None:
 
 def _with_levels(values: Any, levels: pd.Index, what: str, labels: pd.Index) -> pd.Categorical:
     """Return values as the levels of the fit that they are."""
+    if isinstance(values, pd.Categorical) and not values.ordered:
+        own = values.categories
+        if own is levels or (own.dtype == levels.dtype and own.equals(levels)):
+            return values
     codes = match_levels(values, levels)
-    other = np.flatnonzero((codes < 0) & ~np.asarray(pd.isna(values)))
-    if len(other):
-        place = int(other[0])
-        listed = ", ".join(map(str, levels[:12])) + (", ..." if len(levels) > 12 else "")
-        raise DataError(
-            f"{what} holds {shown(pd.Index(values)[place])} in row {shown(labels[place])} of the new data, "
-            f"which is not among the levels of the fit ({listed})"
-        )
+    if codes.min(initial=0) < 0:
+        other = np.flatnonzero((codes < 0) & ~np.asarray(pd.isna(values)))
+        if len(other):
+            place = int(other[0])
+            listed = ", ".join(map(str, levels[:12])) + (", ..." if len(levels) > 12 else "")
+            raise DataError(
+                f"{what} holds {shown(pd.Index(values)[place])} in row {shown(labels[place])} of the new "
+                f"data, which is not among the levels of the fit ({listed})"
+            )
     out = pd.Categorical.from_codes(codes, categories=levels)
     if hasattr(values, "contrast"):
         out.contrast = values.contrast

@@ -22,6 +22,7 @@ from mixedext.data.values import (
     label_text,
     level_text,
     native,
+    sum_of_squares,
     widened,
     widened_value,
     widest,
@@ -273,6 +274,8 @@ def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float =
     The values are given without missing ones. Values that are all 0 pass, and so do small ones beside larger
     ones.
     """
+    if are_harmless(values, smallest):
+        return
     size = max(values.max(), -values.min())
     if smallest < size < _LARGEST or size == 0:
         return
@@ -290,6 +293,13 @@ def refuse_extreme(values: Array, what: str, labels: pd.Index, smallest: float =
     raise DataError(
         f"{what} is beyond {_LARGEST:g} in {rows_text(bad, labels)}, too large to be squared: change its unit"
     )
+
+
+def are_harmless(values: Array, smallest: float = SMALLEST) -> bool:
+    """Whether the sum of their squares, one fast look, says that `refuse_extreme` lets values pass, and that
+    none is missing.
+    """
+    return 4 * len(values) * smallest**2 <= sum_of_squares(values) < _LARGEST**2 / 4
 
 
 def rows_text(positions: Sequence[int] | Positions, labels: pd.Index) -> str:

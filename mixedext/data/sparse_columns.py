@@ -13,11 +13,12 @@ import numpy as np
 import patsy
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from patsy.categorical import categorical_to_int
 
 from mixedext.core.equations.choice import machine_memory
 from mixedext.core.wide import SparseColumns, is_mostly_zero
+from mixedext.data.dense_columns import factor_values
 from mixedext.data.expressions import Table
+from mixedext.data.values import has_nan
 from mixedext.errors import DataError
 
 
@@ -62,16 +63,10 @@ def refuse_too_wide(numbers: float, what: str) -> None:
 
 def _values(factor: Any, about: Any, table: Table) -> NDArray[Any] | None:
     """Return the level of each row (n,), or numbers (n, k); None where one is missing."""
-    value = factor.eval(about.state, table)
-    if about.type == "categorical":
-        codes = categorical_to_int(value, about.categories, patsy.NAAction(), origin=factor)
-        codes = np.asarray(codes)
-        return None if codes.shape != (table.n,) or codes.min(initial=0) < 0 else codes
-    numbers = np.asarray(value, dtype=float)
-    numbers = numbers[:, None] if numbers.ndim == 1 else numbers
-    if numbers.shape != (table.n, about.num_columns) or np.isnan(numbers).any():
-        return None
-    return numbers
+    values = factor_values(factor, about, table)
+    if values is None or values.ndim == 1:
+        return None if values is None or values.min(initial=0) < 0 else values
+    return None if has_nan(values) else values.astype(float, copy=False)
 
 
 class _Part:

@@ -53,8 +53,16 @@ def missing_rows(series: pd.Series) -> NDArray[np.bool_] | None:
 
 
 def has_nan(values: Any) -> bool:
-    """Whether an array of floats has a missing value."""
+    """Whether an array of floats has a missing value: without one its sum of squares is a number or ∞."""
+    if values.dtype.itemsize in (4, 8):
+        return bool(np.isnan(sum_of_squares(values.ravel(order="K"))))
     return bool(np.isnan(values).any())
+
+
+def sum_of_squares(values: NDArray[Any]) -> float:
+    """Return the sum of squares of floats (n,), ∞ where it is too large."""
+    with np.errstate(all="ignore"):
+        return float(np.dot(values, values))
 
 
 def widened(series: pd.Series) -> pd.Series:
@@ -151,7 +159,7 @@ def clean(series: pd.Series, what: str) -> Any:
     """
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return series.array.remove_unused_categories()
+        return only_used(series.array)
     kind = dtype.kind
     if kind == "f":
         return series.to_numpy(dtype=float)
@@ -163,6 +171,13 @@ def clean(series: pd.Series, what: str) -> Any:
         hint = ": turn it into a number or a category, " + _DATES[kind] if kind in _DATES else ""
         raise DataError(f"{what} holds {dtype}, neither numbers nor text{hint}")
     return _clean_objects(series.astype(object), what)
+
+
+def only_used(values: pd.Categorical) -> pd.Categorical:
+    """Return a copy without the categories that no value has."""
+    used = np.zeros(len(values.categories) + 1, dtype=bool)
+    used[values.codes] = True  # the last element is for the code −1
+    return values.copy() if used[:-1].all() else values.remove_unused_categories()
 
 
 def _clean_objects(series: pd.Series, what: str) -> Any:
@@ -223,7 +238,7 @@ def match_levels(values: Any, levels: pd.Index) -> NDArray[np.intp]:
     """
     if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
         held = values.array if isinstance(values, pd.Series) else values
-        return np.append(match_levels(held.categories, levels), -1)[held.codes].astype(np.intp)
+        return np.append(match_levels(held.categories, levels), np.intp(-1))[held.codes]
     given = decimal_levels(pd.Index(widest(values)))
     numeric = all(isinstance(i.dtype, np.dtype) and i.dtype.kind in "iuf" for i in (given, levels))
     if not numeric:

@@ -5,8 +5,10 @@ The blocks are sums over rows, so they add up over chunks of rows, files or work
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 
 from mixedext.core.equations.plan import Storage
 from mixedext.core.parts import PartedRows
-from mixedext.core.rows import Basis, Codes, Factor, Rows, WideBasis
+from mixedext.core.rows import CHUNK, Basis, Codes, Factor, Rows, WideBasis
+from mixedext.core.triangle import blocks
 from mixedext.core.wide import sums_by_level
 
 Array = NDArray[np.float64]
@@ -23,6 +26,10 @@ Pair = tuple[int, int]
 #: Below this many rows a bincount a column takes the place of a sparse product. Measured, the two cost the
 #: same at 10,000 rows of two columns; of eight columns the sparse product is faster from fewer rows on.
 _FEW_ROWS = 20_000
+#: Parts are gathered until there are so many rows for each level or pair, and at most so many rows.
+_GATHERED, _MOST_GATHERED = 8, 1 << 20
+#: Entries from which on a matrix would need numbers of 64 bits.
+_MOST_ENTRIES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -201,50 +208,139 @@ def cross_products(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> C
 
 def _sums_of(rows: Rows | PartedRows, basis: Basis, storage: Storage) -> ProductSums:
     """Return the sums over some rows."""
-    p = len(basis.start)
-    factors = rows.factors
-    # by level first, as they are summed: added up so, and turned once at the end
-    by_level: list[list[Array | None]] = [[None] * f.width for f in factors]
-    cross = {
-        (k, m): np.zeros((factors[k].width, factors[m].width, len(pattern.rows)))
-        for (k, m), pattern in storage.pairs.items()
-    }
-    outer, n = np.zeros((p + 1, p + 1)), 0
+    gathered = _Gathered(rows.factors, basis, storage, rows.n)
     for own, part in rows.pieces():
-        x = own.x[part]
-        fixed = np.column_stack([x @ basis.x_transform, own.y[part] - x @ basis.start])
-        n += len(fixed)
-        weights = None if own.weights is None else own.weights[part]
-        weighted = fixed if weights is None else fixed * weights[:, None]
-        outer += weighted.T @ fixed
-        columns = [_whitened(basis, k, fixed, own, part) for k in range(len(factors))]
-        for k, factor in enumerate(own.factors):
-            z = columns[k]
+        gathered.add(own, part)
+    return gathered.sums()
+
+
+class _Gathered:
+    """Sums over rows, of which several parts are gathered before they are added: that costs a pass over all
+    levels and pairs.
+
+    Parameters
+    ----------
+    factors : sequence of Factor
+        Their rows are not looked at.
+    basis : Basis
+    storage : Storage
+    n : int or None
+        Number of rows, where it is known.
+    """
+
+    def __init__(self, factors: Sequence[Factor], basis: Basis, storage: Storage, n: int | None):
+        self._factors, self._basis, self._storage = factors, basis, storage
+        p, pairs = len(basis.start), [len(pattern.rows) for pattern in storage.pairs.values()]
+        least = _GATHERED * max([0, *(f.n_levels for f in factors), *pairs])
+        self._room = min(max(CHUNK, least), _MOST_GATHERED, n or _MOST_GATHERED)
+        self._fixed, self._filled = np.empty((0, p + 1)), 0
+        self._parts: list[_Part] = []
+        # by level first, as they are summed: added up so, and turned once at the end
+        self._by_level: list[Array | None] = [None] * len(factors)
+        self._cross = {
+            (k, m): np.zeros((factors[k].width, factors[m].width, len(pattern.rows)))
+            for (k, m), pattern in storage.pairs.items()
+        }
+        self._outer, self._n = np.zeros((p + 1, p + 1)), 0
+
+    def add(self, rows: Rows, part: slice) -> None:
+        """Add some rows."""
+        x, y, basis = rows.x[part], rows.y[part], self._basis
+        n, p = len(y), len(basis.start)
+        if self._filled + n > len(self._fixed):
+            self._add_up()
+            if n > len(self._fixed):
+                self._fixed = np.empty((max(n, self._room), p + 1))
+        fixed = self._fixed[self._filled : self._filled + n]
+        weights = None if rows.weights is None else rows.weights[part]
+        columns = [np.empty((n, f.width)) for f in self._factors]
+        for block in blocks(n, p):
+            some, out = x[block], fixed[block]
+            if isinstance(some, np.ndarray):
+                np.matmul(some, basis.x_transform, out=out[:, :p])
+            else:
+                out[:, :p] = some @ basis.x_transform
+            np.subtract(y[block], some @ basis.start, out=out[:, p])
+            self._outer += (out if weights is None else out * weights[block, None]).T @ out
+            for from_x, z in zip(basis.z_from_x, columns, strict=True):
+                if from_x is not None:
+                    np.matmul(out[:, :p], from_x, out=z[block])
+        for k, z in enumerate(columns):
+            if basis.z_from_x[k] is None:
+                z[:] = _whitened(basis, k, fixed, rows, part)
+        codes = [f.codes[part] for f in rows.factors]
+        self._parts.append(
+            _Part(
+                weights,
+                codes,
+                columns,
+                [
+                    pattern.row_index(part, codes[k], codes[m])
+                    for (k, m), pattern in self._storage.pairs.items()
+                ],
+            )
+        )
+        self._n += n
+        self._filled += n
+
+    def _add_up(self) -> None:
+        """Add what is gathered to the sums."""
+        if not self._filled:
+            return
+        fixed, basis, factors = self._fixed[: self._filled], self._basis, self._factors
+        weights, codes, columns, pairs = _together(self._parts)
+        self._parts, self._filled = [], 0
+        for k, (factor, z) in enumerate(zip(factors, columns, strict=True)):
             right = fixed if basis.z_from_x[k] is not None else np.column_stack([fixed, z])
-            for a in range(factor.width):
-                wz = z[:, a] if weights is None else z[:, a] * weights
-                sums = grouped_sums(factor.codes[part], wz, right, factor.n_levels)
-                total = by_level[k][a]
-                by_level[k][a] = sums if total is None else np.add(total, sums, out=total)
-        for (k, m), pattern in storage.pairs.items():
-            index = pattern.row_index(part, own.factors[k].codes[part], own.factors[m].codes[part])
+            wz = z if weights is None else z * weights[:, None]
+            sums = sums_of_columns(codes[k], wz, right, factor.n_levels)
+            total = self._by_level[k]
+            self._by_level[k] = sums if total is None else np.add(total, sums, out=total)
+        for ((k, m), pattern), index in zip(self._storage.pairs.items(), pairs, strict=True):
             for a in range(factors[k].width):
                 wz = columns[k][:, a] if weights is None else columns[k][:, a] * weights
                 for b in range(factors[m].width):
-                    cross[k, m][a, b] += np.bincount(
+                    self._cross[k, m][a, b] += np.bincount(
                         index, wz * columns[m][:, b], minlength=len(pattern.rows)
                     )
-    grams, rhs = [], []
-    for factor, own_sums, from_x in zip(factors, by_level, basis.z_from_x, strict=True):
-        q, size = factor.width, factor.n_levels
-        rhs.append(np.zeros((q, p + 1, size)))
-        grams.append(np.zeros((q, q, size)))
-        for a, sums_of_column in enumerate(own_sums):
-            if sums_of_column is not None:
-                rhs[-1][a] = sums_of_column[:, : p + 1].T
-                beside = sums_of_column[:, p + 1 :] if from_x is None else sums_of_column[:, :p] @ from_x
-                grams[-1][a] = beside.T
-    return ProductSums(n, grams, cross, rhs, outer)
+
+    def sums(self) -> ProductSums:
+        """Return the sums over all rows."""
+        self._add_up()
+        p, grams, rhs = len(self._basis.start), [], []
+        for factor, found, from_x in zip(self._factors, self._by_level, self._basis.z_from_x, strict=True):
+            q, size = factor.width, factor.n_levels
+            if found is None:
+                rhs.append(np.zeros((q, p + 1, size)))
+                grams.append(np.zeros((q, q, size)))
+                continue
+            beside = found[..., p + 1 :] if from_x is None else found[..., :p] @ from_x
+            rhs.append(np.ascontiguousarray(found[..., : p + 1].transpose(1, 2, 0)))
+            grams.append(np.ascontiguousarray(beside.transpose(1, 2, 0)))
+        return ProductSums(self._n, grams, self._cross, rhs, self._outer)
+
+
+class _Part(NamedTuple):
+    """What is gathered of some rows besides their columns of the fixed effects: weights, levels by factor,
+    columns by factor, and pairs of levels.
+    """
+
+    weights: Array | None
+    codes: list[Codes]
+    columns: list[Array]
+    pairs: list[NDArray[np.integer]]
+
+
+def _together(parts: list[_Part]) -> _Part:
+    """Return several parts as one."""
+    if len(parts) == 1:
+        return parts[0]
+    weights = [part.weights for part in parts if part.weights is not None]
+    codes, columns, pairs = (
+        [np.concatenate(each) for each in zip(*of_parts, strict=True)]
+        for of_parts in zip(*(part[1:] for part in parts), strict=True)
+    )
+    return _Part(np.concatenate(weights) if weights else None, codes, columns, pairs)
 
 
 def _of_many_columns(rows: Rows, basis: Basis, storage: Storage, wide: WideBasis) -> CrossProducts:
@@ -332,3 +428,23 @@ def grouped_sums(codes: Codes, weights: Array, values: Array, size: int) -> Arra
         return out
     indicator = sp.csc_array((weights, codes, np.arange(n + 1, dtype=np.int32)), shape=(size, n))
     return indicator @ values
+
+
+def sums_of_columns(codes: Codes, columns: Array, values: Array, size: int) -> Array:
+    """Return the sums of each column (n, q) × values (n, m) over the rows of each code, (size, q, m)."""
+    n, q = columns.shape
+    m = values.shape[1]
+    if n < _FEW_ROWS or q == 0 or n * q >= _MOST_ENTRIES or size * q >= _MOST_ENTRIES:
+        out = np.empty((size, q, m))
+        for a in range(q):
+            out[:, a] = grouped_sums(codes, columns[:, a], values, size)
+        return out
+    # a row of the data is a column of q entries, beside each other: its values are read once
+    places = np.empty((n, q), dtype=np.int32)
+    np.multiply(codes, np.int32(q), out=places[:, 0])
+    for a in range(1, q):
+        np.add(places[:, 0], np.int32(a), out=places[:, a])
+    starts = np.arange(0, n * q + 1, q, dtype=np.int32)
+    entries = np.ascontiguousarray(columns).ravel(), places.ravel(), starts
+    indicator = sp.csc_array(entries, shape=(size * q, n))
+    return np.asarray(indicator @ values).reshape(size, q, m)

@@ -92,8 +92,10 @@ class FirstSums:
         Sum of the logarithms of the weights, the smallest and the largest of them.
     smallest, largest : float
         Of y.
-    x_sums, x_range : ndarray (p,), (2, p)
-        Sums, and the smallest and largest values, of the columns of X.
+    x_sums : ndarray (p,)
+        Sums of the columns of X.
+    x_first : ndarray (p,)
+        The value of the columns that have had one in all rows, NaN for others.
     """
 
     def __init__(self, p: int, factors: Sequence[Factor]):
@@ -105,7 +107,7 @@ class FirstSums:
         self.lightest, self.heaviest = np.inf, 0.0
         self.smallest, self.largest = np.inf, -np.inf
         self.x_sums = np.zeros(p)
-        self.x_range = np.array([np.full(p, np.inf), np.full(p, -np.inf)])
+        self.x_first: Array | None = None
 
     @classmethod
     def of_rows(cls, rows: PartedRows) -> FirstSums:
@@ -122,9 +124,11 @@ class FirstSums:
         self.met.add(rows.factors, part)
         x, y = with_zeros(rows.x[part]), rows.y[part]
         self.x_sums += x.sum(axis=0)
-        low, high = self.x_range
-        np.minimum(low, x.min(axis=0, initial=np.inf), out=low)
-        np.maximum(high, x.max(axis=0, initial=-np.inf), out=high)
+        first = x[0].copy() if self.x_first is None else self.x_first
+        for j in np.flatnonzero(first == first):
+            if not (x[:, j] == first[j]).all():
+                first[j] = np.nan
+        self.x_first = first
         self.n += len(y)
         self.smallest = min(self.smallest, float(y.min()))
         self.largest = max(self.largest, float(y.max()))
@@ -177,8 +181,8 @@ class FirstSums:
         out.lightest, out.heaviest = min(self.lightest, other.lightest), max(self.heaviest, other.heaviest)
         out.smallest, out.largest = min(self.smallest, other.smallest), max(self.largest, other.largest)
         out.x_sums = self.x_sums + other.x_sums
-        (low, high), (other_low, other_high) = self.x_range, other.x_range
-        out.x_range = np.array([np.minimum(low, other_low), np.maximum(high, other_high)])
+        assert self.x_first is not None
+        out.x_first = np.where(self.x_first == other.x_first, self.x_first, np.nan)
         return out
 
     def _basis_with_own(self, factors: list[int]) -> BasisSums:
@@ -236,8 +240,9 @@ class FirstPass:
     @property
     def constant(self) -> tuple[int, int | None]:
         """Whether the columns of X that are kept hold a constant, or add up to one, and which is it."""
-        low, high = self._found.x_range[:, self.independent]
-        alone = np.flatnonzero((low == high) & (low != 0))
+        first = self._found.x_first
+        value = np.empty(0) if first is None else first[self.independent]
+        alone = np.flatnonzero((value == value) & (value != 0))
         if len(alone):
             return 1, int(alone[0])
         triangle = self._triangle.of_columns(self.independent)

@@ -82,11 +82,13 @@ def complete_rows(
     kinds : Kinds, optional
         What the columns held in the first pass, for the passes that follow.
     """
-    frame = pd.DataFrame(dict(batch.columns), copy=False)
-    left = _Left(_chosen(plan, frame, start), batch.n)
-    raw = {name: native(frame[column]) for name, column in plan.columns.items()}
-    given = plan.options.by_row()
-    by_row = {name: _by_row(values, name, frame, start) for name, values in given.items()}
+    by_row, chosen, given = {}, None, plan.options.by_row()
+    if given or plan.options.subset is not None:
+        frame = pd.DataFrame(dict(batch.columns), copy=False)
+        chosen = _chosen(plan, frame, start)
+        by_row = {name: _by_row(values, name, frame, start) for name, values in given.items()}
+    left = _Left(chosen, batch.n)
+    raw = {name: native(batch.columns[column]) for name, column in plan.columns.items()}
     missing = absent_values(raw)
     inside: dict[str, list[str]] = {}
     for code in plan.codes.all if missing else ():

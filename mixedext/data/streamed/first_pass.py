@@ -219,7 +219,8 @@ class FirstPass:
         for group, combinations in self._crossed.items():
             combinations.add([codes[code] for code in group])
         for name, levels in self._categories.items():
-            levels.add(rows.table.raw[name], False, where)
+            if not levels.knows(rows.table.raw[name]):
+                levels.add(rows.table.raw[name], False, where)
 
     def _new_levels(self, rows: CompleteRows, where: str) -> list[Positions]:
         """Return the rows in which a factor of some right-hand side has a level for the first time."""
@@ -231,6 +232,8 @@ class FirstPass:
                 isinstance(dtype, pd.CategoricalDtype)
                 or (isinstance(values, pd.Series) and pd.api.types.is_string_dtype(values))
             ):
+                continue
+            if levels.knows(values):
                 continue
             before = len(levels)
             codes = levels.add(values, code in self.plan.texts, where)

@@ -107,6 +107,13 @@ class LevelSet:
         own, found = pd.factorize(plain)
         return np.append(self._number(pd.Index(found)), -1)[own]
 
+    def knows(self, values: Any) -> bool:
+        """Whether values have the categories that the last ones had, all of which have numbers."""
+        values = unlabelled(values)
+        if not isinstance(values, pd.Categorical) or self._last is None:
+            return False
+        return self._last[0] is values.categories and bool((self._last[1][:-1] >= 0).all())
+
     def _add_categories(self, values: pd.Categorical, is_text: bool, where: str) -> Codes:
         categories = values.categories
         if isinstance(categories, pd.IntervalIndex):

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from mixedext.core.parts import PartedRows
 from mixedext.core.rows import Rows
 from mixedext.data.checks import check_finite, check_weights, refuse_constant
-from mixedext.data.columns import Expression, one_number_a_row
+from mixedext.data.columns import Columns, Expression, one_number_a_row
 from mixedext.data.complete import missing_values
 from mixedext.data.design import Design, DesignTerm, changed
 from mixedext.data.expressions import Kinds, Table
-from mixedext.data.frames import refuse_extreme, rows_text
+from mixedext.data.frames import are_harmless, refuse_extreme, rows_text
 from mixedext.data.given import log_exposure, with_trials
 from mixedext.data.learned import NO_PICKLE, packed, unpacked
 from mixedext.data.response import ResponseKind, ResponseValues
@@ -226,18 +226,18 @@ class Survey:
             rows = complete_rows(self.plan, batch, start, self.states, self.kinds)
             if not rows.n:
                 return None
-            exog, terms = self._columns(rows)
+            exog, terms, are_fine = self._columns(rows)
             response, offset = self._response(rows), self._offset(rows)
             design = changed(
                 self.design,
                 endog=response.y,
                 x=exog,
-                terms=tuple(terms),
+                terms=terms,
                 weights=with_trials(rows.given.get("weights"), response.trials),
                 offset=offset,
                 row_labels=rows.labels,
             )
-            check_finite(design, smallest=0.0)
+            check_finite(design, smallest=0.0, columns=not are_fine)
             check_weights(design)
             if self.kind.check is not None:
                 self.kind.check(
@@ -266,23 +266,19 @@ class Survey:
             parts.append(log_exposure(rows.given["exposure"]))
         return sum(parts[1:], parts[0]) if parts else None
 
-    def _columns(self, rows: CompleteRows) -> tuple[Array, Iterator[DesignTerm]]:
-        """Return the columns of the fixed effects and the random terms of some rows."""
-        fixed, n = self.design.fixed_builder, rows.n
-        assert fixed is not None
-        whole = fixed.rebuild(rows.table, n)
-        if not fixed.plain:
-            self._refuse_missing_columns(whole, fixed.names, rows)
-        kept = list(self.design.kept_columns)
-        exog = whole if len(kept) == whole.shape[1] else np.asfortranarray(whole[:, kept])
-        return exog, self._terms(rows, whole)
-
-    def _terms(self, rows: CompleteRows, whole: Array) -> Iterator[DesignTerm]:
+    def _columns(self, rows: CompleteRows) -> tuple[Array, tuple[DesignTerm, ...], bool]:
+        """Return the columns of the fixed effects and the random terms of some rows, and whether one look at
+        each column says that all its values are numbers that can be squared.
+        """
         fixed = self.design.fixed_builder
         assert fixed is not None
+        whole, are_fine = self._built(fixed, rows)
+        kept = list(self.design.kept_columns)
+        exog = whole if len(kept) == whole.shape[1] else np.asfortranarray(whole[:, kept])
         place = {product: j for j, product in enumerate(fixed.products)}
         built: dict[int, tuple[Array, ...]] = {}
         codes: dict[str, NDArray[np.int32]] = {}
+        terms = []
         for term in self.design.terms:
             builder = term.builder
             assert builder is not None
@@ -291,14 +287,23 @@ class Survey:
                 if builder.plain and all(product in place for product in builder.products):
                     columns = tuple(whole[:, place[product]] for product in builder.products)
                 else:
-                    matrix = builder.rebuild(rows.table, rows.n)
-                    if not builder.plain:
-                        self._refuse_missing_columns(matrix, builder.names, rows)
-                    columns = tuple(matrix.T)
+                    matrix, also = self._built(builder, rows)
+                    columns, are_fine = tuple(matrix.T), are_fine and also
                 built[id(builder)] = columns
             if term.group not in codes:
                 codes[term.group] = self._codes(term, rows)
-            yield changed(term, codes=codes[term.group], columns=tuple(columns[j] for j in term.places))
+            own = tuple(columns[j] for j in term.places)
+            terms.append(changed(term, codes=codes[term.group], columns=own))
+        return exog, tuple(terms), are_fine
+
+    def _built(self, builder: Columns, rows: CompleteRows) -> tuple[Array, bool]:
+        """Return the columns of a right-hand side, and whether one look at each finds nothing wrong."""
+        matrix = builder.rebuild(rows.table, rows.n)
+        are_fine = all(are_harmless(column, 0.0) for column in matrix.T)
+        if not are_fine and not builder.plain:
+            for j, name in enumerate(builder.names):
+                self._refuse_missing(matrix[:, j], self.plan.in_words(name), rows)
+        return matrix, are_fine
 
     def _codes(self, term: DesignTerm, rows: CompleteRows) -> NDArray[np.int32]:
         """Return the level of each row of a grouping factor."""
@@ -339,10 +344,6 @@ class Survey:
                 f"{text!r} has no value in {where}, though nothing is missing there: leave such rows out by "
                 "subset=, as what it learns of the rows is not known before they are read"
             )
-
-    def _refuse_missing_columns(self, matrix: Array, names: Sequence[str], rows: CompleteRows) -> None:
-        for j, name in enumerate(names):
-            self._refuse_missing(matrix[:, j], self.plan.in_words(name), rows)
 
 
 class _Counted:
