@@ -28,8 +28,6 @@ Pair = tuple[int, int]
 _FEW_ROWS = 20_000
 #: Parts are gathered until there are so many rows for each level or pair, and at most so many rows.
 _GATHERED, _MOST_GATHERED = 8, 1 << 20
-#: Entries from which on a matrix would need numbers of 64 bits.
-_MOST_ENTRIES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -434,7 +432,7 @@ def sums_of_columns(codes: Codes, columns: Array, values: Array, size: int) -> A
     """Return the sums of each column (n, q) × values (n, m) over the rows of each code, (size, q, m)."""
     n, q = columns.shape
     m = values.shape[1]
-    if n < _FEW_ROWS or q == 0 or n * q >= _MOST_ENTRIES or size * q >= _MOST_ENTRIES:
+    if n < _FEW_ROWS or q == 0 or max(n, size) * q > np.iinfo(np.int32).max:
         out = np.empty((size, q, m))
         for a in range(q):
             out[:, a] = grouped_sums(codes, columns[:, a], values, size)
