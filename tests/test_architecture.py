@@ -63,6 +63,7 @@ THIRD_PARTIES = {
         "mixedext.data.columns",
         "mixedext.data.constraints",
         "mixedext.data.contrasts",
+        "mixedext.data.dense_columns",
         "mixedext.data.evaluating",
         "mixedext.data.expressions",
         "mixedext.data.learned",
