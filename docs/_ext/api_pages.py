@@ -156,7 +156,15 @@ INNER = frozenset(
     {
         *("align_response", "builders", "built", "columns_of", "fit_like", "formula_scope", "initialize"),
         *("keep_history", "of", "of_other_rows", "problems_of", "rebuilt", "response", "rows_of", "sampled"),
-        *("start_of", "used_frame", "variant", "warn_of_other_rows", "with_response", "wrapper"),
+        *(
+            "start_of",
+            "streamed_variant",
+            "used_frame",
+            "variant",
+            "warn_of_other_rows",
+            "with_response",
+            "wrapper",
+        ),
     }
 )
 
