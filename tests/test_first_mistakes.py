@@ -357,3 +357,50 @@ def test_names_that_marginal_means_do_not_have_are_answered() -> None:
             getattr(means, name)
     for other in (copy.copy(means), pickle.loads(pickle.dumps(means))):
         assert repr(other) == repr(means)
+
+
+def test_tables_of_models_without_names_print_their_formulas() -> None:
+    small = mx.lmer("yield ~ 1 + (1 | Block)", oats()).fit(reml=False)
+    large = mx.lmer("yield ~ nitro + (1 | Block)", oats()).fit(reml=False)
+    for table in (mx.anova(small, large), mx.compare(small, large)):
+        lines = repr(table).splitlines()
+        assert {"model 1: yield ~ 1 + (1 | Block)", "model 2: yield ~ nitro + (1 | Block)"} <= set(lines)
+        assert "<p>model 2: yield ~ nitro + (1 | Block)</p>" in table._repr_html_()
+        assert "model 1:" not in repr(table.loc[["model 2"]])
+    assert "model" not in repr(mx.compare(without=small, nitro=large)).partition("\n")[2]
+
+
+@pytest.mark.parametrize("name", ["means.csv", "folder", "new/"])
+def test_predictions_are_written_to_a_file_of_parquet_and_to_nothing_else(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pyarrow")
+    rows = oats().astype({"Block": str, "Variety": str})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "folder").mkdir()
+    result = mx.lmer("yield ~ nitro + (1 | Block)", str(tmp_path / "rows.csv")).fit()
+    words = r"end its name in \.parquet" if name == "means.csv" else r"is a folder: name a file in it"
+    for write in (
+        lambda to: result.predict(str(tmp_path / "rows.csv"), to=to),
+        lambda to: result.simulate(2, rng=1, to=to),
+    ):
+        with pytest.raises(mx.OptionError, match=words):
+            write(f"{tmp_path}/{name}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "rows.csv"]
+
+
+def test_estimators_with_a_formula_say_where_the_fit_has_its_names() -> None:
+    pytest.importorskip("sklearn")
+    from mixedext.sklearn import MixedRegressor
+
+    X, y = oats()[["nitro", "Block"]], oats()["yield"]
+    model = MixedRegressor("~ nitro + (1 | Block)")
+    assert not hasattr(model, "results_")
+    with pytest.raises(AttributeError, match=r"no attribute 'summary'$"):
+        _ = model.summary
+    again = pickle.loads(pickle.dumps(model.fit(X, y)))
+    for fitted_model in (model, again, copy.deepcopy(model)):
+        with pytest.raises(AttributeError, match=r"coefficients are results_\.params"):
+            _ = fitted_model.coef_
+        with pytest.raises(AttributeError, match=r"one of the fit, results_\.summary"):
+            _ = fitted_model.summary
+        assert not hasattr(fitted_model, "nothing")
+    assert MixedRegressor(groups="Block").fit(X, y).coef_.shape == (1,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,18 @@ class _MixedEstimator(BaseEstimator):
     _features: list[str]
     coef_: Array
     intercept_: Any
+
+    if not TYPE_CHECKING:  # to type checkers an unknown name stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where to find what the fit has."""
+            said, fit = "", self.__dict__.get("results_")
+            if name in ("coef_", "intercept_") and fit is not None:
+                said = ": with a formula coefficients are results_.params, as factors have several"
+            elif name[:1] != "_" and fit is not None and name in dir(fit):
+                said = f": it is one of the fit, results_.{name}"
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{said}"
+            raise AttributeError(text, name=name, obj=self)
 
     def _fit(self, X: Any, response: Any, groups: Any, sample_weight: Any, make: Callable[..., Any]) -> Any:
         """Fit the model that `make` makes of a formula, a frame and weights."""

@@ -28,11 +28,16 @@ Array = NDArray[np.float64]
 
 
 @answers_names(
-    tidy__coef_table__table="summary_frame()",
+    tidy__coef_table__table__to_frame__to_markdown="summary_frame()",
+    to_latex="summary().as_latex()",
+    to_html="summary().as_html()",
+    to_text="summary().as_text()",
+    save="pickle.dump(pooled, file)",
+    f_test="wald_test(hypotheses)",
     confint="conf_int()",
     anova__compare__D3="compare_lr_test(restricted)",
     D1__D2="wald_test(hypotheses, method=)",
-    random_effects__fittedvalues__predict__glance="what each of the pooled fits has",
+    random_effects__fittedvalues__predict__glance__get_prediction__resid__aic__bic__llf__diagnose="what each of the pooled fits has",
 )
 @methods_answer_keywords
 class PooledResults:

@@ -44,7 +44,10 @@ def pooled_summary(
     _add_variances(out, varcorr)
     out.add_line(f"Number of groups: {groups}")
     _add_coefficients(out, frame, alpha)
-    out.add_extra_txt(["Degrees of freedom by Barnard and Rubin; fmi: fraction of missing information."])
+    notes = ["Degrees of freedom by Barnard and Rubin; fmi: fraction of missing information."]
+    if fit.covariance.kind == "cluster":
+        notes.append(f"Each fit: {fit.covariance.remark}")
+    out.add_extra_txt(notes)
     return out
 
 

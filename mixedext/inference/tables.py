@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -13,6 +14,9 @@ from mixedext.data.whole import WholeTable
 from mixedext.fitted import FittedModel
 from mixedext.inference.fixed_effects.degrees_of_freedom import joint_test
 
+#: Names of models that were given without one.
+_NUMBERED = re.compile(r"model \d+")
+
 
 class InferenceTable(WholeTable):
     """A data frame that prints whole, ``attrs["heading"]`` above itself and ``attrs["notes"]`` below."""
@@ -23,14 +27,24 @@ class InferenceTable(WholeTable):
 
     def __repr__(self) -> str:
         lines = [self.attrs["heading"]] if self.attrs.get("heading") else []
-        return "\n".join([*lines, super().__repr__(), *self.attrs.get("notes", ())])
+        return "\n".join([*lines, super().__repr__(), *self._below()])
+
+    def _below(self) -> list[str]:
+        """Return what stands below the table: formulas of models that have numbers for names, and notes."""
+        rows = set(map(str, self.index))
+        formulas = [
+            f"{name}: {formula}"
+            for name, formula in self.attrs.get("formulas", {}).items()
+            if name in rows and _NUMBERED.fullmatch(name)
+        ]
+        return [*formulas, *self.attrs.get("notes", ())]
 
     def _repr_html_(self) -> str | None:
         table = super()._repr_html_()
         if table is None:
             return None
         heading = self.attrs.get("heading", "")
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.attrs.get("notes", ()))
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self._below())
         return f"<p>{escape(heading)}</p>{table}{notes}" if heading else table + notes
 
 

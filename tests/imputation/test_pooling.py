@@ -395,3 +395,23 @@ def test_comparisons_of_other_models_are_refused():
         large.wald_test("Days = 0", method="D3")
     with pytest.raises(mx.OptionError, match="follow from the others"):
         large.wald_test("Days = 0, 2 * Days = 0")
+
+
+def test_pooled_robust_fits_name_their_sandwich_and_where_else_to_look() -> None:
+    sleep = mx.datasets.load("sleepstudy")
+    drawn = mx.lmer("Reaction ~ Days + (1 | Subject)", sleep).fit().simulate(2, rng=1)
+    fits = [
+        mx.lmer("Reaction ~ Days + (1 | Subject)", sleep.assign(Reaction=drawn[name])).fit() for name in drawn
+    ]
+    assert "sandwich" not in str(mx.pool(fits).summary())
+    pooled = mx.pool([fit.get_robustcov_results("cluster") for fit in fits])
+    assert "CR2 over 18 clusters of Subject." in " ".join(str(pooled.summary()).split())
+    with pytest.raises(AttributeError, match=r"here it is summary\(\)\.as_latex\(\)"):
+        _ = pooled.to_latex
+    with pytest.raises(AttributeError, match=r"no attribute 'nothing'$"):
+        _ = pooled.nothing
+    assert "tabular" in pooled.summary().as_latex()
+    again = pickle.loads(pickle.dumps(pooled))
+    assert again.params.equals(pooled.params)
+    with pytest.raises(mx.DataError, match="of type PooledResults: pooled estimates have t_test"):
+        mx.emmeans(pooled, "Days")

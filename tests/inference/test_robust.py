@@ -187,6 +187,8 @@ def test_the_summary_names_the_covariance() -> None:
     assert "cluster" not in str(results.summary())
     again = str(results.get_robustcov_results().get_robustcov_results(correction="CR0").summary())
     assert "sandwich CR0 over 18 clusters of Subject." in again
+    assert "Of few clusters" in " ".join(again.split())
+    assert "Of few clusters" not in text
     assert "CR2" not in again
 
 

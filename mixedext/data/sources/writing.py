@@ -30,7 +30,7 @@ def write_columns(batches: Iterable[NDArray[np.float64]], to: Any, names: Sequen
     Raises
     ------
     OptionError
-        If `to` is no path, or that of a file of another kind.
+        If `to` is no path, or that of a folder or of a file of another kind.
     DataError
         If the file cannot be written.
     ImportError
@@ -41,6 +41,8 @@ def write_columns(batches: Iterable[NDArray[np.float64]], to: Any, names: Sequen
     ending = Path(os.fspath(to)).suffix.lower()
     if ending in _OTHERS:
         raise OptionError(f"to={os.fspath(to)!r}: a Parquet file is written: end its name in .parquet")
+    if os.fspath(to)[-1:] in (os.sep, os.altsep) or Path(os.fspath(to)).expanduser().is_dir():
+        raise OptionError(f"to={os.fspath(to)!r} is a folder: name a file in it, rows.parquet say")
     pa = needed_pyarrow("Parquet files")
     import pyarrow.parquet as pq
 

@@ -104,6 +104,8 @@ def anova(
              n_params  deviance  chisq  df
     model 1         4   1794.08    NaN   0
     model 2         6   1751.94  42.14   2
+    model 1: Reaction ~ Days + (1 | Subject)
+    model 2: Reaction ~ Days + (1 + Days | Subject)
     model 1, model 2: fitted by REML, refitted by maximum likelihood
     """
     for name, value in named.items():

@@ -40,6 +40,9 @@ _DDF_METHODS = {
     "CR2": ("satterthwaite", "residual", "infinite"),
 }
 _GENERALIZED_DDF_METHODS = ("infinite", "residual")
+#: Number of clusters below which a sandwich without a correction is said to be too small: Cameron & Miller
+#: (2015, "A Practitioner's Guide to Cluster-Robust Inference", section VI) have 20 to 50 as the limit of few.
+_FEW = 40
 #: Numbers of an array for several contrasts at once.
 _BLOCK = 2_000_000
 #: Largest order of the dense matrices of a cluster: some gigabytes, and minutes.
@@ -171,6 +174,8 @@ class ClusterCovariance(CoefficientCovariance):
         self.remark = (
             f"Covariance of the fixed effects: sandwich {correction} over {size} clusters of {name}."
         )
+        if correction == "CR0" and size < _FEW:
+            self.remark += " Of few clusters its standard errors tend to be too small."
 
     def matrix(self, fit: FittedModel) -> Array:
         """Return the covariance (p, p)."""
