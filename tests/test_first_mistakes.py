@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 import mixedext as mx
@@ -159,6 +160,16 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: mx.mixedlm("y ~ x", "rows/*.parquet", groups="g"),
         mx.DataError,
         r"batch by batch are for mixedext\.lmer",
+    ),
+    "anova_lm of statsmodels": (
+        lambda: sm.stats.anova_lm(fitted()),
+        AttributeError,
+        r"mixedext\.anova\(result\) has the tests of the terms",
+    ),
+    "a family of statsmodels that is not here": (
+        lambda: mx.glmer("nitro ~ 1 + (1 | Block)", oats(), family=sm.families.Tweedie()),
+        mx.OptionError,
+        "statsmodels' family Tweedie is not among those here .*negative_binomial",
     ),
     "half an expression as subset": (
         lambda: mx.lmer("nitro ~ 1 + (1 | Block)", oats(), subset="nitro >"),

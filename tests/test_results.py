@@ -488,3 +488,22 @@ def test_changing_what_a_result_handed_out_does_not_change_the_result(name: str,
         value = getattr(result, name)
         spoil(value() if callable(value) else value)
         assert numbers(result) == before
+
+
+def test_saved_results_of_files_leave_out_plans_of_solvers_and_make_them_anew(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    n = 6_000
+    data = pd.DataFrame({"a": rng.integers(0, 900, n), "b": rng.integers(0, 40, n), "x": rng.normal(size=n)})
+    data["y"] = rng.normal(size=900)[data["a"]] + rng.normal(size=40)[data["b"]] + rng.normal(size=n)
+    data.to_csv(tmp_path / "rows.csv", index=False)
+    result = mx.lmer("y ~ x + (1 | a) + (1 | b)", mx.rows(tmp_path / "rows.csv")).fit()
+    solvers = result.fitted.model.problem.storage.solvers
+    assert solvers
+    again = pickle.loads(pickle.dumps(result))
+    assert not again.fitted.model.problem.storage.solvers
+    assert result.fitted.model.problem.storage.solvers is solvers
+    pd.testing.assert_frame_equal(again.coef_table(), result.coef_table(), rtol=1e-10)
+    found, expected = (
+        r.get_prediction(data.head(3), random_effects="all").summary_frame() for r in (again, result)
+    )
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-10)

@@ -95,6 +95,11 @@ def _of_class(cls: type, given: Any) -> type[Family]:
         for own in FAMILIES.values():
             if own.glm_class is base:
                 return cast("type[Family]", own)
+    if issubclass(cls, families.Family):
+        raise OptionError(
+            f"statsmodels' family {cls.__name__} is not among those here ({', '.join(FAMILIES)}): "
+            "counts that vary much take negative_binomial, positive numbers gamma"
+        )
     raise OptionError(
         f"family must be a statsmodels family such as sm.families.Binomial() or a name "
         f"({', '.join(FAMILIES)}), not {given!r}"

@@ -33,6 +33,14 @@ class MixedData(PandasData):
     design: Design | None = None
 
     @property
+    def model_spec(self) -> Any:
+        """What statsmodels' ``anova_lm`` and ``t_test_pairwise`` ask of a formula without random effects."""
+        raise AttributeError(
+            "statsmodels' anova_lm does not know models with random effects: mixedext.anova(result) has the "
+            "tests of the terms, and mixedext.emmeans(result, 'f') the means of a factor"
+        )
+
+    @property
     def exog(self) -> Any:
         """The columns of the fixed effects as an array (n, p), made when it is asked for."""
         own = vars(self).get("exog")

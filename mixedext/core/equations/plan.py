@@ -154,6 +154,10 @@ class Storage:
         pairs = {pair: pattern.without_pairs() for pair, pattern in self.pairs.items()}
         return Storage(self.widths, self.levels, self.stages, pairs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the solvers, whose plans may be many times as large and are made anew when needed."""
+        return vars(self) | {"solvers": {}}
+
     @property
     def is_crossed(self) -> bool:
         """Whether there are factors of which none is nested in the others."""
