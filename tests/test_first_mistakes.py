@@ -171,6 +171,16 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         mx.OptionError,
         "statsmodels' family Tweedie is not among those here .*negative_binomial",
     ),
+    "a table for Word": (
+        lambda: mx.model_table(fitted()).to_docx,
+        AttributeError,
+        r"word processors open the HTML, .*table\.frame\.to_excel\(file\)",
+    ),
+    "a table as a data frame": (
+        lambda: mx.model_table(fitted()).loc,
+        AttributeError,
+        r"one of the data frame, table\.frame\.loc",
+    ),
     "half an expression as subset": (
         lambda: mx.lmer("nitro ~ 1 + (1 | Block)", oats(), subset="nitro >"),
         mx.OptionError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -202,6 +202,21 @@ class ModelTable:
           [Days], [10.467],
         """
         return self._grid.render("typst")
+
+    if not TYPE_CHECKING:  # to type checkers an unknown name stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how a table gets into a word processor or a spreadsheet, and what a data frame has."""
+            said = ""
+            if name in ("to_docx", "to_word", "to_rtf", "to_csv", "to_excel"):
+                said = (
+                    ": word processors open the HTML, Path('table.html').write_text(table.to_html()); "
+                    "spreadsheets take table.frame.to_excel(file), and table.frame.to_csv(file)"
+                )
+            elif name[:1] != "_" and hasattr(pd.DataFrame, name):
+                said = f": it is one of the data frame, table.frame.{name}"
+            text = f"{type(self).__name__!r} object has no attribute {name!r}{said}"
+            raise AttributeError(text, name=name, obj=self)
 
     def __repr__(self) -> str:
         return self.to_text()
