@@ -37,7 +37,8 @@ Array = NDArray[np.float64]
     confint="conf_int()",
     anova__compare__D3="compare_lr_test(restricted)",
     D1__D2="wald_test(hypotheses, method=)",
-    random_effects__fittedvalues__predict__glance__get_prediction__resid__aic__bic__llf__diagnose="what each of the pooled fits has",
+    random_effects__fittedvalues__resid__predict__get_prediction="what each of the pooled fits has",
+    glance__aic__bic__llf__diagnose="what each of the pooled fits has",
 )
 @methods_answer_keywords
 class PooledResults:
