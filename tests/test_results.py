@@ -501,6 +501,9 @@ def test_saved_results_of_files_leave_out_plans_of_solvers_and_make_them_anew(tm
     assert solvers
     again = pickle.loads(pickle.dumps(result))
     assert not again.fitted.model.problem.storage.solvers
+    own = again.fitted.model.problem.solver
+    assert "plans" not in vars(own)
+    assert "plans" in vars(result.fitted.model.problem.solver)
     assert result.fitted.model.problem.storage.solvers is solvers
     pd.testing.assert_frame_equal(again.coef_table(), result.coef_table(), rtol=1e-10)
     found, expected = (

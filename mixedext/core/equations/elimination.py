@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +53,24 @@ class BlockElimination(Solver):
 
     def __init__(self, storage: Storage):
         super().__init__(storage)
-        self.plans: list[NestedPlan | CrossedPlan | None] = []
-        for stage in storage.stages:
+        _ = self.plans
+
+    @cached_property
+    def plans(self) -> list[NestedPlan | CrossedPlan | None]:
+        """The index work of each stage."""
+        plans: list[NestedPlan | CrossedPlan | None] = []
+        for stage in self.storage.stages:
             if stage.step == "nested":
-                self.plans.append(NestedPlan(stage, storage))
+                plans.append(NestedPlan(stage, self.storage))
             elif stage.step == "crossed":
-                self.plans.append(self.crossed_plan(stage))
+                plans.append(self.crossed_plan(stage))
             else:
-                self.plans.append(None)
+                plans.append(None)
+        return plans
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the index work, which may be many times as large as the storage and is done again."""
+        return {name: value for name, value in vars(self).items() if name != "plans"}
 
     def crossed_plan(self, stage: Stage) -> CrossedPlan:
         """Return the plan of the factor that is crossed with those that are left."""
