@@ -112,12 +112,9 @@ def test_results_are_saved_with_their_sums() -> None:
     [
         lambda r: r.resid,
         lambda r: r.fittedvalues,
-        lambda r: r.predict(),
-        lambda r: r.simulate(),
         lambda r: r.refit(np.zeros(180)),
         lambda r: r.bootstrap(2),
         lambda r: r.get_influence(),
-        lambda r: r.get_robustcov_results(),
         lambda r: r.model.loglike(r.params),
         lambda r: r.model.used_frame(),
         lambda r: r.model.variant(),
