@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import mixedext as mx
+from mixedext.options.words import shown
 from tests.conftest import fit_generalized, fit_linear, load_data
 from tests.test_bad_input import rejects
 
@@ -92,3 +95,17 @@ def test_what_is_wrong_with_the_data_is_no_option_error() -> None:
     with pytest.raises(mx.DataError) as caught:
         lmer(weights="Dys")
     assert not isinstance(caught.value, mx.OptionError)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.float64(2.5), "2.5"),
+        (np.array([1, 2]), "array([1, 2])"),
+        (pd.Series(range(9)), "a Series of 9 values"),
+        (np.zeros((300, 3)), "an array of 300 × 3 values"),
+        ("x", "'x'"),
+    ],
+)
+def test_values_are_shown_in_one_line(value: Any, words: str) -> None:
+    assert shown(value) == words

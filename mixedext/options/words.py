@@ -17,5 +17,15 @@ def nearest(name: str, candidates: Iterable[object]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return the repr of a label or value, that of NumPy's numbers without their type."""
-    return repr(value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value)
+    """Return the repr of a label or value, that of NumPy's numbers without their type.
+
+    Of a table or a long column, whose repr has several lines, its kind and size are said.
+    """
+    shape = getattr(value, "shape", None)
+    if type(value).__module__ == "numpy" and shape == () and hasattr(value, "item"):
+        return repr(value.item())
+    text = repr(value)
+    if "\n" not in text or not isinstance(shape, tuple):
+        return text
+    kind = type(value).__name__.removeprefix("nd")
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind} of {' × '.join(map(str, shape))} values"
