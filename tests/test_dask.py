@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixedext.data.sent import opened, parcel
 from mixedext.data.sources.dask_frames import runs_of_pieces
 from mixedext.data.sources.protocol import Piece, RowSource
 from mixedext.data.sources.reading import read_source
@@ -21,6 +22,18 @@ dask = pytest.importorskip("dask")
 dd = pytest.importorskip("dask.dataframe")
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("pyarrow")
+
+
+def test_large_arrays_are_sent_as_they_are_and_come_back_as_copies() -> None:
+    sent = {"long": np.arange(20_000.0), "turned": np.ones((3, 40_000)).T, "none": np.zeros(0), "text": ["x"]}
+    written, large = parcel(sent)
+    assert len(written) < 1000
+    assert [own.nbytes for own in large] == [160_000, 960_000]
+    assert np.shares_memory(large[0], sent["long"])
+    first, second = opened((written, large)), opened((written, large))
+    first["long"][:] = -1.0
+    for name, value in sent.items():
+        np.testing.assert_array_equal(second[name], value)
 
 
 @dataclass(frozen=True)

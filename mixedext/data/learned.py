@@ -12,6 +12,7 @@ import copyreg
 import importlib
 import io
 import pickle
+from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -78,9 +79,9 @@ def packed(value: Any) -> bytes:
     return out.getvalue()
 
 
-def unpacked(value: bytes) -> Any:
-    """Return what `packed` made bytes of."""
-    return _Unpickler(io.BytesIO(value)).load()
+def unpacked(value: bytes, buffers: Sequence[Any] = ()) -> Any:
+    """Return what `packed` made bytes of, and what `data.sent.parcel` did with its large arrays beside."""
+    return _Unpickler(io.BytesIO(value), buffers=buffers).load()
 
 
 def packed_builders(design: Design) -> bytes | None:

@@ -19,9 +19,12 @@ from mixedext.data.sources.frames import FrameSource, kinds_of_frame
 from mixedext.data.sources.protocol import BATCH_ROWS, NOTHING, NUMBER, WHOLE, Batch, Piece, RowSource
 from mixedext.errors import DataError, OptionError
 
-#: Tasks of a thread in a pass, and rows of a task, at most: what a task sends has the size of the levels, and
-#: what a lost worker costs that of the rows.
+#: Tasks of a thread in a pass that reads rows, and rows of such a task, at most: what a task sends has the
+#: size of the levels, and what a lost worker costs that of the rows.
 _TASKS, _ROWS = 4, 1 << 22
+#: The same of what is kept, which is passed over many times: a lost worker costs what it kept however that is
+#: divided.
+_TASKS_KEPT, _ROWS_KEPT = 1, 1 << 24
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,7 +103,7 @@ class SentSource(RowSource):
 
     def sums(self, work: Callable[[RowSource], Any], columns: Sequence[str]) -> Any:
         """Return sums over all rows."""
-        return self._tasks().sums(work)
+        return self._tasks(_TASKS, _ROWS).sums(work)
 
     @property
     def keeps(self) -> bool:
@@ -109,13 +112,13 @@ class SentSource(RowSource):
 
     def kept(self, make: Callable[[RowSource], Any], columns: Sequence[str]) -> KeptByDask:
         """Return what is made of some pieces each, kept by the workers."""
-        return self._tasks().kept(make)
+        return self._tasks(_TASKS_KEPT, _ROWS_KEPT).kept(make)
 
-    def _tasks(self) -> Tasks:
+    def _tasks(self, count: int, most: int) -> Tasks:
         import dask
 
         read = dask.delayed(packed(self.source))
-        rows = min((self.n or 0) // (_TASKS * max(sum(self.client.nthreads().values()), 1)), _ROWS)
+        rows = min((self.n or 0) // (count * max(sum(self.client.nthreads().values()), 1)), most)
         parts = [(read, run) for run in runs_of_pieces(self.pieces(), rows)]
         return Tasks(_some_pieces, parts, self.name, self.client)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mixedext.core.totals import Total
 from mixedext.data.learned import unpacked
-from mixedext.data.sent import packed
+from mixedext.data.sent import Parcel, opened, packed, parcel
 from mixedext.data.sources.protocol import RowSource
 from mixedext.errors import DataError
 
@@ -32,30 +32,30 @@ def is_distributed(client: Any) -> bool:
     return type(getattr(get, "__self__", None)).__module__.startswith("distributed")
 
 
-# What is sent and what comes back are bytes: each task has values of its own, as tasks of one process run at
-# once, and one that runs again finds what it found before.
+# What is sent and what comes back are bytes and numbers: each task has values of its own, as tasks of one
+# process run at once, and one that runs again finds what it found before.
 
 
-def _sums(sent: bytes, read: Callable[..., RowSource], *own: Any) -> bytes:
-    return packed(unpacked(sent)(read(*own)))
+def _sums(sent: bytes, read: Callable[..., RowSource], *own: Any) -> Parcel:
+    return parcel(unpacked(sent)(read(*own)))
 
 
 def _made(sent: bytes, read: Callable[..., RowSource], *own: Any) -> Any:
     return unpacked(sent)(read(*own))
 
 
-def _sums_of_kept(sent: bytes, kept: Any) -> bytes:
+def _sums_of_kept(sent: bytes, kept: Any) -> Parcel:
     # a linear predictor that overflows is told by a sum that is not finite
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return packed(Total(unpacked(sent)(kept)))
+        return parcel(Total(unpacked(sent)(kept)))
 
 
 def _further(sent: bytes, kept: Any) -> Any:
     return unpacked(sent)(kept)
 
 
-def _merged(parts: Sequence[bytes]) -> bytes:
-    return packed(reduce(lambda a, b: a.merged(b), map(unpacked, parts)))
+def _merged(parts: Sequence[Parcel]) -> Parcel:
+    return parcel(reduce(lambda a, b: a.merged(b), map(opened, parts)))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _together(parts: list[Any], name: str, client: Any) -> Any:
     merged = dask.delayed(_merged)
     while len(parts) > 1:
         parts = [merged(parts[j : j + _TOGETHER]) for j in range(0, len(parts), _TOGETHER)]
-    return unpacked(computed(parts[0], name, client))
+    return opened(computed(parts[0], name, client))
 
 
 def computed(lazy: Any, name: str, client: Any) -> Any:
