@@ -26,8 +26,9 @@ Pair = tuple[int, int]
 #: Below this many rows a bincount a column takes the place of a sparse product. Measured, the two cost the
 #: same at 10,000 rows of two columns; of eight columns the sparse product is faster from fewer rows on.
 _FEW_ROWS = 20_000
-#: Parts are gathered until there are so many rows for each level or pair, and at most so many rows.
-_GATHERED, _MOST_GATHERED = 8, 1 << 20
+#: Parts are gathered until there are so many rows for each level or pair, at most so many rows, and at most
+#: this part of all rows: a pass over levels or pairs, of which there are fewer, costs less than one of rows.
+_GATHERED, _MOST_GATHERED, _GATHERED_OF_ALL = 8, 1 << 20, 4
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,8 @@ class _Gathered:
         self._factors, self._basis, self._storage = factors, basis, storage
         p, pairs = len(basis.start), [len(pattern.rows) for pattern in storage.pairs.values()]
         least = _GATHERED * max([0, *(f.n_levels for f in factors), *pairs])
-        self._room = min(max(CHUNK, least), _MOST_GATHERED, n or _MOST_GATHERED)
+        most = _MOST_GATHERED if n is None else min(n, max(CHUNK, n // _GATHERED_OF_ALL))
+        self._room = min(max(CHUNK, least), _MOST_GATHERED, most)
         self._fixed, self._filled = np.empty((0, p + 1)), 0
         self._parts: list[_Part] = []
         # by level first, as they are summed: added up so, and turned once at the end
