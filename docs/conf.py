@@ -31,6 +31,8 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"
 myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]
 
+# A name between single backticks in a docstring is a link where it is one of the package, else code.
+default_role = "py:obj"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
