@@ -435,7 +435,7 @@ def test_modes_are_drawn_without_data_and_the_rest_says_that_they_were_removed()
         (lambda r: r.plot_shrinkage(effects=["Days", "x"]), "effect must be a random effect by 'Subject'"),
         (lambda r: r.plot_predictions("day"), "'day' is not a variable of the fixed effects.*mean 'Days'"),
         (lambda r: r.plot_predictions(3), "3 is not a variable of the fixed effects"),
-        (lambda r: r.plot_predictions("Days", by="Subject"), "'Subject' is not a variable of the fixed"),
+        (lambda r: r.plot_predictions("Days", by="Subject"), "'Subject' is a grouping factor and not"),
         (lambda r: r.plot_predictions("Days", by="Days"), "is the variable on the horizontal axis"),
         (lambda r: r.plot_predictions("Days", at=3), "at must be a mapping"),
         (lambda r: r.plot_predictions("Days", at={"x": 3}), "'x' is not a variable of the fixed effects"),

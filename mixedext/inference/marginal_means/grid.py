@@ -172,7 +172,7 @@ def unknown_variable(name: Any, known: Iterable[str], groups: Collection[str] = 
     known = list(known)
     if isinstance(name, str) and name in groups:
         return OptionError(
-            f"{name!r} is a grouping factor and not a variable of the fixed effects: of its levels are "
+            f"{name!r} is a grouping factor and not a variable of the fixed effects: its levels have "
             f"get_prediction(data, random_effects=[{name!r}]), coef() and plot_groups() of the results"
         )
     listed = f"(they use: {', '.join(known)})" if known else "(they use no variable)"
