@@ -96,6 +96,20 @@ class OptionError(DataError):
     """
 
 
+class MissingFileError(DataError, FileNotFoundError):
+    """A file or folder of data that is not there; the message names the first part that is missing.
+
+    Examples
+    --------
+    >>> import mixedext as mx
+    >>> try:
+    ...     mx.lmer("Reaction ~ Days + (1 | Subject)", "sleepstudy")
+    ... except mx.MissingFileError as error:
+    ...     print(str(error))
+    there is no file or folder 'sleepstudy'; the data set of this name is mixedext.datasets.load('sleepstudy')
+    """
+
+
 class MissingValuesError(DataError, MissingDataError):
     """Missing values where ``missing=`` does not allow them.
 

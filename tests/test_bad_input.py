@@ -543,7 +543,7 @@ class Foreign:
     [
         (None, ["DataFrame", "None"]),
         (5, ["DataFrame", "int"]),
-        ("sleepstudy", ["str", "datasets.load"]),
+        ("sleepstudy", ["no file", "datasets.load"]),
         (np.ones((10, 3)), ["ndarray", "columns="]),
         (Foreign(), ["Foreign", "to_pandas"]),
         (pd.DataFrame(), ["empty", "0 rows, 0 columns"]),

@@ -197,8 +197,8 @@ def test_what_workers_keep_goes_with_the_model_and_when_the_user_stops(
 
     def stopped(kept: KeptByDask, work: Any) -> Any:
         if next(passes) == 3:
-            threading.Timer(0.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-            return summed(kept, _Slow(work))
+            _INTERRUPTS.release()
+            return summed(kept, _Interrupting(work))
         return summed(kept, work)
 
     with monkeypatch.context() as patched:
@@ -211,12 +211,19 @@ def test_what_workers_keep_goes_with_the_model_and_when_the_user_stops(
 
 
 @dataclass(frozen=True)
-class _Slow:
+class _Interrupting:
+    """Work of a worker in this process, at which the user stops the fit, who waits for it by then."""
+
     work: Callable[[Any], Any]
 
     def __call__(self, kept: Any) -> Any:
+        if _INTERRUPTS.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.5)
         return self.work(kept)
+
+
+_INTERRUPTS = threading.Semaphore(0)
 
 
 def _let_go(client: Any) -> None:

@@ -38,13 +38,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 PATHS: dict[str, tuple[Any, type[Exception], str]] = {
-    "no folder": ("no/such/folder", FileNotFoundError, "there is no folder 'no'"),
-    "a path": (Path("nothing"), FileNotFoundError, "there is no file or folder 'nothing'"),
-    "misspelt": ("rows.parqet", FileNotFoundError, "did you mean 'rows.parquet'"),
-    "a file as a folder": ("rows.parquet/x", FileNotFoundError, "'rows.parquet' is a file"),
+    "no folder": ("no/such/folder", mx.MissingFileError, "there is no folder 'no'"),
+    "a path": (Path("nothing"), mx.MissingFileError, "there is no file or folder 'nothing'"),
+    "misspelt": ("rows.parqet", mx.MissingFileError, "did you mean 'rows.parquet'"),
+    "a file as a folder": ("rows.parquet/x", mx.MissingFileError, "'rows.parquet' is a file"),
     "a link to nothing": (
         "link.parquet",
-        FileNotFoundError,
+        mx.MissingFileError,
         "is a link to 'gone.parquet', which is not there",
     ),
     "an empty folder": ("empty", mx.DataError, "batch by batch.*: it is empty"),
@@ -62,9 +62,9 @@ PATHS: dict[str, tuple[Any, type[Exception], str]] = {
     "an address here": ("file:///tmp/a.parquet", mx.DataError, "write '/tmp/a.parquet'"),
     "nobody's home": ("~nobody-here/a.parquet", mx.DataError, "is no path on this machine"),
     "nothing": ("", mx.DataError, "'' is no path of files"),
-    "a data set": ("sleepstudy", FileNotFoundError, r"mixedext.datasets.load\('sleepstudy'\)"),
+    "a data set": ("sleepstudy", mx.MissingFileError, r"mixedext.datasets.load\('sleepstudy'\)"),
     "a list with a number": (["rows.parquet", 3], mx.DataError, "holds paths alone, and this one int"),
-    "a list with nothing": (["rows.parquet", "b.csv"], FileNotFoundError, "no file or folder 'b.csv'"),
+    "a list with nothing": (["rows.parquet", "b.csv"], mx.MissingFileError, "no file or folder 'b.csv'"),
     "a file that is cut off": ("cut.parquet", mx.DataError, "cannot read 'cut.parquet'.*damaged or cut off"),
 }
 

@@ -301,7 +301,7 @@ def test_an_offset_given_by_row_is_not_silently_left_out():
     [
         ({"random_effects": "Subjct"}, "'Subject'"),
         ({"random_effects": ["Subject", "Item"]}, "'Item' is not a grouping factor"),
-        ({"random_effects": 1}, "'none', 'all' or a list"),
+        ({"random_effects": 1}, r"'none' \(lme4's re\.form=NA\), 'all' \(re\.form=NULL\) or a list"),
         ({"new_levels": "ignore"}, "'error'.*'population'"),
         ({"data": load_data("sleepstudy")[["Subject"]]}, "'Days'"),
         ({"data": load_data("sleepstudy")[["Days"]], "random_effects": "all"}, "'Subject'"),

@@ -28,7 +28,7 @@ from mixedext.data.files.arrow import read_arrow
 from mixedext.data.files.contents import Reading, unreadable
 from mixedext.data.files.delimited import read_delimited
 from mixedext.data.files.labelled import as_categorical, read_labelled
-from mixedext.errors import DataError, OptionError
+from mixedext.errors import DataError, MissingFileError, OptionError
 from mixedext.options import check_flag, nearest
 
 
@@ -59,7 +59,7 @@ def read_data(
 
     Raises
     ------
-    FileNotFoundError
+    MissingFileError
         There is no such file.
     DataError
         The ending is unknown, `path` is a folder or an address, the file cannot be read or could be read in
@@ -103,7 +103,7 @@ def read_data(
         raise DataError(f"{str(file)!r} is a folder, not a file: name a file in it")
     read = _reader(file)
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {str(file)!r}")
+        raise MissingFileError(f"there is no file {str(file)!r}")
     check_flag(labels, "labels")
     if isinstance(columns, str):
         columns = [columns]

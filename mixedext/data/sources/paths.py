@@ -16,7 +16,7 @@ from mixedext.data.files.reading import remedy_of
 from mixedext.data.sources.columnar import FEATHER, PARQUET
 from mixedext.data.sources.delimited import DELIMITED
 from mixedext.datasets import names as names_of_datasets
-from mixedext.errors import DataError
+from mixedext.errors import DataError, MissingFileError
 from mixedext.options import nearest
 
 #: Endings of files that are read batch by batch.
@@ -59,7 +59,7 @@ def files_of(text: Any) -> list[Path]:
     ------
     DataError
         If the text is no path of this machine, or no file can be read batch by batch.
-    FileNotFoundError
+    MissingFileError
         If there is no such file or folder.
     """
     if not isinstance(text, str) or not text.strip() or "\0" in text:
@@ -77,13 +77,13 @@ def files_of(text: Any) -> list[Path]:
         folders = f": {matched[0]!r} is a folder, name the files in it" if matched else _near_files(path)
         raise DataError(f"no file matches {text!r}{folders}")
     if path.is_symlink():
-        raise FileNotFoundError(f"{text!r} is a link to {str(path.readlink())!r}, which is not there")
+        raise MissingFileError(f"{text!r} is a link to {str(path.readlink())!r}, which is not there")
     if text in names_of_datasets():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there is no file or folder {text!r}; the data set of this name is "
             f"mixedext.datasets.load({text!r})"
         )
-    raise FileNotFoundError(f"there is no file or folder {text!r}{_near_files(path)}")
+    raise MissingFileError(f"there is no file or folder {text!r}{_near_files(path)}")
 
 
 def refuse_other_files(files: Sequence[Path]) -> None:

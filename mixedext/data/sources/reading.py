@@ -52,7 +52,7 @@ def read_source(
     ------
     DataError
         If nothing matches, files differ, or the rows could be read once only.
-    FileNotFoundError
+    MissingFileError
         If there is no such file or folder.
     OptionError
         If `columns` names one that is not there.
@@ -130,7 +130,7 @@ def rows(
     ------
     DataError
         If nothing matches, files differ, or the rows could be read once only.
-    FileNotFoundError
+    MissingFileError
         If there is no such file or folder.
     OptionError
         If `columns` names one that is not there.
@@ -169,7 +169,7 @@ def source_elsewhere(data: Any) -> RowSource | None:
     ------
     DataError
         If they are no rows that can be read batch by batch.
-    FileNotFoundError
+    MissingFileError
         If there is no such file or folder.
     """
     if isinstance(data, RowSource):
