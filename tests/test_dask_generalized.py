@@ -250,3 +250,26 @@ def test_rows_that_cannot_be_fitted_are_named_by_partition(here: Any) -> None:
     frame.loc[150, "count"] = -1
     with pytest.raises(mx.DataError, match="partition 3 of the Dask DataFrame"):
         mx.glmer("count ~ x + (1 | g)", mx.rows(partitions(frame, 4), client=here), family="poisson")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.filterwarnings("ignore::mixedext.errors.SingularFitWarning")  # of the parts, which have none
+@pytest.mark.parametrize("groups", ["(1 | g)", "(1 | part/g)"])
+def test_robust_covariances_are_sums_of_the_workers(groups: str) -> None:
+    frame = rows().assign(part=lambda d: d.g % 4)
+    formula = f"cbind(hits, misses) ~ x + {groups}"
+    found, wanted = (
+        mx.glmer(formula, d, family="binomial").fit().get_robustcov_results("cluster")
+        for d in (partitions(frame), mx.rows(frame))
+    )
+    assert found.cov_kwds == wanted.cov_kwds
+    np.testing.assert_allclose(found.cov_params(), wanted.cov_params(), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("here")
+def test_levels_in_several_clusters_are_found_by_the_workers() -> None:
+    result = mx.glmer(BINOMIAL, partitions(rows()), family="binomial").fit()
+    with pytest.raises(mx.DataError, match="are crossed"):
+        result.get_robustcov_results("cluster")
+    with pytest.raises(mx.DataError, match="level 0 of 'g' has rows in several clusters of h"):
+        result.get_robustcov_results("cluster", groups="h")

@@ -61,6 +61,11 @@ PATHS: dict[str, tuple[Any, type[Exception], str]] = {
     "a page": ("https://example.org/rows.csv", mx.DataError, "address.*download it"),
     "an address here": ("file:///tmp/a.parquet", mx.DataError, "write '/tmp/a.parquet'"),
     "nobody's home": ("~nobody-here/a.parquet", mx.DataError, "is no path on this machine"),
+    "a long name": (
+        "rows" * 1000 + ".parquet",
+        mx.DataError,
+        "is no path on this machine: File name too long",
+    ),
     "nothing": ("", mx.DataError, "'' is no path of files"),
     "a data set": ("sleepstudy", mx.MissingFileError, r"mixedext.datasets.load\('sleepstudy'\)"),
     "a list with a number": (["rows.parquet", 3], mx.DataError, "holds paths alone, and this one int"),

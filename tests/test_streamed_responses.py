@@ -181,10 +181,14 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     to = tmp_path / "drawn.parquet"
     with pytest.raises(DataError, match="the rows changed since the model was made"):
         result.simulate(to=to)
-    for wrong in (3, tmp_path / "drawn.csv"):
+    for wrong in (3, tmp_path / "drawn.csv", "drawn\0.parquet"):
         with pytest.raises(OptionError, match="Parquet file"):
             result.simulate(to=wrong)
     assert not list(tmp_path.iterdir())
+    (tmp_path / "a_file").write_text("")
+    for nowhere in (tmp_path / "a_file" / "drawn.parquet", tmp_path / ("long" * 100 + ".parquet")):
+        with pytest.raises(DataError, match="cannot be written"):
+            result.simulate(to=nowhere)
     object.__setattr__(source, "ordered", False)
     with pytest.raises(OptionError, match="gives its rows in any order"):
         result.simulate()

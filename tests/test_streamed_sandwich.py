@@ -57,6 +57,16 @@ def test_levels_of_few_rows_are_as_in_memory() -> None:
     assert_same_covariance(results[0], results[1], 1e-6)
 
 
+def test_a_column_that_hardly_varies_within_levels_is_as_in_memory() -> None:
+    rng = np.random.default_rng(0)
+    d = pd.DataFrame({"g": rng.integers(0, 30, 600)})
+    d["x"] = rng.normal(size=30)[d.g] + 1e-5 * rng.normal(size=600)
+    d["y"] = 1e5 * d.x + 100 * rng.normal(size=30)[d.g] + rng.normal(size=600)
+    results = [mx.lmer("y ~ x + (1 | g)", s).fit() for s in (mx.rows(d, batch_rows=100), d)]
+    bse = [r.get_robustcov_results("cluster").bse for r in results]
+    np.testing.assert_allclose(bse[0], bse[1], rtol=1e-6)
+
+
 def test_weights_and_nested_factors_have_no_correction() -> None:
     assert_same_covariance(*both("slopes", "w"), 1e-8, correction="CR0")
     parts, whole = pair(NESTED)

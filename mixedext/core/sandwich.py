@@ -12,7 +12,7 @@ order of its columns and not of the rows. All V are relative to σ², which canc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -105,29 +105,71 @@ def cluster_of_levels(factor: Factor, clusters: NDArray[np.int32]) -> Index:
     return parent
 
 
-def clusters_of_levels(rows: Rows | PartedRows, clusters: Clusters) -> tuple[list[Index], list[int | None]]:
-    """Return the cluster in which each level of each factor lies, and of each factor the first level that
-    lies in several, None where there is none.
+@dataclass(frozen=True)
+class LevelsInClusters:
+    """The clusters in which the levels of factors lie.
+
+    Attributes
+    ----------
+    n : int
+        Number of rows that tell it.
+    parents : tuple of ndarray (levels,)
+        Cluster of each level by factor, one of them if it lies in several; −1 where no row is of the level.
+    shared : tuple of int or None
+        The first level of each factor that lies in several clusters, None where there is none.
+    """
+
+    n: int
+    parents: tuple[Index, ...]
+    shared: tuple[int | None, ...]
+
+    def merged(self, other: LevelsInClusters) -> LevelsInClusters:
+        """Return what the rows of both tell; neither is changed."""
+        pairs = list(zip(self.parents, other.parents, strict=True))
+        apart = [np.flatnonzero((a >= 0) & (b >= 0) & (a != b)) for a, b in pairs]
+        known = zip(self.shared, other.shared, apart, strict=True)
+        return LevelsInClusters(
+            self.n + other.n,
+            tuple(np.where(a < 0, b, a) for a, b in pairs),
+            tuple(
+                min([int(level) for level in (one, two, *new[:1]) if level is not None], default=None)
+                for one, two, new in known
+            ),
+        )
+
+
+def clusters_of_levels(rows: Rows | PartedRows, clusters: Clusters) -> LevelsInClusters:
+    """Return the clusters in which the levels of each factor lie.
 
     Parameters
     ----------
     rows : Rows or PartedRows
-        Rows in parts are passed over once; their clusters are the levels of a factor.
+        Rows in parts are passed over once, where they are; their clusters are the levels of a factor.
     clusters : ndarray (n,) or int
     """
-    parents = [np.full(f.n_levels, -1, dtype=np.intp) for f in rows.factors]
-    shared: list[int | None] = [None] * len(parents)
-    parts: Iterable[Rows] = [rows] if isinstance(rows, Rows) else rows.parts()
-    for part in parts:
-        own = _codes(part.factors, clusters)
-        for k, (factor, parent) in enumerate(zip(part.factors, parents, strict=True)):
-            new = parent[factor.codes] < 0
-            parent[factor.codes[new]] = own[new]
-            elsewhere = parent[factor.codes] != own
-            if elsewhere.any():
-                level, before = int(factor.codes[elsewhere].min()), shared[k]
-                shared[k] = level if before is None else min(before, level)
-    return parents, shared
+    if isinstance(rows, Rows):
+        return _levels_of_rows(clusters, rows)
+    return rows.summed(partial(_levels_of_parts, clusters))
+
+
+def _levels_of_parts(clusters: Clusters, rows: PartedRows) -> LevelsInClusters:
+    none = tuple(np.full(f.n_levels, -1, dtype=np.intp) for f in rows.factors)
+    found = LevelsInClusters(0, none, (None,) * len(none))
+    for part in rows.parts():
+        found = found.merged(_levels_of_rows(clusters, part))
+    return found
+
+
+def _levels_of_rows(clusters: Clusters, rows: Rows) -> LevelsInClusters:
+    own = _codes(rows.factors, clusters)
+    parents, shared = [], []
+    for factor in rows.factors:
+        parent = np.full(factor.n_levels, -1, dtype=np.intp)
+        parent[factor.codes] = own
+        elsewhere = parent[factor.codes] != own
+        parents.append(parent)
+        shared.append(int(factor.codes[elsewhere].min()) if elsewhere.any() else None)
+    return LevelsInClusters(rows.n, tuple(parents), tuple(shared))
 
 
 def _codes(factors: Sequence[Factor], clusters: Clusters) -> NDArray[Any]:
@@ -232,10 +274,14 @@ def _reduced_sums_of_levels(state: LinearState, number: int, size: int) -> tuple
     for start in range(0, size, step):
         own = slice(start, min(start + step, size))
         products = sums[:, own].transpose(1, 0, 2)
-        values, vectors = np.linalg.eigh(products[:, :, :-1])
+        # of columns of one length, whose products are as exact as they can be
+        sizes = np.sqrt(np.einsum("cii->ci", products[:, :, :-1]))
+        sizes = np.where(sizes > 0.0, sizes, 1.0)[:, :, None]
+        products = products / sizes
+        values, vectors = np.linalg.eigh(products[:, :, :-1] / sizes.transpose(0, 2, 1))
         kept = values > _ZERO * values[:, -1:]
         lengths = np.sqrt(np.where(kept, values, 0.0))[:, :, None]
-        columns = lengths * vectors.transpose(0, 2, 1)
+        columns = lengths * vectors.transpose(0, 2, 1) * sizes.transpose(0, 2, 1)
         e = (vectors.transpose(0, 2, 1) @ products[:, :, -1:]) / np.where(kept[:, :, None], lengths, np.inf)
         z, x = columns[:, :, :q], columns[:, :, q:]
         v = z @ z.transpose(0, 2, 1)
@@ -367,7 +413,7 @@ def cluster_scores(
     Of its part of the criterion by central differences, extrapolated once.
     """
     steps = problem.evaluate(fit.point).steps(_STEP)
-    parents, _ = clusters_of_levels(problem.rows, clusters)
+    parents = clusters_of_levels(problem.rows, clusters).parents
 
     def parts(change: Array) -> Array:
         return _criterion_by_cluster(problem, fit, fit.point + change, clusters, size, parents)

@@ -37,7 +37,7 @@ class CodedElsewhere(Coded):
 
     def __init__(self, kept: Kept, shape: Rows):
         super().__init__(shape)
-        self._kept: Kept | None = kept
+        self._kept, self._in_basis = kept, False
         self.facts = kept.summed(attrgetter("facts"))
 
     def parted_rows(self) -> PartedRows:
@@ -49,17 +49,16 @@ class CodedElsewhere(Coded):
 
     def summed(self, work: Callable[[Any], Any]) -> Any:
         """Return sums over all rows."""
-        assert self._kept is not None, "the rows are in their basis"
-        return self._kept.summed(work)
+        return self._kept.summed(partial(_of_coded, work) if self._in_basis else work)
 
     def in_basis(
         self, work: WorkingRows, storage: Storage, kept: Index | None, response: ResponseOfParts
     ) -> WorkingElsewhere:
         """Return the rows in a basis; they are held as such alone from here on."""
-        assert self._kept is not None, "the rows are in their basis"
-        made = self._kept.further(partial(_in_basis, work.to_send(), storage, kept, response))
-        self._kept = None
-        return WorkingElsewhere(made)
+        assert not self._in_basis, "the rows are in their basis"
+        self._kept = self._kept.further(partial(_in_basis, work.to_send(), storage, kept, response))
+        self._in_basis = True
+        return WorkingElsewhere(self._kept)
 
 
 class WorkingElsewhere(WorkingRowsOfParts):
@@ -84,6 +83,10 @@ class WorkingElsewhere(WorkingRowsOfParts):
 
 def _sums_of_rows(work: Work, rows: PartedRows, coded: CodedRows) -> Any:
     return work(rows.beginning_at(coded.again))
+
+
+def _of_coded(work: Callable[[Any], Any], rows: WorkingParts) -> Any:
+    return work(rows.coded)
 
 
 def _in_basis(

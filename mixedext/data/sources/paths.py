@@ -17,7 +17,7 @@ from mixedext.data.sources.columnar import FEATHER, PARQUET
 from mixedext.data.sources.delimited import DELIMITED
 from mixedext.datasets import names as names_of_datasets
 from mixedext.errors import DataError, MissingFileError
-from mixedext.options import nearest
+from mixedext.options import nearest, shown
 
 #: Endings of files that are read batch by batch.
 ENDINGS = (*PARQUET, *FEATHER, *DELIMITED)
@@ -126,9 +126,13 @@ def _path(text: str) -> Path:
             remedy = f"write {text[address.end() - 1 :]!r}"
         raise DataError(f"{text!r} is an address, and paths are those of this machine: {remedy}")
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
+        path.exists()
     except RuntimeError as error:
         raise DataError(f"{text!r} is no path on this machine: {error}") from error
+    except OSError as error:  # of a name that is too long, a folder that may not be read
+        raise DataError(f"{shown(text)} is no path on this machine: {error.strerror}") from error
+    return path
 
 
 def _files_in(folder: Path, text: str) -> list[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,26 +37,38 @@ def write_columns(batches: Iterable[NDArray[np.float64]], to: Any, names: Sequen
     ImportError
         If pyarrow is not installed.
     """
-    if not isinstance(to, (str, os.PathLike)):
+    text = os.fspath(to) if isinstance(to, (str, os.PathLike)) else to
+    if not isinstance(text, str) or "\0" in text:
         raise OptionError(f"to must be the path of a Parquet file, not {to!r}")
-    ending = Path(os.fspath(to)).suffix.lower()
-    if ending in _OTHERS:
-        raise OptionError(f"to={os.fspath(to)!r}: a Parquet file is written: end its name in .parquet")
-    if os.fspath(to)[-1:] in (os.sep, os.altsep) or Path(os.fspath(to)).expanduser().is_dir():
-        raise OptionError(f"to={os.fspath(to)!r} is a folder: name a file in it, rows.parquet say")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise OptionError(f"to={text!r} is no path on this machine: {error}") from error
+    if path.suffix.lower() in _OTHERS:
+        raise OptionError(f"to={text!r}: a Parquet file is written: end its name in .parquet")
+    if text[-1:] in (os.sep, os.altsep) or os.path.isdir(path):  # noqa: PTH112, as a Path raises of long names
+        raise OptionError(f"to={text!r} is a folder: name a file in it, rows.parquet say")
     pa = needed_pyarrow("Parquet files")
     import pyarrow.parquet as pq
 
-    path = Path(os.fspath(to)).expanduser()
     part = path.with_name(f".{path.name}.part")
     schema = pa.schema([(name, pa.float64()) for name in names])
+    with _writing(path):
+        writer = pq.ParquetWriter(part, schema)
     try:
-        with pq.ParquetWriter(part, schema) as writer:
-            for values in batches:
-                writer.write_table(pa.table(list(values.T), schema=schema))
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+        with _writing(path):
+            with writer:
+                for values in batches:
+                    writer.write_table(pa.table(list(values.T), schema=schema))
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error

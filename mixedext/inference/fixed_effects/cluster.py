@@ -293,11 +293,11 @@ def _outermost(names: Sequence[str], rows: Any) -> tuple[str, Clusters, int]:
     return found
 
 
-def _shared_levels(rows: Any, clusters: Clusters) -> list[int | None]:
+def _shared_levels(rows: Any, clusters: Clusters) -> Sequence[int | None]:
     """Return the first level of each factor that lies in several clusters; the own levels are in one each."""
     if isinstance(clusters, int) and len(rows.factors) == 1:
         return [None]  # without a pass
-    return clusters_of_levels(rows, clusters)[1]
+    return clusters_of_levels(rows, clusters).shared
 
 
 def _refuse_shared_levels(fit: FittedModel, rows: Any, name: str, clusters: Clusters) -> None:
