@@ -246,8 +246,11 @@ def test_a_cluster_that_is_lost_says_so() -> None:
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as connected:
         model = mx.glmer(BINOMIAL, mx.rows(partitions(frame), client=connected), family="binomial")
+        kept = KeptByDask((dask.delayed(1),), "the rows", connected)
     with pytest.raises(mx.DataError, match="was closed or lost: connect a new one"):
         model.fit()
+    with pytest.raises(mx.DataError, match=r"the rows cannot be read.*was closed or lost"):
+        kept.further(str)
 
 
 def test_rows_that_cannot_be_fitted_are_named_by_partition(here: Any) -> None:

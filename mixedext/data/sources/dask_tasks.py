@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -127,7 +128,7 @@ class KeptByDask:
 def _kept(parts: list[Any], name: str, client: Any) -> KeptByDask:
     import dask
 
-    with dask.config.set(_QUIET):
+    with _answering(name, client):
         return KeptByDask(dask.persist(*parts, scheduler=client), name, client)
 
 
@@ -151,10 +152,20 @@ def computed(lazy: Any, name: str, client: Any) -> Any:
     """
     import dask
 
+    with _answering(name, client):
+        (found,) = dask.compute(lazy, scheduler=client)
+    return found
+
+
+@contextmanager
+def _answering(name: str, client: Any) -> Iterator[None]:
+    """Say what failed in a task, or that the cluster is lost, in words of this package."""
+    import dask
+
     try:
         # what is set before distributed is imported would take the place of its own settings
         with dask.config.set(_QUIET if "distributed" in sys.modules else {}):
-            (found,) = dask.compute(lazy, scheduler=client)
+            yield
     except _OWN_ERRORS:
         raise
     except Exception as error:  # of any package that the tasks call, and of a cluster that is lost
@@ -163,4 +174,3 @@ def computed(lazy: Any, name: str, client: Any) -> Any:
         lost = closed or type(error).__module__.startswith("distributed")
         hint = "; the client or its cluster was closed or lost: connect a new one" if lost else ""
         raise DataError(f"{name} cannot be read: {type(error).__name__}: {text}{hint}") from error
-    return found
